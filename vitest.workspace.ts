@@ -1,0 +1,24 @@
+import { defineWorkspace } from "vitest/config"
+
+export default defineWorkspace([
+  {
+    test: {
+      name: "unit",
+      include: ["packages/*/test/**/*.test.ts", "test/unit/**/*.test.ts"],
+      exclude: ["**/node_modules/**", "**/*.integration.test.ts"]
+    }
+  },
+  {
+    test: {
+      name: "integration",
+      include: [
+        "packages/*/test/**/*.integration.test.ts",
+        "packages/examples/*/test/**/*.test.ts",
+        "test/{contract,fault,flow}/**/*.test.ts"
+      ],
+      exclude: ["**/node_modules/**"],
+      testTimeout: 60_000,
+      hookTimeout: 120_000
+    }
+  }
+])

@@ -1,1 +1,9 @@
-export {}
+/**
+ * @since 0.1.0
+ */
+export * as Pool from "./Pool.js"
+export * as PoolError from "./PoolError.js"
+export * as PoolEvent from "./PoolEvent.js"
+export * as PoolOptions from "./PoolOptions.js"
+export * as PoolStats from "./PoolStats.js"
+export * as Priority from "./Priority.js"

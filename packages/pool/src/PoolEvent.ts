@@ -1,0 +1,47 @@
+/**
+ * What happens in a pool, one value at a time: `Pool.events`.
+ *
+ * @since 0.1.0
+ */
+import { Data } from "effect"
+import type { CloseReason } from "./PoolStats.js"
+import type { Priority } from "./Priority.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type PoolEvent = Data.TaggedEnum<{
+  /** A lease was granted after `waitMs`. */
+  Acquired: { readonly connection: number; readonly waitMs: number; readonly priority: Priority | undefined }
+  /** A lease ended after `heldMs`. */
+  Released: { readonly connection: number; readonly heldMs: number }
+  /** An acquire failed with the error of this tag. */
+  AcquireFailed: { readonly error: string; readonly waitMs: number }
+  /** A connect succeeded after `elapsedMs`. */
+  Connected: { readonly connection: number; readonly elapsedMs: number }
+  /** A connect failed; the next one comes in `retryInMs` at the earliest. */
+  ConnectFailed: { readonly cause: unknown; readonly attempts: number; readonly retryInMs: number }
+  /** A connection is closed. */
+  Closed: { readonly connection: number; readonly reason: CloseReason }
+  /** The host became reachable (`closed`), doubtful (`failing`) or unreachable (`open`), or is being tried (`half-open`). */
+  Host: { readonly state: "closed" | "failing" | "open" | "half-open" }
+  /** A fatal event: every connection opened before it must prove that it works before it is handed out again. */
+  Suspected: { readonly cause: unknown }
+  /** The process did not run for `lateMs`. */
+  Stall: { readonly lateMs: number }
+  /** `Pool.suspend`. */
+  Suspended: {}
+  /** `Pool.resume`, or the bound of a `suspend` has passed. */
+  Resumed: {}
+  /** `Pool.resize`. */
+  Resized: { readonly max: number }
+  /** `Pool.reset`. */
+  Reset: { readonly connections: number }
+}>
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const PoolEvent = Data.taggedEnum<PoolEvent>()

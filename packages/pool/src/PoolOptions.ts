@@ -1,0 +1,150 @@
+/**
+ * What a pool can be told, with units, defaults, ranges and worst cases.
+ *
+ * @since 0.1.0
+ */
+import type { Duration, Effect, Scope } from "effect"
+
+/**
+ * What a resource says about itself, without I/O.
+ *
+ * - `clean`: can be handed to the next caller.
+ * - `dirty`: works, but carries state of its last user: `reset` comes before the next caller.
+ * - `busy`: still at work for a caller that has left: `abort` comes first.
+ * - `dead`: will never work again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
+
+/**
+ * What a failed connect means for the host.
+ *
+ * - `unreachable`: nobody answers, or the host is starting or stopping; retried with back-off while callers wait.
+ * - `overloaded`: the host works but takes no more connections: the present size becomes a soft maximum, which rises
+ *   by one with each connect that succeeds; callers go on with what is open.
+ * - `rejected`: a wrong password, an unknown database: retried at most once a second; while nothing is open, callers
+ *   fail at once with `ConnectFailed`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ConnectFailureKind = "unreachable" | "overloaded" | "rejected"
+
+/**
+ * How a resource reports to its pool what happens to it while nobody looks, for example from a socket's `close`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Signals {
+  /** The resource is broken: closed now if idle, on release if leased. Later calls do nothing. */
+  readonly broken: (cause: unknown) => void
+  /** As `broken`, and every other connection opened before now must prove that it works before it is handed out. */
+  readonly fatal: (cause: unknown) => void
+}
+
+/**
+ * The part of the options that is plain data.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PoolConfig {
+  /** Used in errors, spans and metrics. Default `"pool"`. */
+  readonly name?: string | undefined
+  /** Connections at most, counting those being opened and closed. Default 10. Range 1 to 100,000. */
+  readonly maxSize?: number | undefined
+  /**
+   * Connections kept open although nobody needs them; opened one at a time in the background. Default 1 (or `maxSize`
+   * if that is less). Range 0 to `maxSize`.
+   */
+  readonly minIdle?: number | undefined
+  /**
+   * Longest time one acquire may take: waiting, validating and connecting together. Absolute: set once, when the
+   * acquire begins. An earlier `CurrentDeadline` shortens it.
+   *
+   * - Unit: duration. Default 5 seconds. Range 1 millisecond to 1 hour.
+   * - Fails with `AcquireTimeout`, which names the phase that used the time.
+   */
+  readonly acquireTimeout?: Duration.DurationInput | undefined
+  /**
+   * Longest time one connect may take. Default 5 seconds. Range 1 millisecond to 1 hour. Worst case: the attempt
+   * counts towards `maxSize` for `connectTimeout + closeTimeout`.
+   */
+  readonly connectTimeout?: Duration.DurationInput | undefined
+  /** How long a connection above `minIdle` may stay unused. Default 5 minutes. Closes up to one second later. */
+  readonly idleTimeout?: Duration.DurationInput | undefined
+  /**
+   * Age at which a connection is replaced, less up to 20 % at random. Default 30 minutes. A pool replaces at most one
+   * connection, or 10 % of them, in a thirtieth of this time: connections opened all at once may get a third older. A leased
+   * connection is replaced when it is released.
+   */
+  readonly maxLifetime?: Duration.DurationInput | undefined
+  /** Leases after which a connection is replaced. Default `Infinity`. Range 1 to `Infinity`. */
+  readonly maxUses?: number | undefined
+  /** Silence after which an idle connection is validated, less up to 10 % at random, one at a time. Default 1 minute. */
+  readonly keepAlive?: Duration.DurationInput | undefined
+  /** A connection used more recently than this is handed out without a check. Default 500 milliseconds. 0: always check. */
+  readonly validateAfterIdle?: Duration.DurationInput | undefined
+  /** Bound of one check. Default 1 second, or `acquireTimeout` if that is less. At most `acquireTimeout`. */
+  readonly validateTimeout?: Duration.DurationInput | undefined
+  /**
+   * Callers that may wait. A guard for memory, not a way to shed load. Default 1,000, and at least `100 × maxSize`.
+   * Range 0 to 10,000,000. Above it the youngest waiter of the lowest class below the newcomer's fails with
+   * `PoolSaturated`; if there is none, the newcomer does.
+   */
+  readonly maxWaiters?: number | undefined
+  /**
+   * Pause after a failed connect: decorrelated jitter from `base` to `cap`. Default 50 milliseconds to 1 second, so
+   * that a host that is back is found within a second.
+   */
+  readonly backoff?: { readonly base?: Duration.DurationInput; readonly cap?: Duration.DurationInput } | undefined
+  /**
+   * With nothing open and every connect failing for this long, arriving acquires fail at once with
+   * `ConnectUnavailable`; those that wait already keep their places. Default 5 seconds. 0: never.
+   */
+  readonly failFastAfter?: Duration.DurationInput | undefined
+  /** Bound of one `reset`. Default 1 second. */
+  readonly resetTimeout?: Duration.DurationInput | undefined
+  /** Bound of closing one connection. Default 1 second. After it the connection is counted as closed. */
+  readonly closeTimeout?: Duration.DurationInput | undefined
+  /** Bound of one `abort`. Default 2 seconds. After it the connection is closed. */
+  readonly abortTimeout?: Duration.DurationInput | undefined
+  /** How long leases may go on when the pool's scope closes. Default 10 seconds. 0: they are taken away at once. */
+  readonly drainTimeout?: Duration.DurationInput | undefined
+  /** Holders that `Pool.share` puts on one connection at most. Default 1. Range 1 to 10,000. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * Everything `Pool.make` takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PoolOptions<A, E, R> extends PoolConfig {
+  /**
+   * Opens one connection. Its scope ends when the pool closes the connection; finalizers are bounded by
+   * `closeTimeout`. Runs in the pool's own fiber: a caller that leaves does not stop it.
+   */
+  readonly connect: (signals: Signals) => Effect.Effect<A, E, R | Scope.Scope>
+  /** Asks the other side whether the connection works; any failure closes it. Without it connections are trusted. */
+  readonly validate?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
+  /** Looked at before each hand-out and at each release; must not throw or block. Without it always `clean`. */
+  readonly status?: ((resource: A) => ResourceStatus) | undefined
+  /** Cleans a `dirty` connection; a failure closes it. Without it a dirty connection is closed. */
+  readonly reset?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
+  /**
+   * Stops what a `busy` connection does and waits until it has stopped; a failure closes it. Also called on leased
+   * connections when a drain runs out of time. Without it a busy connection is closed.
+   */
+  readonly abort?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
+  /** Whether `Pool.share` may put one more holder on a connection that has some. Default: always. Must not throw. */
+  readonly admits?: ((resource: A) => boolean) | undefined
+  /** What a failed connect means. Default: everything is `unreachable`. */
+  readonly classify?: ((error: E) => ConnectFailureKind) | undefined
+  /** What a leased connection is doing, for diagnosis, for example `idle in transaction`. */
+  readonly describe?: ((resource: A) => string | undefined) | undefined
+}

@@ -1,0 +1,29 @@
+/**
+ * What a pool has done so far. Nothing decides by these numbers; they are for people.
+ */
+import type { CloseReason } from "../PoolStats.js"
+
+export class Books {
+  acquired = 0
+  timeouts = 0
+  saturated = 0
+  connects = 0
+  connectFailures = 0
+  lateReleases = 0
+  readonly closed: Record<CloseReason, number> = {
+    idle: 0,
+    lifetime: 0,
+    error: 0,
+    validation: 0,
+    reset: 0,
+    shrink: 0,
+    generation: 0,
+    evicted: 0,
+    drain: 0
+  }
+
+  copy() {
+    const { acquired, closed, connectFailures, connects, lateReleases, saturated, timeouts } = this
+    return { acquired, timeouts, saturated, connects, connectFailures, closed: { ...closed }, lateReleases }
+  }
+}

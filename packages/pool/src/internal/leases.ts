@@ -1,0 +1,94 @@
+/**
+ * Who holds what: the leased entries, newest first, and what can be said about all of them together.
+ */
+import type { RuntimeFiber } from "effect/Fiber"
+import { type Entry, EntryList, State } from "./entry.js"
+import type { Waiter } from "./queue.js"
+
+export class Leases<A> extends EntryList<A> {
+  /** Entries that have shared holders. */
+  shared = 0
+  private leasedAtSum = 0
+
+  grant(entry: Entry<A>, fiber: RuntimeFiber<any, any> | undefined, shared: boolean, now: number): void {
+    entry.uses++
+    if (entry.holders > 0) {
+      entry.holders++
+      return
+    }
+    entry.state = State.Leased
+    entry.leaseId++
+    entry.holders = 1
+    entry.leasedAt = now
+    this.leasedAtSum += now
+    if (shared) {
+      entry.shared = true
+      this.shared++
+    } else entry.holder = fiber
+    this.push(entry)
+  }
+
+  /** Takes the entry from all its holders; returns how long it was leased. */
+  end(entry: Entry<A>, now: number): number {
+    this.remove(entry)
+    this.leasedAtSum -= entry.leasedAt
+    if (entry.shared) {
+      entry.shared = false
+      entry.draining = false
+      this.shared--
+    }
+    entry.holders = 0
+    entry.holder = undefined
+    entry.holderParked = false
+    return now - entry.leasedAt
+  }
+
+  /** Mean age of the present leases. */
+  meanAge(now: number): number {
+    return this.size === 0 ? 0 : now - this.leasedAtSum / this.size
+  }
+
+  /** The fullest shared entry that takes one more: work is packed, so that the other connections stay free. */
+  joinable(concurrency: number, admits: ((resource: A) => boolean) | undefined): Entry<A> | undefined {
+    if (this.shared === 0) return undefined
+    let best: Entry<A> | undefined
+    for (let entry = this.head; entry !== undefined; entry = entry.next) {
+      if (!entry.shared || entry.draining || entry.doomed !== undefined) continue
+      if (entry.holders >= concurrency || (best !== undefined && entry.holders <= best.holders)) continue
+      if (admits === undefined || admits(entry.resource)) best = entry
+    }
+    return best
+  }
+
+  /** With an exclusive waiter first and nothing idle, the emptiest shared entry takes no more, so that it gets free. */
+  drainShared(exclusiveIsFirst: boolean, someoneWaits: boolean): void {
+    if (this.shared === 0) return
+    let emptiest: Entry<A> | undefined
+    for (let entry = this.head; entry !== undefined; entry = entry.next) {
+      if (!entry.shared) continue
+      if (!someoneWaits) entry.draining = false
+      else if (entry.draining) return
+      if (emptiest === undefined || entry.holders < emptiest.holders) emptiest = entry
+    }
+    if (exclusiveIsFirst && emptiest !== undefined) emptiest.draining = true
+  }
+
+  /** Notes on the entries that a waiter's fiber holds whether that fiber is parked. */
+  mark(waiter: Waiter<A>, parked: boolean): void {
+    if (waiter.fiber === undefined || (!parked && !waiter.holds)) return
+    for (let entry = this.head; entry !== undefined; entry = entry.next) {
+      if (entry.holder === waiter.fiber) {
+        entry.holderParked = parked
+        waiter.holds = parked
+      }
+    }
+  }
+
+  /** Every lease is held by a fiber that waits for another one: nobody will release. */
+  allParked(): boolean {
+    for (let entry = this.head; entry !== undefined; entry = entry.next) {
+      if (!entry.holderParked) return false
+    }
+    return true
+  }
+}

@@ -15,6 +15,7 @@ import {
   Option,
   Random,
   Runtime,
+  RuntimeFlags,
   Scope
 } from "effect"
 import { PCGRandom } from "effect/Utils"
@@ -69,17 +70,21 @@ export const make = <A, E, R>(
   options: PoolOptions<A, E, R>
 ): Effect.Effect<Skin<A>, never, Exclude<R, Scope.Scope>> =>
   Effect.gen(function* () {
-    const runtime = yield* Effect.runtime<Exclude<R, Scope.Scope>>()
+    // A pool is made in an uninterruptible region, which its fibers must not inherit: no bound of theirs would hold.
+    const runtime = Runtime.enableRuntimeFlag(
+      yield* Effect.runtime<Exclude<R, Scope.Scope>>(),
+      RuntimeFlags.Interruption
+    )
     const clock = yield* Clock.clockWith(Effect.succeed)
     const random = new PCGRandom(yield* Random.nextIntBetween(1, 2 ** 31 - 1))
     const now = () => clock.unsafeCurrentTimeMillis()
 
     const run = <B, F>(
       effect: Effect.Effect<B, F, Exclude<R, Scope.Scope>>,
-      onExit: (exit: Exit.Exit<B, F>) => void
+      onExit: (exit: Exit.Exit<B, F>, fiber: Fiber.RuntimeFiber<B, F>) => void
     ): Fiber.RuntimeFiber<B, F> => {
       const fiber = Runtime.runFork(runtime, effect)
-      fiber.addObserver(onExit)
+      fiber.addObserver((exit) => onExit(exit, fiber))
       return fiber
     }
 
@@ -133,7 +138,7 @@ export const make = <A, E, R>(
           breaks(cause)
         }
       }
-      const fiber = run(open(signals), (exit) => {
+      const fiber = run(open(signals), (exit, fiber) => {
         connects.delete(fiber)
         if (Exit.isFailure(exit)) {
           const error = Cause.failureOption(exit.cause)
@@ -149,7 +154,7 @@ export const make = <A, E, R>(
           entry = engine.connected(exit.value.resource, exit.value.scope, startedAt)
         }
       })
-      connects.add(fiber)
+      if (fiber.unsafePoll() === null) connects.add(fiber)
     }
 
     let timer: Fiber.RuntimeFiber<unknown, unknown> | undefined
@@ -159,12 +164,13 @@ export const make = <A, E, R>(
     }
     const armTimer = (at: number): void => {
       stopTimer()
-      const fiber = run(clock.sleep(Duration.millis(Math.max(0, at - now()))), (exit) => {
+      const due = Duration.millis(Math.max(0, at - now()))
+      // Yielding first keeps a due tick out of the transition's own call, and `timer` set before it can fire.
+      timer = run(Effect.zipRight(Effect.yieldNow(), clock.sleep(due)), (exit, fiber) => {
         if (Exit.isFailure(exit) || timer !== fiber) return
         timer = undefined
         engine.tick()
       })
-      timer = fiber
     }
 
     const listeners = new Set<(event: PoolEvent) => void>()

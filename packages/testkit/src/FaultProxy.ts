@@ -1,0 +1,234 @@
+/**
+ * A TCP proxy that breaks connections in the ways networks do.
+ *
+ * ```
+ * healthy --blackhole, delay, limit, refuse (each adds to the others)--> faulty --heal--> healthy
+ * ```
+ *
+ * 1. Bytes are forwarded in order, once, and unchanged.
+ * 2. A side that reads slowly slows the other side down; the proxy holds at most 16 MiB for each direction.
+ * 3. Closing the scope closes the listener and every socket.
+ * 4. Time is the wall clock, also under a `TestClock`.
+ *
+ * @since 0.1.0
+ */
+
+import * as Net from "node:net"
+import { Data, Deferred, Duration, Effect, FiberId, FiberSet, Schedule, type Scope } from "effect"
+import { freePort, live } from "./internal/live.js"
+import * as Tunnel from "./internal/tunnel.js"
+
+/**
+ * The proxy could not listen. The message names the port and what to do.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class FaultProxyError extends Data.TaggedError("FaultProxyError")<{
+  readonly host: string
+  readonly port: number
+  readonly cause: Error
+}> {
+  override get message(): string {
+    return `FaultProxy cannot listen on ${this.host}:${this.port}: ${this.cause.message}. Choose another port, or none.`
+  }
+}
+
+/**
+ * Where the proxy stands.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Where connections are forwarded to. Nobody need listen there: the client's connection is then reset. */
+  readonly target: { readonly host: string; readonly port: number }
+  /** Where the proxy listens on 127.0.0.1. Default: a free port between 15000 and 32000. */
+  readonly port?: number
+}
+
+/**
+ * Which connections a blackhole swallows.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BlackholeOptions {
+  /** The connections that are open now. Default true. */
+  readonly established?: boolean
+  /** The connections that are opened until `heal`. They are accepted and get no answer. Default true. */
+  readonly new?: boolean
+  /** True: `heal` does not revive the frozen connections; only `cut`, `reset` and the scope's end close them. Default false. */
+  readonly forGood?: boolean
+}
+
+/**
+ * A running proxy and its faults. Faults add up; `heal` ends all of them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FaultProxy {
+  /** Always `127.0.0.1`. */
+  readonly host: string
+  readonly port: number
+  /** Connections that are open now, frozen ones included. */
+  readonly connections: Effect.Effect<number>
+  /** Connections accepted since the beginning. */
+  readonly accepted: Effect.Effect<number>
+  /** Ends every open connection with a FIN to both sides, drops what is on its way, and gives their number. */
+  readonly cut: Effect.Effect<number>
+  /** Ends every open connection with a RST to both sides (`ECONNRESET`), and gives their number. */
+  readonly reset: Effect.Effect<number>
+  /**
+   * Stops forwarding in both directions without closing anything: bytes, FIN and RST wait. What was sent meanwhile
+   * arrives after `heal`, as after a short network outage. By default new connections are swallowed as well;
+   * `{ new: false }` freezes the open ones alone, as a firewall that forgot them.
+   */
+  readonly blackhole: (options?: BlackholeOptions) => Effect.Effect<void>
+  /** Holds back every byte, FIN and RST, in each direction, so a round trip takes twice as long. Connecting does not. */
+  readonly delay: (duration: Duration.DurationInput) => Effect.Effect<void>
+  /** Highest throughput of each direction of each connection, in bytes per second; at least 1. */
+  readonly limit: (bytesPerSecond: number) => Effect.Effect<void>
+  /** Closes the listener: new connections get `ECONNREFUSED`. Open ones go on. */
+  readonly refuse: Effect.Effect<void>
+  /**
+   * Ends all faults and delivers at once what a delay held back. Frozen connections go on, except those frozen with
+   * `forGood`. Fails if, after `refuse`, another process keeps the port for longer than a second.
+   */
+  readonly heal: Effect.Effect<void, FaultProxyError>
+}
+
+const host = "127.0.0.1"
+
+const listen = (port: number, accept: (socket: Net.Socket) => void): Effect.Effect<Net.Server, FaultProxyError> =>
+  Effect.async((resume) => {
+    const server = Net.createServer({ allowHalfOpen: true, noDelay: true }, accept)
+    server.once("error", (cause) => resume(new FaultProxyError({ host, port, cause })))
+    server.listen({ host, port, exclusive: true }, () => resume(Effect.succeed(server)))
+  })
+
+/**
+ * Makes a proxy that lives as long as the scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const conditions: Tunnel.Conditions = {
+      delayMillis: 0,
+      bytesPerSecond: Infinity,
+      healed: yield* Deferred.make<void>()
+    }
+    const tunnels = new Set<Tunnel.Tunnel>()
+    const lost = new Set<Tunnel.Tunnel>()
+    const sockets = new Set<Net.Socket>()
+    let accepted = 0
+    let swallowing = false
+    let listener: Net.Server | undefined
+
+    const stopListening = Effect.sync(() => {
+      // Its callback waits for the open connections, so it is of no use here.
+      listener?.close()
+      listener = undefined
+    })
+
+    // Finalizers run in reverse: nothing new comes in, the fibers end, and what they left open is closed.
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const socket of sockets) socket.destroy()
+      })
+    )
+    const fork = yield* FiberSet.makeRuntime<never>()
+    yield* Effect.addFinalizer(() => stopListening)
+
+    const own = (socket: Net.Socket) => {
+      sockets.add(socket)
+      socket.on("error", () => {}) // the tunnel sees "close", which always follows
+      socket.once("close", () => sockets.delete(socket))
+    }
+
+    const accept = (client: Net.Socket) => {
+      accepted++
+      own(client)
+      const serve = Effect.acquireUseRelease(
+        Effect.tap(Tunnel.make(client, options.target, conditions, !swallowing, own), (tunnel) => tunnels.add(tunnel)),
+        (tunnel) => tunnel.run,
+        (tunnel) =>
+          Effect.sync(() => {
+            tunnels.delete(tunnel)
+            lost.delete(tunnel)
+          })
+      )
+      fork(serve)
+    }
+
+    // Uninterruptible, because a listener that is bound and not yet noted would outlive the scope.
+    const bind = (port: number) =>
+      Effect.uninterruptible(
+        Effect.tap(listen(port, accept), (server) =>
+          Effect.sync(() => {
+            listener = server
+          })
+        )
+      )
+
+    const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
+    const fixed = options.port
+    const port = yield* (
+      fixed === undefined
+        ? Effect.retry(
+            Effect.flatMap(freePort, (port) => Effect.as(bind(port), port)),
+            attempts
+          )
+        : Effect.as(bind(fixed), fixed)
+    ).pipe(live)
+
+    const end = (how: Tunnel.Ending) =>
+      Effect.suspend(() => {
+        const open = [...tunnels]
+        return Effect.as(
+          Effect.forEach(open, (tunnel) => tunnel.end(how), { concurrency: "unbounded", discard: true }),
+          open.length
+        )
+      })
+
+    return {
+      host,
+      port,
+      connections: Effect.sync(() => tunnels.size),
+      accepted: Effect.sync(() => accepted),
+      cut: end("cut"),
+      reset: end("reset"),
+      blackhole: ({ established = true, forGood = false, new: fresh = true } = {}) =>
+        Effect.suspend(() => {
+          if (fresh) swallowing = true
+          if (!established) return Effect.void
+          if (forGood) for (const tunnel of tunnels) lost.add(tunnel)
+          return Effect.forEach(tunnels, ({ gate }) => gate.close, { discard: true })
+        }),
+      delay: (duration) =>
+        Effect.sync(() => {
+          conditions.delayMillis = Duration.toMillis(duration)
+        }),
+      limit: (bytesPerSecond) =>
+        Effect.sync(() => {
+          conditions.bytesPerSecond = Math.max(1, bytesPerSecond)
+        }),
+      refuse: stopListening,
+      heal: Effect.suspend(() => {
+        swallowing = false
+        conditions.delayMillis = 0
+        conditions.bytesPerSecond = Infinity
+        Deferred.unsafeDone(conditions.healed, Effect.void)
+        conditions.healed = Deferred.unsafeMake(FiberId.none)
+        const frozen = [...tunnels].filter((tunnel) => !lost.has(tunnel))
+        return Effect.forEach(frozen, ({ gate }) => gate.open, { discard: true }).pipe(
+          Effect.zipRight(listener === undefined ? Effect.retry(bind(port), attempts) : Effect.void),
+          Effect.asVoid,
+          live
+        )
+      })
+    }
+  })

@@ -1,0 +1,38 @@
+import * as Net from "node:net"
+import { Clock, Duration, Effect, Random, Schedule } from "effect"
+
+const clock = Clock.make()
+
+/**
+ * Runs an effect on the wall clock. Processes and sockets know nothing of a test's clock: without this a poll inside
+ * `it.effect` would wait for an adjustment that never comes.
+ */
+export const live = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => Effect.withClock(effect, clock)
+
+/** Looks every 10 milliseconds until the condition holds. The caller bounds it. */
+export const until = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  Effect.repeat(condition, { until: (met) => met, schedule: Schedule.spaced(Duration.millis(10)) }).pipe(
+    Effect.asVoid,
+    live
+  )
+
+const canListen = (port: number): Effect.Effect<boolean> =>
+  Effect.async<boolean>((resume) => {
+    const server = Net.createServer()
+    server.once("error", () => resume(Effect.succeed(false)))
+    server.listen({ host: "127.0.0.1", port, exclusive: true }, () => server.close(() => resume(Effect.succeed(true))))
+    return Effect.sync(() => void server.close())
+  })
+
+/**
+ * A port that nobody listens on at this moment; whoever binds it must still be ready to lose it to another process.
+ *
+ * It lies below the range from which systems give ports to outgoing connections (Linux from 32768, macOS from 49152).
+ * Inside it, a port whose server is stopped could be taken by an unrelated connection, or a client that reconnects in a
+ * loop could even connect to itself.
+ */
+export const freePort: Effect.Effect<number> = Effect.suspend(() =>
+  Random.nextIntBetween(15_000, 32_000).pipe(
+    Effect.flatMap((port) => Effect.flatMap(canListen(port), (free) => (free ? Effect.succeed(port) : freePort)))
+  )
+)

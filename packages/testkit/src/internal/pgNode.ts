@@ -1,0 +1,181 @@
+import { join } from "node:path"
+import { Effect, Redacted, Schedule } from "effect"
+import type { Activity, BackendFilter, PgNode } from "../PgCluster.js"
+import { freePort, live, until } from "./live.js"
+import * as Admin from "./pgAdmin.js"
+import type { Binaries } from "./pgBinaries.js"
+import { PgClusterError } from "./pgClusterError.js"
+import * as Config from "./pgConfig.js"
+import * as Postmaster from "./postmaster.js"
+
+/** Who may log in, and what the cluster is called. */
+export interface Identity {
+  readonly user: string
+  readonly password: string
+  readonly database: string
+  /** Unguessable, and part of every process's title. */
+  readonly cluster: string
+}
+
+const host = "127.0.0.1"
+
+/** Longest time `awaitReady` and `awaitReplicated` wait. */
+export const patience = "30 seconds"
+
+/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
+const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
+
+/** Client sessions without the testkit's own. */
+const clients = `backend_type = 'client backend' and pid <> pg_backend_pid()
+  and application_name <> '${Admin.applicationName}'`
+
+/** Tries a statement until it succeeds. */
+const awaitAnswer = (name: string, statement: Effect.Effect<unknown, PgClusterError>, log: Effect.Effect<string>) =>
+  Effect.gen(function* () {
+    let last: PgClusterError | undefined
+    const answered = statement.pipe(
+      Effect.as(true),
+      Effect.catchAll((error) => {
+        last = error
+        return Effect.succeed(false)
+      })
+    )
+    yield* until(answered).pipe(
+      Effect.timeoutFail({ duration: patience, onTimeout: () => "timeout" as const }),
+      Effect.catchAll(() =>
+        Effect.flatMap(
+          log,
+          (log) =>
+            new PgClusterError({
+              phase: "query",
+              where: `node "${name}"`,
+              reason: `no answer within ${patience}; last: ${last?.reason ?? "none, it accepts connections in silence"}`,
+              log: log.trim(),
+              cause: last
+            })
+        )
+      )
+    )
+  }).pipe(live)
+
+/** A node, and its statements that do not need the application's database. */
+export interface Made {
+  readonly node: PgNode
+  readonly admin: <Row extends object>(
+    sql: string,
+    params?: ReadonlyArray<unknown>
+  ) => Effect.Effect<ReadonlyArray<Row>, PgClusterError>
+}
+
+/** Configures the data folder, starts the server on a free port, and gives the verbs. */
+export const make = (options: {
+  readonly name: string
+  readonly directory: string
+  readonly binaries: Binaries
+  readonly identity: Identity
+  readonly settings: Readonly<Record<string, Config.Setting>>
+  /** The connection string of the primary, for a replica. */
+  readonly primary: string | undefined
+}): Effect.Effect<Made, PgClusterError> =>
+  Effect.gen(function* () {
+    const { identity, name } = options
+    const dataDir = join(options.directory, "data")
+    const server = yield* Postmaster.make({
+      node: name,
+      directory: options.directory,
+      dataDir,
+      binaries: options.binaries
+    })
+
+    const port = yield* Effect.gen(function* () {
+      const port = yield* freePort
+      const title = `${identity.cluster} ${name}`
+      yield* Config.write({ dataDir, node: name, title, port, settings: options.settings, primary: options.primary })
+      yield* server.start
+      return port
+    }).pipe(Effect.retry({ while: Postmaster.isPortTaken, schedule: attempts }))
+
+    // Later starts keep the port: clients know it. Whoever took it meanwhile gets a second to go away.
+    const start = Effect.retry(server.start, { while: Postmaster.isPortTaken, schedule: attempts }).pipe(live)
+
+    const address = { node: name, host, port, user: identity.user, password: identity.password }
+    const queryIn = <Row extends object>(database: string, sql: string, params?: ReadonlyArray<unknown>) =>
+      live(Admin.query<Row>({ ...address, database }, sql, params))
+    const query = <Row extends object = Record<string, unknown>>(sql: string, params?: ReadonlyArray<unknown>) =>
+      queryIn<Row>(identity.database, sql, params)
+    // The verbs of the server do not depend on the application's database, so `make` can use them before it exists.
+    const admin = <Row extends object>(sql: string, params?: ReadonlyArray<unknown>) =>
+      queryIn<Row>("postgres", sql, params)
+
+    if (options.primary === undefined && identity.database !== "postgres") {
+      yield* admin(`create database "${identity.database.replaceAll('"', '""')}"`)
+    }
+
+    const terminateBackends = (filter: BackendFilter = {}) =>
+      Effect.gen(function* () {
+        const ended = yield* admin<{ pid: number }>(
+          // Materialized, or the planner might call the function before it looks at the other conditions.
+          `with chosen as materialized (
+             select pid from pg_stat_activity where ${clients}
+                and ($1::text is null or application_name = $1)
+                and ($2::text is null or datname = $2)
+                and ($3::text is null or usename = $3)
+           ) select pid from chosen where pg_terminate_backend(pid)`,
+          [filter.applicationName ?? null, filter.database ?? null, filter.user ?? null]
+        )
+        if (ended.length === 0) return 0
+        // The signal is only a request; count what is gone, so that the caller need not wait.
+        yield* until(
+          Effect.map(
+            admin("select 1 from pg_stat_activity where pid = any($1)", [ended.map(({ pid }) => pid)]),
+            (rows) => rows.length === 0
+          )
+        ).pipe(
+          Effect.timeoutFail({
+            duration: patience,
+            onTimeout: () =>
+              new PgClusterError({
+                phase: "query",
+                where: `node "${name}"`,
+                reason: `of ${ended.length} sessions that were told to end some are still there after ${patience}`
+              })
+          })
+        )
+        return ended.length
+      }).pipe(live)
+
+    const activity = admin<Activity>(
+      `select pid, application_name as "applicationName", state, wait_event as "waitEvent", query,
+              query_start as "queryStart", backend_start as "backendStart", datname as database, usename as "user"
+         from pg_stat_activity where ${clients} order by backend_start, pid`
+    )
+
+    const node: PgNode = {
+      name,
+      host,
+      port,
+      url: Redacted.make(
+        `postgres://${encodeURIComponent(identity.user)}:${encodeURIComponent(identity.password)}@${host}:${port}/${encodeURIComponent(identity.database)}`
+      ),
+      dataDir,
+      start,
+      stop: (mode = "fast") => server.stop(mode),
+      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), start),
+      // Waits for the end of recovery itself, and fails on a node that is no replica.
+      promote: admin("select pg_promote(true, 30)").pipe(
+        Effect.asVoid,
+        Effect.mapError(({ cause, reason, where }) => new PgClusterError({ phase: "promote", where, reason, cause }))
+      ),
+      pause: server.pause,
+      resume: server.resume,
+      terminateBackends,
+      activity,
+      query,
+      role: Effect.map(admin<{ standby: boolean }>("select pg_is_in_recovery() as standby"), ([row]) =>
+        row?.standby === true ? "replica" : "primary"
+      ),
+      log: server.log,
+      awaitReady: awaitAnswer(name, admin("select 1"), server.log)
+    }
+    return { node, admin }
+  })

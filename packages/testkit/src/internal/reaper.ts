@@ -1,0 +1,188 @@
+import { spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs"
+import { freemem, tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Either, type Scope } from "effect"
+import { live } from "./live.js"
+import { PgClusterError } from "./pgClusterError.js"
+
+/**
+ * The program of the reaper: a small process of its own session that holds the read end of a pipe from us. The pipe
+ * closes when we close it and also when we die, however we die. It then ends every PostgreSQL process of one cluster
+ * and removes the cluster's folder. The orderly end takes the same way as the crash, so that way is always tested.
+ *
+ * It is plain JavaScript in a string because it must run from TypeScript sources, from `dist`, and inside bundles.
+ *
+ * - It finds processes by the cluster's unguessable name, which stands in their command line (`-D`) or title
+ *   (`cluster_name`), so there is no moment at which a process exists that it does not know.
+ * - SIGQUIT first: a postmaster that ends itself removes its shared memory; SIGKILL would leave it behind.
+ * - SIGCONT as well: a paused process would keep the signal for later.
+ */
+const program = String.raw`
+const fs = require("node:fs"), path = require("node:path"), { spawnSync } = require("node:child_process")
+const [dir, ...others] = process.argv.slice(1), name = path.basename(dir)
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"]) process.on(signal, () => {})
+
+const processes = () => {
+  if (process.platform !== "linux") {
+    return spawnSync("ps", ["-A", "-o", "pid=,ppid=,command="], { encoding: "utf8" }).stdout.split("\n").flatMap((line) => {
+      const found = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line)
+      return found ? [{ pid: +found[1], parent: +found[2], text: found[3] }] : []
+    })
+  }
+  return fs.readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)).flatMap((entry) => {
+    try {
+      const stat = fs.readFileSync("/proc/" + entry + "/stat", "latin1")
+      const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+      if (state === "Z" || state === "X") return []
+      return [{ pid: +entry, parent: +parent, text: fs.readFileSync("/proc/" + entry + "/cmdline", "utf8").replace(/\0/g, " ") }]
+    } catch { return [] }
+  })
+}
+const ours = () => {
+  const all = processes()
+  const found = new Map(all
+    .filter(({ pid, text }) => pid !== process.pid && text.includes(name) && /(^|\/)(postgres|initdb|cp)\b/.test(text))
+    .map((one) => [one.pid, one]))
+  for (let size = -1; size !== found.size; ) {
+    size = found.size
+    for (const one of all) if (found.has(one.parent)) found.set(one.pid, one)
+  }
+  return found
+}
+const send = (pid, signal) => { try { process.kill(pid, signal) } catch {} }
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
+const sharedMemory = () => {
+  try {
+    return fs.readdirSync(dir).flatMap((node) => {
+      try {
+        const id = fs.readFileSync(path.join(dir, node, "data", "postmaster.pid"), "utf8").split("\n")[6].trim().split(/\s+/)[1]
+        return id ? [id] : []
+      } catch { return [] }
+    })
+  } catch { return [] }
+}
+
+let told = "", begun = false
+const reap = async () => {
+  if (begun) return
+  begun = true
+  const orderly = told.includes("end")
+  const start = Date.now()
+  const asked = new Set()
+  for (let empty = 0; empty < (orderly ? 1 : 3); ) {
+    const found = ours()
+    empty = found.size === 0 ? empty + 1 : 0
+    if (Date.now() - start > 20000) break
+    for (const { pid, parent } of found.values()) {
+      send(pid, "SIGCONT")
+      if (Date.now() - start > 3000) send(pid, "SIGKILL")
+      else if (!found.has(parent) && !asked.has(pid)) { asked.add(pid); send(pid, "SIGQUIT") }
+    }
+    if (found.size > 0 || !orderly) await sleep(15)
+  }
+  for (const id of sharedMemory()) spawnSync("ipcrm", ["-m", id], { stdio: "ignore" })
+  for (let round = 0; round < (orderly ? 1 : 5); round++) {
+    for (const one of [dir, ...others]) {
+      try { fs.rmSync(one, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 }) } catch {}
+    }
+    if (!orderly) await sleep(20) // a process caught between fork and exec may still create a file
+  }
+  process.exit(0)
+}
+process.stdin.on("data", (text) => { told += text }).on("end", reap).on("close", reap).on("error", reap)
+`
+
+/** Folders, and the promise that they and the cluster's processes are gone after the scope or the process that made it. */
+export interface Reaper {
+  /** For data. Not yet made: the maker makes it, so that there is no moment at which it exists unguarded. */
+  readonly directory: string
+  /** For programs, which may not be started from every folder. Not yet made. */
+  readonly programs: string
+}
+
+/**
+ * As root the servers run under another user, who must be able to reach the folder. A private TMPDIR is common there
+ * (`/root/tmp`), so fall back to the folder that everybody can use.
+ */
+const temporaryFolder = (): string => {
+  const own = tmpdir()
+  if (process.getuid?.() !== 0) return own
+  const parents = own.split("/").map((_, index, all) => all.slice(0, index + 1).join("/") || "/")
+  const open = parents.every((path) => existsSync(path) && (statSync(path).mode & 0o001) !== 0)
+  return open ? own : "/tmp"
+}
+
+const memoryFolder = "/dev/shm"
+
+/** With less, a few clusters with full logs could fill it; a container's default is 64 MiB. */
+const memoryNeeded = 4 * 1024 ** 3
+
+/**
+ * Memory, if there is plenty and nobody chose a folder: file systems take up to two seconds longer for the thousand
+ * small files of a new cluster, the more so the more clusters were removed shortly before.
+ */
+const dataFolder = (): string =>
+  Either.try(() => {
+    if (process.env["TMPDIR"] !== undefined || freemem() < memoryNeeded) return undefined
+    accessSync(memoryFolder, constants.W_OK | constants.X_OK)
+    const { bavail, bsize } = statfsSync(memoryFolder)
+    return bavail * bsize < memoryNeeded ? undefined : memoryFolder
+  }).pipe(Either.getOrUndefined) ?? temporaryFolder()
+
+const launch = (folders: Reaper, words: "pipe" | "ignore") =>
+  spawn(process.execPath, ["-e", program, folders.directory, folders.programs], {
+    cwd: "/",
+    detached: true,
+    env: { PATH: process.env["PATH"] },
+    stdio: [words, "ignore", "ignore"]
+  })
+
+/** Starts the reaper. Closing the scope waits until the processes and the folder are gone: about 50 milliseconds. */
+export const make: Effect.Effect<Reaper, PgClusterError, Scope.Scope> = Effect.acquireRelease(
+  Effect.async<Reaper & { readonly end: Effect.Effect<void, PgClusterError> }, PgClusterError>((resume) => {
+    const name = `sluice-pg-${randomBytes(6).toString("hex")}`
+    const folders = { directory: join(dataFolder(), name), programs: join(temporaryFolder(), `${name}-bin`) }
+    const child = launch(folders, "pipe")
+    // Neither keeps the program alive: when it ends without closing its scopes, the reaper does its work.
+    child.unref()
+    ;(child.stdin as unknown as { unref(): void }).unref()
+    child.stdin?.on("error", () => {}) // the reaper was killed; `end` notices
+    child.once("error", (cause) =>
+      resume(
+        new PgClusterError({ phase: "directory", where: folders.directory, reason: "the reaper did not start", cause })
+      )
+    )
+    child.once("spawn", () => resume(Effect.succeed({ ...folders, end: end(folders, child) })))
+  }),
+  // Uninterruptible as every finalizer, and bounded by the reaper's own deadline of 20 seconds.
+  ({ end }) => live(Effect.orDie(end))
+)
+
+const end = (folders: Reaper, child: ReturnType<typeof launch>): Effect.Effect<void, PgClusterError> => {
+  const exit = (one: typeof child) =>
+    Effect.async<void>((resume) => {
+      if (one.exitCode !== null || one.signalCode !== null) return resume(Effect.void)
+      one.ref()
+      one.once("exit", () => resume(Effect.void))
+    })
+  const gone = Effect.sync(() => !existsSync(folders.directory) && !existsSync(folders.programs))
+  return Effect.sync(() => void child.stdin?.end("end")).pipe(
+    Effect.zipRight(exit(child)),
+    // Somebody killed the reaper itself: a second one with nothing to wait for starts at once.
+    Effect.zipRight(
+      Effect.unlessEffect(
+        Effect.suspend(() => exit(launch(folders, "ignore"))),
+        gone
+      )
+    ),
+    Effect.zipRight(gone),
+    Effect.filterOrFail(
+      (removed) => removed,
+      () =>
+        new PgClusterError({ phase: "cleanup", where: folders.directory, reason: "the folder could not be removed" })
+    ),
+    Effect.asVoid
+  )
+}

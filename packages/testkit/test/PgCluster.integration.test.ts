@@ -1,0 +1,464 @@
+import { spawn } from "node:child_process"
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { createRequire } from "node:module"
+import * as Net from "node:net"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Redacted, Scope } from "effect"
+import Pg from "pg"
+import { PgCluster } from "../src/index.js"
+import { live, until } from "../src/internal/live.js"
+import * as Processes from "../src/internal/processes.js"
+
+/** What the application sees: its own connection, and how that ended. */
+const session = (node: PgCluster.PgNode, options: { readonly name?: string; readonly password?: string } = {}) =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: async () => {
+        const url = new URL(Redacted.value(node.url))
+        if (options.password !== undefined) url.password = options.password
+        const client = new Pg.Client({ connectionString: url.href, application_name: options.name ?? "app" })
+        const errors: Array<string> = []
+        client.on("error", (error) => errors.push((error as { code?: string }).code ?? error.message))
+        await client.connect()
+        return { client, errors }
+      },
+      catch: (cause) => cause as Error & { readonly code?: string }
+    }),
+    ({ client }) => Effect.promise(() => client.end().catch(() => {}))
+  ).pipe(
+    Effect.map(({ client, errors }) => ({
+      query: (sql: string) =>
+        Effect.tryPromise({
+          try: () => client.query(sql),
+          catch: (cause) => cause as Error & { readonly code?: string }
+        }).pipe(Effect.map(({ rows }) => rows as ReadonlyArray<Record<string, unknown>>)),
+      end: Effect.promise(() => client.end()),
+      broken: until(Effect.sync(() => errors.length > 0)).pipe(Effect.map(() => errors[0]!))
+    }))
+  )
+
+const portAnswers = (node: PgCluster.PgNode) =>
+  Effect.async<boolean>((resume) => {
+    const socket = Net.connect(node.port, node.host)
+    socket.once("connect", () => resume(Effect.succeed(true)))
+    socket.once("error", () => resume(Effect.succeed(false)))
+    return Effect.sync(() => socket.destroy())
+  })
+
+const names = (node: PgCluster.PgNode) =>
+  Effect.map(node.activity, (rows) => rows.map(({ applicationName }) => applicationName))
+
+/** A real pause of the clock: there is no event to wait for. */
+const nothingHappens = live(Effect.sleep("100 millis"))
+
+const one = Effect.map(PgCluster.PgCluster, ({ primary }) => primary)
+
+layer(PgCluster.layer({ settings: { max_connections: 17, "sluice.quoted": "it's" }, password: "p@ss'w\\rd/%" }), {
+  timeout: "60 seconds"
+})("PgCluster, one node", (it) => {
+  it.scoped("runs PostgreSQL 18 with the database, the user and the settings that were asked for", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const { query } = yield* session(node)
+      const [row] = yield* query(
+        `select current_setting('server_version_num')::int / 10000 as version, current_database() as database,
+                current_user as "user", current_setting('max_connections') as max, current_setting('sluice.quoted') as quoted`
+      )
+      assert.deepStrictEqual(row, { version: 18, database: "sluice", user: "sluice", max: "17", quoted: "it's" })
+      assert.strictEqual(node.name, "primary")
+      assert.strictEqual(yield* node.role, "primary")
+    })
+  )
+
+  it.scoped("refuses a wrong password", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(session(yield* one, { password: "wrong" }))
+      assert.strictEqual(error.code, "28P01")
+    })
+  )
+
+  it.scoped("query passes parameters and reports the server's error without the password", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      assert.deepStrictEqual(yield* node.query("select $1::int + 1 as sum", [41]), [{ sum: 42 }])
+      const error = yield* Effect.flip(node.query("select * from nowhere"))
+      assert.strictEqual(error._tag, "PgClusterError")
+      assert.strictEqual(error.phase, "query")
+      assert.strictEqual((error.cause as { code: string }).code, "42P01")
+      assert.include(error.message, 'node "primary"')
+      assert.notInclude(error.message, "p@ss")
+      assert.notInclude(String(node.url), "p@ss")
+    })
+  )
+
+  it.scoped("activity shows the application's sessions and not its own", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const first = yield* session(node, { name: "first" })
+      yield* session(node, { name: "second" })
+      yield* first.query("begin")
+      yield* first.query("select 7 as seven")
+      const rows = yield* node.activity
+      assert.deepStrictEqual(
+        rows.map(({ applicationName, database, query, state, user }) => ({
+          applicationName,
+          database,
+          query,
+          state,
+          user
+        })),
+        [
+          {
+            applicationName: "first",
+            database: "sluice",
+            query: "select 7 as seven",
+            state: "idle in transaction",
+            user: "sluice"
+          },
+          { applicationName: "second", database: "sluice", query: "", state: "idle", user: "sluice" }
+        ]
+      )
+      assert.strictEqual(rows[0]!.waitEvent, "ClientRead")
+      assert.isAbove(rows[0]!.pid, 0)
+      assert.instanceOf(rows[0]!.backendStart, Date)
+      assert.isAtLeast(Number(rows[0]!.queryStart), Number(rows[0]!.backendStart))
+    })
+  )
+
+  it.scoped(
+    "the testkit's own connections are neither shown nor ended, and an interrupted query ends on the server",
+    () =>
+      Effect.gen(function* () {
+        const node = yield* one
+        const { query } = yield* session(node)
+        const own = yield* Effect.fork(node.query("select pg_sleep(3600)"))
+        const sleeping = Effect.map(
+          query("select 1 from pg_stat_activity where query = 'select pg_sleep(3600)' and state = 'active'"),
+          (rows) => rows.length === 1
+        )
+        yield* until(sleeping)
+        assert.deepStrictEqual(yield* names(node), ["app"])
+        assert.strictEqual(yield* node.terminateBackends({ applicationName: "sluice-testkit" }), 0)
+        assert.isTrue(yield* sleeping)
+        yield* Fiber.interrupt(own)
+        yield* until(Effect.map(sleeping, (still) => !still))
+      })
+  )
+
+  it.scoped("terminateBackends ends the sessions that match, waits until they are gone, and counts them", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const first = yield* session(node, { name: "first" })
+      const second = yield* session(node, { name: "second" })
+      assert.strictEqual(yield* node.terminateBackends({ applicationName: "nobody" }), 0)
+      assert.strictEqual(yield* node.terminateBackends({ applicationName: "first", user: "sluice" }), 1)
+      assert.deepStrictEqual(yield* names(node), ["second"])
+      assert.strictEqual(yield* first.broken, "57P01")
+      yield* second.query("select 1")
+      assert.strictEqual(yield* node.terminateBackends({ database: "postgres" }), 0)
+      assert.strictEqual(yield* node.terminateBackends(), 1)
+      assert.strictEqual(yield* second.broken, "57P01")
+    })
+  )
+
+  for (const mode of ["fast", "immediate"] as const) {
+    it.scoped(`restart("${mode}") breaks open sessions and keeps port and committed data`, () =>
+      Effect.gen(function* () {
+        const node = yield* one
+        const { broken, query } = yield* session(node)
+        yield* query(`create table ${mode} as select 1 as n`)
+        yield* node.restart(mode)
+        assert.strictEqual(yield* broken, mode === "fast" ? "57P01" : "Connection terminated unexpectedly")
+        const after = yield* session(node)
+        assert.deepStrictEqual(yield* after.query(`select n from ${mode}`), [{ n: 1 }])
+        assert.strictEqual((yield* node.log).includes("automatic recovery in progress"), mode === "immediate")
+      })
+    )
+  }
+
+  it.scoped('stop("smart") lets the last client finish and refuses new ones meanwhile', () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const last = yield* session(node)
+      const stopping = yield* Effect.fork(node.stop("smart"))
+      yield* until(
+        Effect.match(Effect.scoped(session(node)), {
+          onFailure: ({ code }) => code === "57P03",
+          onSuccess: () => false
+        })
+      )
+      assert.isNull(stopping.unsafePoll())
+      yield* last.query("select 1")
+      yield* last.end
+      yield* Fiber.join(stopping)
+      assert.isFalse(yield* portAnswers(node))
+      yield* node.start
+    })
+  )
+
+  it.scoped("a second stop with another mode ends a smart stop that waits", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const { broken } = yield* session(node)
+      const stopping = yield* Effect.fork(node.stop("smart"))
+      yield* until(Effect.map(node.log, (log) => /smart shutdown request/.test(log.split("ready to accept").at(-1)!)))
+      yield* node.stop("fast")
+      yield* Fiber.join(stopping)
+      assert.strictEqual(yield* broken, "57P01")
+      yield* node.start
+    })
+  )
+
+  it.scoped("stop and start do nothing when there is nothing to do; starting at the same time starts once", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const survivor = yield* session(node)
+      yield* node.start
+      yield* survivor.query("select 1")
+      yield* node.stop()
+      yield* node.stop()
+      assert.isFalse(yield* portAnswers(node))
+      const down = yield* Effect.flip(node.query("select 1"))
+      assert.include(down.message, "ECONNREFUSED")
+      yield* Effect.all([node.start, node.start], { concurrency: 2 })
+      yield* session(node)
+    })
+  )
+
+  it.scoped("awaitReady waits until a server that is being restarted answers", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      yield* node.stop()
+      const waiting = yield* Effect.fork(node.awaitReady)
+      yield* Effect.flip(node.query("select 1"))
+      assert.isNull(waiting.unsafePoll())
+      yield* node.start
+      yield* Fiber.join(waiting)
+    })
+  )
+
+  it.scoped("pause freezes every session and answers nobody; resume continues where they were", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const running = yield* session(node)
+      yield* running.query("create temporary table t (n int)")
+      yield* node.pause
+      const [postmaster] = yield* Effect.sync(() => Processes.family(process.pid).filter(({ state }) => state === "T"))
+      assert.isTrue(Processes.family(postmaster!.pid).length > 2)
+      assert.isTrue(Processes.family(postmaster!.pid).every(({ state }) => state === "T"))
+      // The kernel accepts in the server's name, but nobody greets.
+      assert.isTrue(yield* portAnswers(node))
+      const statement = yield* Effect.fork(running.query("insert into t values (1) returning n"))
+      const newcomer = yield* Effect.fork(session(node))
+      const admin = yield* Effect.fork(node.query("select 1"))
+      yield* nothingHappens
+      for (const fiber of [statement, newcomer, admin]) assert.isNull(fiber.unsafePoll())
+      yield* Fiber.interrupt(admin)
+      yield* node.resume
+      assert.deepStrictEqual(yield* Fiber.join(statement), [{ n: 1 }])
+      yield* Effect.flatMap(Fiber.join(newcomer), ({ query }) => query("select 1"))
+    })
+  )
+
+  it.scoped("a paused server can be stopped, and only a running one can be paused", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      yield* node.pause
+      yield* node.stop("fast")
+      assert.isFalse(yield* portAnswers(node))
+      const error = yield* Effect.flip(node.pause)
+      assert.strictEqual(error.phase, "pause")
+      assert.include(error.message, "does not run")
+      yield* node.start
+      yield* node.query("select 1")
+    })
+  )
+})
+
+describe("PgCluster, replicas", () => {
+  it.scopedLive("every replica follows the primary, refuses writes, and can be promoted when the primary is gone", () =>
+    Effect.gen(function* () {
+      const cluster = yield* PgCluster.make({ replicas: 2 })
+      const { primary, replicas } = cluster
+      const [first, second] = replicas as [PgCluster.PgNode, PgCluster.PgNode]
+      assert.deepStrictEqual(
+        cluster.nodes.map(({ name }) => name),
+        ["primary", "replica-1", "replica-2"]
+      )
+      assert.deepStrictEqual(yield* Effect.forEach(cluster.nodes, ({ role }) => role), [
+        "primary",
+        "replica",
+        "replica"
+      ])
+
+      yield* primary.query("create table t as select generate_series(1, 1000) as n")
+      yield* cluster.awaitReplicated
+      for (const replica of replicas) {
+        assert.deepStrictEqual(yield* replica.query("select count(*)::int as n from t"), [{ n: 1000 }])
+        const { query } = yield* session(replica)
+        assert.strictEqual((yield* Effect.flip(query("insert into t values (0)"))).code, "25006")
+      }
+
+      // A replica that does not replay holds awaitReplicated back.
+      yield* second.query("select pg_wal_replay_pause()")
+      yield* primary.query("insert into t values (0)")
+      const waiting = yield* Effect.fork(cluster.awaitReplicated)
+      yield* until(Effect.map(first.query("select from t where n = 0"), (rows) => rows.length === 1))
+      assert.deepStrictEqual(yield* second.query("select from t where n = 0"), [])
+      yield* nothingHappens
+      assert.isNull(waiting.unsafePoll())
+      yield* second.query("select pg_wal_replay_resume()")
+      yield* Fiber.join(waiting)
+      assert.strictEqual((yield* second.query("select from t where n = 0")).length, 1)
+
+      // Restarting the primary does not lose the replicas.
+      yield* primary.restart("immediate")
+      yield* primary.query("insert into t values (-1)")
+      yield* cluster.awaitReplicated
+
+      assert.strictEqual((yield* Effect.flip(primary.promote)).phase, "promote")
+      yield* primary.stop("immediate")
+      yield* first.promote
+      assert.strictEqual(yield* first.role, "primary")
+      assert.strictEqual(yield* second.role, "replica")
+      const { query } = yield* session(first)
+      assert.deepStrictEqual(yield* query("insert into t values (-2) returning n"), [{ n: -2 }])
+      assert.deepStrictEqual(yield* query("select count(*)::int as n from t where n <= 0"), [{ n: 3 }])
+    })
+  )
+})
+
+describe("PgCluster, the end", () => {
+  it.scoped("closing the scope ends the servers, paused ones included, and removes the folder", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { primary } = yield* Scope.extend(PgCluster.make(), scope)
+      assert.isTrue(existsSync(primary.dataDir))
+      yield* primary.pause
+      const [took] = yield* live(Effect.timed(Scope.close(scope, Exit.void)))
+      // After 3 seconds they would have been killed, and could not have cleaned up behind themselves.
+      assert.isBelow(Duration.toMillis(took), 2900)
+      assert.isFalse(existsSync(dirname(dirname(primary.dataDir))))
+      assert.isFalse(yield* portAnswers(primary))
+    })
+  )
+
+  it.scoped("a setting that the server does not accept fails with the server's own words, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const error = yield* Effect.flip(Effect.scoped(PgCluster.make({ settings: { max_connections: "many" } })))
+      assert.strictEqual(error.phase, "start")
+      assert.include(error.message, "settings")
+      assert.include(error.message, 'invalid value for parameter "max_connections": "many"')
+      assert.deepStrictEqual(readdirSync(folder), [])
+    })
+  )
+
+  it.scoped("interrupting make leaves nothing", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const making = yield* Effect.fork(Effect.scoped(PgCluster.make()))
+      yield* until(
+        Effect.sync(() => readdirSync(folder).some((name) => existsSync(join(folder, name, "primary", "data"))))
+      )
+      yield* Fiber.interrupt(making)
+      assert.deepStrictEqual(readdirSync(folder), [])
+    })
+  )
+
+  const hold = (...words: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const require = createRequire(createRequire(import.meta.url).resolve("vitest/package.json"))
+      const fixture = fileURLToPath(new URL("./fixtures/cluster.ts", import.meta.url))
+      const child = spawn(process.execPath, [require.resolve("vite-node/vite-node.mjs"), fixture, ...words], {
+        detached: true,
+        env: { PATH: process.env["PATH"], TMPDIR: folder },
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
+      let output = ""
+      child.stdout.on("data", (text) => {
+        output += text
+      })
+      const said = (word: string) =>
+        until(Effect.sync(() => new RegExp(`^${word} .*\n`, "m").test(output))).pipe(
+          Effect.map(() => JSON.parse(new RegExp(`^${word} (.*)\n`, "m").exec(output)![1]!) as unknown)
+        )
+      const nothingLeft = (pids: ReadonlyArray<number>) =>
+        until(
+          Effect.sync(() => readdirSync(folder).length === 0 && pids.every((pid) => Processes.family(pid).length === 0))
+        )
+      return { child, folder, said, nothingLeft, ended: until(Effect.sync(() => child.exitCode !== null)) }
+    })
+
+  it.scoped("a process that is killed with SIGKILL leaves no server, not even a paused one, and no folder", () =>
+    Effect.gen(function* () {
+      const { child, nothingLeft, said } = yield* hold()
+      const pids = (yield* said("made")) as ReadonlyArray<number>
+      assert.isTrue(pids.length === 2 && pids.every((pid) => Processes.family(pid).length > 2))
+      process.kill(-child.pid!, "SIGKILL") // with everything in its group
+      yield* nothingLeft(pids)
+    })
+  )
+
+  it.scoped("a process that is killed while it makes a cluster leaves nothing", () =>
+    Effect.gen(function* () {
+      const { child, folder, nothingLeft } = yield* hold()
+      yield* until(
+        Effect.sync(() => readdirSync(folder).some((name) => existsSync(join(folder, name, "primary", "data"))))
+      )
+      child.kill("SIGKILL")
+      yield* nothingLeft([])
+    })
+  )
+
+  it.scoped("a process that exits without closing the scope leaves nothing", () =>
+    Effect.gen(function* () {
+      const { nothingLeft, said } = yield* hold("exit")
+      yield* nothingLeft((yield* said("made")) as ReadonlyArray<number>)
+    })
+  )
+
+  it.scoped("a cluster does not keep a process alive that has nothing else to do", () =>
+    Effect.gen(function* () {
+      const { ended, nothingLeft, said } = yield* hold("drain")
+      const pids = (yield* said("made")) as ReadonlyArray<number>
+      yield* ended
+      yield* nothingLeft(pids)
+    })
+  )
+
+  it.scoped("Ctrl-C reaches the program alone: the servers work until the scope closes, and then end", () =>
+    Effect.gen(function* () {
+      const { child, nothingLeft, said } = yield* hold()
+      const pids = (yield* said("made")) as ReadonlyArray<number>
+      process.kill(-child.pid!, "SIGINT") // the whole group, as a terminal does
+      yield* said("alive-when-closing")
+      yield* nothingLeft(pids)
+    })
+  )
+})
+
+/** A temporary folder of this test's own, so that "nothing is left" can be seen. Also for this process, in the meantime. */
+const temporaryFolder = Effect.acquireRelease(
+  Effect.sync(() => {
+    const before = process.env["TMPDIR"]
+    const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "sluice-test-"))
+    process.env["TMPDIR"] = folder
+    return { before, folder }
+  }),
+  ({ before, folder }) =>
+    Effect.sync(() => {
+      if (before === undefined) delete process.env["TMPDIR"]
+      else process.env["TMPDIR"] = before
+      rmSync(folder, { recursive: true, force: true })
+    })
+).pipe(
+  // Open to the user that runs the servers when the tests run as root.
+  Effect.tap(({ folder }) => Effect.sync(() => chmodSync(folder, 0o755))),
+  Effect.map(({ folder }) => folder)
+)

@@ -54,12 +54,17 @@ export const fiberSubjects = (runtime: Runtime, make: Open) => {
 
   const hold = async (pool: FiberPool, size: number): Promise<Gate> => {
     const gate = new Gate(runtime)
+    let failed: string | undefined
+    const exited = (failure: string | undefined) => {
+      failed ??= failure
+    }
     for (let i = 0; i < size; i++)
       runtime.fork(
         pool.use(() => gate.wait),
-        () => undefined
+        exited
       )
-    await until(() => gate.size === size)
+    await until(() => gate.size === size || failed !== undefined)
+    if (failed !== undefined) throw new Error(failed)
     return gate
   }
 

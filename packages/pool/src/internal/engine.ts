@@ -804,8 +804,10 @@ export class Engine<A> {
     if (this.flushing || (this.ready.length === 0 && this.todo.length === 0)) return
     this.flushing = true
     while (this.ready.length !== 0 || this.todo.length !== 0) {
-      for (const waiter of this.ready.splice(0)) this.host.resume(waiter)
-      for (const run of this.todo.splice(0)) run()
+      for (let i = 0; i < this.ready.length; i++) this.host.resume(this.ready[i]!)
+      this.ready.length = 0
+      for (let i = 0; i < this.todo.length; i++) this.todo[i]!()
+      this.todo.length = 0
     }
     this.flushing = false
   }

@@ -35,7 +35,7 @@ export class Waiter<A> {
   leaseId = 0
   error: AcquireError | undefined = undefined
   /** Wakes the fiber; absent while the waiter is still being put in line. */
-  resume: ((effect: Effect.Effect<void>) => void) | undefined = undefined
+  resume: ((effect: Effect.Effect<void, AcquireError>) => void) | undefined = undefined
 
   constructor(
     readonly priority: Priority,

@@ -22,7 +22,7 @@ import { PCGRandom } from "effect/Utils"
 import type { AcquireError, Snapshot } from "../PoolError.js"
 import * as PoolError from "../PoolError.js"
 import type { PoolEvent } from "../PoolEvent.js"
-import type { PoolOptions, ResourceStatus, Signals } from "../PoolOptions.js"
+import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../PoolOptions.js"
 import type { Holder } from "../PoolStats.js"
 import type { Config } from "./config.js"
 import { Engine } from "./engine.js"
@@ -47,11 +47,15 @@ interface Opened<A> {
 /** The oldest leases that an error names. */
 const HOLDERS = 3
 
-const wake = (waiter: Waiter<any>): void => waiter.resume!(Effect.void)
+const wake = (waiter: Waiter<any>): void =>
+  waiter.resume!(waiter.error === undefined ? Effect.void : Effect.fail(waiter.error))
 
-/** Runs `effect` for at most `ms`; what does not stop when it is interrupted is left behind. */
+/**
+ * Runs `effect` for at most `ms`; what does not stop when it is interrupted is left behind. Interruptible even where it
+ * is called in an uninterruptible region, or the bound would not hold there.
+ */
 const within = <A, E, R>(effect: Effect.Effect<A, E, R>, ms: number): Effect.Effect<A, E | Cause.TimeoutException, R> =>
-  Effect.timeout(Effect.disconnect(effect), ms)
+  Effect.timeout(Effect.interruptible(Effect.disconnect(effect)), ms)
 
 /**
  * The questions about a resource are asked in the middle of a transition: one that throws must not leave it half done.
@@ -143,15 +147,17 @@ export const make = <A, E, R>(
         if (Exit.isFailure(exit)) {
           const error = Cause.failureOption(exit.cause)
           const kind =
-            Option.isSome(error) && options.classify !== undefined && !Cause.isTimeoutException(error.value)
-              ? options.classify(error.value)
-              : "unreachable"
+            Option.isSome(error) && !Cause.isTimeoutException(error.value) ? classify(error.value) : "unreachable"
           engine.connectFailed(Cause.squash(exit.cause), kind)
-        } else if (broken !== undefined) {
+          return
+        }
+        const { resource, scope } = exit.value
+        // A host that lets in and hangs up must be backed off from like one that does not answer.
+        if (host.status?.(resource) === "dead") breaks(new Error("the connection was dead as soon as it was open"))
+        if (broken === undefined) entry = engine.connected(resource, scope, startedAt)
+        else {
           const { cause } = broken
-          run(closeScope(exit.value.scope), () => engine.connectFailed(cause, "unreachable"))
-        } else {
-          entry = engine.connected(exit.value.resource, exit.value.scope, startedAt)
+          run(closeScope(scope), () => engine.connectFailed(cause, "unreachable"))
         }
       })
       if (fiber.unsafePoll() === null) connects.add(fiber)
@@ -237,6 +243,7 @@ export const make = <A, E, R>(
 
     const drained = yield* Deferred.make<DrainCounts>()
     const describe = options.describe === undefined ? () => undefined : total(options.describe, undefined)
+    const classify = total<E, ConnectFailureKind>(options.classify ?? (() => "unreachable"), "unreachable")
     const host: Host<A> = {
       now,
       random: () => random.number(),

@@ -1,1 +1,7 @@
-export {}
+/**
+ * @since 0.1.0
+ */
+export * as Sql from "./Sql.js"
+export * as SqlDriver from "./SqlDriver.js"
+export * as SqlReason from "./SqlReason.js"
+export * as SqlRuntime from "./SqlRuntime.js"

@@ -1,0 +1,170 @@
+/** The verdict: what was claimed, what was measured, and whether it held. */
+import type { SqlStats } from "@sluice/sql/Sql"
+import { maxSize } from "./Live.js"
+import * as Meter from "./Meter.js"
+
+/** What the phases of the demo have measured. Times are milliseconds. */
+export interface Evidence {
+  readonly answers: ReadonlyArray<Meter.Answer>
+  readonly storm: {
+    readonly sent: number
+    /** Handlers that the server interrupted, and how many of them had begun their transaction. */
+    readonly interrupted: number
+    readonly interruptedAtWork: number
+    /** Answer of the first request after the storm, and the time it took. */
+    readonly nextStatus: number
+    readonly nextMs: number
+    /** From the end of the storm's clients until nothing was leased; `undefined`: never, within the limit. */
+    readonly idleAfterMs: number | undefined
+    /** Sessions that are not idle on the servers, one second later. */
+    readonly backends: number
+  }
+  readonly flood: {
+    readonly queued: number
+    readonly written: number
+    /** The most that waited at once. */
+    readonly waiting: number
+    readonly interactiveP99: number
+    readonly backgroundP99: number
+  }
+  readonly restart: {
+    readonly from: number
+    readonly acceptsAt: number
+    /** When what the restart broke had been answered: from here on a failure is not its fault. */
+    readonly until: number
+    /** From the moment the server accepts again; `undefined`: not within the limit. */
+    readonly firstWriteMs: number | undefined
+    readonly fullMs: number | undefined
+    readonly readsMeanwhile: number
+  }
+  readonly acknowledged: number
+  /** Acknowledged payments that are on the primary, and on the replica. */
+  readonly found: { readonly primary: number; readonly replica: number }
+  readonly synced: number
+  /** The pools after the program's scope has closed, and the sessions that the servers still know. */
+  readonly closed: { readonly pools: SqlStats; readonly sessions: number; readonly drainMs: number }
+  readonly elapsedMs: number
+}
+
+export interface Claim {
+  readonly claim: string
+  readonly measured: string
+  readonly held: boolean
+}
+
+/** A request may wait this long for its connection while thousands of background statements wait for theirs. */
+export const interactiveBound = 250
+
+/** The failures that a crash of the server may cause in a request that was at work there at that moment. */
+const ofACrash = new Set(["ConnectionLost", "ServerShutdown", "CommitUnknown"])
+
+export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
+  const { answers, closed, flood, found, restart, storm } = evidence
+  const failed = answers.filter(({ failure }) => failure !== undefined)
+  const inRestart = Meter.between(failed, restart.from, restart.until)
+  const others = failed.filter((answer) => !inRestart.includes(answer))
+  const writes = answers.filter(({ failure, write }) => write && failure === undefined).length
+  const served = answers.length - failed.length
+  const pools = [closed.pools.write, ...closed.pools.read]
+  const opened = pools.reduce((sum, pool) => sum + pool.connects, 0)
+  const shut = pools.reduce((sum, pool) => sum + Object.values(pool.closed).reduce((a, b) => a + b, 0), 0)
+  const lost = (where: number) => evidence.acknowledged - where
+  return [
+    {
+      claim: "requests are served",
+      measured: `${count(served)}: ${count(writes)} payments, ${count(served - writes)} reads`,
+      held: writes > 0 && served > writes
+    },
+    {
+      claim: "failures outside the restart: 0",
+      measured: because(others),
+      held: others.length === 0
+    },
+    {
+      claim: `the restart fails only what is in flight (≤ ${maxSize})`,
+      measured: because(inRestart),
+      held: inRestart.length <= maxSize && inRestart.every(({ failure }) => ofACrash.has(failure ?? ""))
+    },
+    {
+      claim: "reads go on while the primary is down",
+      measured: `${count(restart.readsMeanwhile)} in ${ms(restart.acceptsAt - restart.from)}`,
+      held: restart.readsMeanwhile > 0
+    },
+    {
+      claim: "first payment ≤ 2 s after the server accepts again",
+      measured: ms(restart.firstWriteMs),
+      held: within(restart.firstWriteMs, 2_000)
+    },
+    {
+      claim: "full throughput ≤ 2 s after the server accepts again",
+      measured: ms(restart.fullMs),
+      held: within(restart.fullMs, 2_000)
+    },
+    {
+      claim: "acknowledged payments lost: 0",
+      measured: `${lost(found.primary)} of ${count(evidence.acknowledged)} on the primary, ${lost(found.replica)} on the replica`,
+      held: lost(found.primary) === 0 && lost(found.replica) === 0
+    },
+    {
+      claim: "requests aborted after 1 ms stop in the server",
+      measured: `${count(storm.interrupted)} of ${count(storm.sent)}, ${count(storm.interruptedAtWork)} of them in their transaction`,
+      // On a machine that stands still for a moment, a few are answered before their millisecond has passed.
+      held: storm.interrupted >= storm.sent * 0.95 && storm.interruptedAtWork > 0
+    },
+    {
+      claim: "the next request after them is answered at once",
+      measured: `${storm.nextStatus} in ${ms(storm.nextMs)}`,
+      held: storm.nextStatus === 200 && storm.nextMs <= 1_000
+    },
+    {
+      claim: "connections in use by aborted requests: 0",
+      measured: storm.idleAfterMs === undefined ? "still in use after 5 s" : `0 after ${ms(storm.idleAfterMs)}`,
+      held: storm.idleAfterMs !== undefined
+    },
+    {
+      claim: "server backends left by aborted requests: 0",
+      measured: `${storm.backends} one second later`,
+      held: storm.backends === 0
+    },
+    {
+      claim: `requests wait ≤ ${interactiveBound} ms (p99) behind a flood`,
+      measured: `${ms(flood.interactiveP99)}; background ${ms(flood.backgroundP99)}, ${count(flood.waiting)} in line`,
+      held: flood.interactiveP99 <= interactiveBound && flood.waiting >= 2_000
+    },
+    {
+      claim: "background work progresses",
+      measured: `${count(flood.written)} of ${count(flood.queued)} written; ${count(evidence.synced)} by the sync`,
+      held: flood.written === flood.queued && evidence.synced > 0
+    },
+    {
+      claim: "connections leaked: 0",
+      measured: `${opened - shut} of ${opened}; ${closed.sessions} sessions on the servers; closed in ${ms(closed.drainMs)}`,
+      held: opened > 0 && opened === shut && closed.sessions === 0
+    },
+    {
+      claim: "the demo ends within 60 s",
+      measured: ms(evidence.elapsedMs),
+      held: evidence.elapsedMs <= 60_000
+    }
+  ]
+}
+
+/** One line for each claim. Measurements that do not fit beside their claim go below it. */
+export const render = (
+  claims: ReadonlyArray<Claim>,
+  columns: number
+): ReadonlyArray<{ text: string; held: boolean }> => {
+  const width = Math.max(...claims.map(({ claim }) => claim.length))
+  const fits = claims.every(({ measured }) => 4 + width + 2 + measured.length <= columns)
+  return claims.map(({ claim, held, measured }) => ({
+    held,
+    text: `${held ? "✓" : "✗"} ${fits ? `${claim.padEnd(width)}  ${measured}` : `${claim}\n      ${measured}`}`
+  }))
+}
+
+const because = (failed: ReadonlyArray<Meter.Answer>) =>
+  failed.length === 0 ? "0" : `${failed.length}: ${Meter.reasons(failed)}`
+const within = (value: number | undefined, limit: number) => value !== undefined && value <= limit
+const count = (n: number) => n.toLocaleString("en-US")
+export const ms = (value: number | undefined) =>
+  value === undefined ? "never" : value < 1_000 ? `${Math.round(value)} ms` : `${(value / 1_000).toFixed(1)} s`

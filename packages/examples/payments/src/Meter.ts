@@ -1,0 +1,78 @@
+/** What the demo has seen so far: answers on the client's side, waits for a connection on the pool's side. */
+import { Sql } from "@sluice/sql"
+import { Clock, Effect, Option, Stream } from "effect"
+
+/** A request that got an answer, or none. */
+export interface Answer {
+  readonly at: number
+  readonly write: boolean
+  /** Why it failed: the tag in the answer, or what happened to the socket. `undefined`: it was served. */
+  readonly failure: string | undefined
+}
+
+/** A lease that was granted by the write pool. */
+export interface Wait {
+  readonly at: number
+  readonly ms: number
+  readonly background: boolean
+}
+
+export interface Meter {
+  readonly answers: ReadonlyArray<Answer>
+  readonly waits: ReadonlyArray<Wait>
+  /** Payments that were acknowledged: from then on they must never be lost. */
+  readonly acknowledged: ReadonlyArray<string>
+  readonly answered: (answer: Omit<Answer, "at"> & { readonly paid?: string | undefined }) => Effect.Effect<void>
+  /** Listens to the pool named `pool` until it is interrupted. */
+  readonly listen: (pool: string) => Effect.Effect<void, never, Sql.Sql>
+}
+
+export const make: Effect.Effect<Meter> = Effect.sync(() => {
+  const answers: Array<Answer> = []
+  const waits: Array<Wait> = []
+  const acknowledged: Array<string> = []
+  return {
+    answers,
+    waits,
+    acknowledged,
+    answered: ({ failure, paid, write }) =>
+      Effect.map(Clock.currentTimeMillis, (at) => {
+        answers.push({ at, write, failure })
+        if (paid !== undefined) acknowledged.push(paid)
+      }),
+    listen: (pool) =>
+      Sql.events.pipe(
+        Stream.filterMap((seen) =>
+          seen.pool === pool && seen.event._tag === "Acquired" ? Option.some(seen.event) : Option.none()
+        ),
+        Stream.runForEach(({ priority, waitMs }) =>
+          Effect.map(Clock.currentTimeMillis, (at) => {
+            waits.push({ at, ms: waitMs, background: priority === "background" })
+          })
+        )
+      )
+  }
+})
+
+/** What came at `from` or later, and before `to`. Both lists are in the order of time, so it looks from the end. */
+export const between = <A extends { readonly at: number }>(list: ReadonlyArray<A>, from: number, to = Infinity) => {
+  let start = list.length
+  while (start > 0 && list[start - 1]!.at >= from) start--
+  return list.slice(start).filter(({ at }) => at < to)
+}
+
+/** The value that 99 of 100 do not exceed; 0 if there are none. */
+export const p99 = (waits: ReadonlyArray<Wait>): number => {
+  const sorted = waits.map(({ ms }) => ms).sort((a, b) => a - b)
+  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0
+}
+
+/** `ConnectionLost 3, CommitUnknown 1`, the most frequent first. */
+export const reasons = (answers: ReadonlyArray<Answer>): string => {
+  const counts = new Map<string, number>()
+  for (const { failure } of answers) if (failure !== undefined) counts.set(failure, (counts.get(failure) ?? 0) + 1)
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([reason, count]) => `${reason} ${count}`)
+    .join(", ")
+}

@@ -1,0 +1,198 @@
+/**
+ * PostgreSQL on one shared pool: `Sql`, `SqlClient` and `PgClient` in one Layer.
+ *
+ * @since 0.1.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
+import type { Service } from "@sluice/sql/Sql"
+import { Sql } from "@sluice/sql/Sql"
+import * as SqlRuntime from "@sluice/sql/SqlRuntime"
+import { Config, type ConfigError, Context, type Duration, Effect, Layer, type Redacted, type Scope } from "effect"
+import { driver } from "./internal/driver.js"
+import * as endpoint from "./internal/endpoint.js"
+import { listen } from "./internal/listen.js"
+
+/**
+ * One server. What is left out is taken from the configuration around it, then from the environment (`PGHOST`, …), then
+ * from PostgreSQL's defaults.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EndpointConfig {
+  /** `postgres://user:password@host:5432/database`. Wins over the other fields. */
+  readonly url?: Redacted.Redacted | undefined
+  readonly host?: string | undefined
+  /** Default 5432. Range 1 to 65,535. */
+  readonly port?: number | undefined
+  /** Directory of the server's Unix socket, instead of `host`. */
+  readonly path?: string | undefined
+  /** Default: no TLS, unless the url or the environment asks for it. */
+  readonly ssl?: PgClientConfig["ssl"]
+  /** Default: the name of the user. */
+  readonly database?: string | undefined
+  readonly username?: string | undefined
+  readonly password?: Redacted.Redacted | undefined
+}
+
+/**
+ * Everything the Layer can be told. The fields of `EndpointConfig` describe the primary if there is no `primary`, and are
+ * the defaults of `primary` and `replicas` if there is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PgSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig {
+  /** Takes writes, and everything that does not say what it is. */
+  readonly primary?: EndpointConfig | undefined
+  /** Take what is inside of `Sql.read`, in turn. Default none. */
+  readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Longest time one statement may run. The server enforces it (`statement_timeout`); one second later the client gives
+   * up on the connection.
+   *
+   * - Unit: duration. Default none. Fails with `StatementTimeout`.
+   */
+  readonly statementTimeout?: Duration.DurationInput | undefined
+  /**
+   * When a session is cleaned (`DISCARD ALL`) before its next user.
+   *
+   * - `auto`: after SET, LISTEN, PREPARE, DECLARE, CREATE TEMPORARY, LOAD, DO or CALL. What a SELECT does on the side
+   *   (`set_config`, advisory locks of a session) is not seen.
+   * - `always`: after each use; costs one round trip, and the prepared statements.
+   * - `never`: only open transactions are rolled back.
+   *
+   * Default `auto`.
+   */
+  readonly resetOnRelease?: "auto" | "always" | "never" | undefined
+  /** Shown in `pg_stat_activity`. Default `@sluice/sql-pg`. */
+  readonly applicationName?: string | undefined
+  readonly types?: PgClientConfig["types"]
+  readonly transformResultNames?: ((str: string) => string) | undefined
+  readonly transformQueryNames?: ((str: string) => string) | undefined
+  readonly transformJson?: boolean | undefined
+  readonly spanAttributes?: Record<string, unknown> | undefined
+  readonly stream?: PgClientConfig["stream"]
+}
+
+/**
+ * A running PostgreSQL: the three services of the Layer as values.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PgSql {
+  readonly sql: Service
+  /** Also the `SqlClient`. */
+  readonly client: PgClient
+}
+
+const PgJson = Statement.custom<PgCustom>("PgJson")
+
+/**
+ * A database without a Layer, for as long as the scope lives; for a second one beside the Layer's.
+ *
+ * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else why the
+ *   first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
+ *   `AcquireTimeout` when nobody answered at all.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (config: PgSqlConfig): Effect.Effect<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> =>
+  makeAt(config, SqlRuntime.callSite(make))
+
+const makeAt = Effect.fnUntraced(function* (
+  config: PgSqlConfig,
+  madeAt: string
+): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
+  const { primary, replicas } = yield* endpoint.resolve(config)
+  const { client, sql } = yield* SqlRuntime.make(driver, {
+    primary,
+    replicas,
+    pool: config.pool,
+    startup: config.startup,
+    duplicates: config.duplicates,
+    madeAt,
+    compiler: makeCompiler(config.transformQueryNames, config.transformJson),
+    transformRows:
+      config.transformResultNames === undefined
+        ? undefined
+        : Statement.defaultTransforms(config.transformResultNames, config.transformJson).array,
+    spanAttributes: [
+      ...Object.entries(config.spanAttributes ?? {}),
+      ["db.system.name", "postgresql"],
+      ["db.namespace", primary.database],
+      ["server.address", primary.host],
+      ["server.port", primary.port]
+    ]
+  })
+  const pgClient: PgClient = Object.assign(client, {
+    [TypeId]: TypeId as TypeId,
+    config: {
+      ...config,
+      ...config.primary,
+      host: primary.host,
+      port: primary.port,
+      database: primary.database,
+      username: primary.user
+    } satisfies PgClientConfig,
+    json: (value: unknown) => PgJson(value, undefined, undefined),
+    listen: (channel: string) => listen(primary, channel),
+    notify: (channel: string, payload: string) =>
+      Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw)
+  })
+  return { sql: { ...sql, client: pgClient }, client: pgClient }
+})
+
+const layerAt = (
+  config: PgSqlConfig,
+  madeAt: string
+): Effect.Effect<Context.Context<Sql | SqlClient | PgClient>, SqlError, Scope.Scope | Reactivity.Reactivity> =>
+  Effect.map(makeAt(config, madeAt), ({ client, sql }) =>
+    Context.make(Sql, sql).pipe(Context.add(SqlClient, client), Context.add(PgClient, client))
+  )
+
+/**
+ * `Sql`, `SqlClient` and `PgClient` on one pool for each endpoint. Keep the Layer in a constant, so that everything that
+ * needs it shares the pool.
+ *
+ * - Fails as `make` does. The message never has a password in it.
+ *
+ * @example
+ * ```ts
+ * import { PgSql } from "@sluice/sql-pg"
+ * import { Redacted } from "effect"
+ *
+ * const SqlLive = PgSql.layer({
+ *   url: Redacted.make("postgres://app:secret@localhost:5432/pay"),
+ *   pool: { maxSize: 10, acquireTimeout: "5 seconds" }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (config: PgSqlConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
+  const madeAt = SqlRuntime.callSite(layer)
+  return Layer.scopedContext(layerAt(config, madeAt)).pipe(Layer.provide(Reactivity.layer))
+}
+
+/**
+ * As `layer`, from Effect's configuration.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<PgSqlConfig>
+): Layer.Layer<Sql | SqlClient | PgClient, ConfigError.ConfigError | SqlError> => {
+  const madeAt = SqlRuntime.callSite(layerConfig)
+  return Layer.scopedContext(Effect.flatMap(Config.unwrap(config), (config) => layerAt(config, madeAt))).pipe(
+    Layer.provide(Reactivity.layer)
+  )
+}

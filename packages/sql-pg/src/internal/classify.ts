@@ -1,0 +1,234 @@
+import type { Phase } from "@sluice/sql/SqlDriver"
+import * as SqlReason from "@sluice/sql/SqlReason"
+
+/**
+ * What each SQLSTATE and each error of the system means. Looked up by code, then by the class of the code (its first two
+ * characters), then by text. The answer depends on what was under way, so a row is a kind, and a kind says it for each
+ * phase.
+ */
+type Kind =
+  /** The server refused the statement and works on. */
+  | { readonly kind: "refused"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
+  /** As `refused`, but the connection must not be used again. */
+  | { readonly kind: "retired"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
+  /** The connection is gone; what that means depends on the phase. */
+  | { readonly kind: "lost"; readonly tag: SqlReason.Tag }
+  /** No connection came to be. */
+  | { readonly kind: "unopened"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
+
+const refused = (tag: SqlReason.Tag, retry: SqlReason.Retry = "N"): Kind => ({ kind: "refused", tag, retry })
+const retired = (tag: SqlReason.Tag, retry: SqlReason.Retry = "N"): Kind => ({ kind: "retired", tag, retry })
+const lost = (tag: SqlReason.Tag = "ConnectionLost"): Kind => ({ kind: "lost", tag })
+const unopened = (tag: SqlReason.Tag = "ConnectFailed", retry: SqlReason.Retry = "A"): Kind => ({
+  kind: "unopened",
+  tag,
+  retry
+})
+
+/** By SQLSTATE. */
+export const byState: Readonly<Record<string, Kind>> = {
+  "53300": unopened("TooManyConnections"),
+  "57P03": unopened(),
+  "08001": unopened(),
+  "08004": unopened(),
+  "28P01": unopened("AuthenticationFailed", "N"),
+  "28000": unopened("AuthenticationFailed", "N"),
+  "3D000": unopened("AuthenticationFailed", "N"),
+  "57P01": lost("ServerShutdown"),
+  "57P02": lost("ServerShutdown"),
+  "25P03": lost("ServerShutdown"),
+  "57P05": lost("ServerShutdown"),
+  "08000": lost(),
+  "08003": lost(),
+  "08006": lost(),
+  "25P04": retired("StatementTimeout"),
+  "25006": refused("NotWritable"),
+  "40001": refused("SerializationFailure", "T"),
+  "40P01": refused("Deadlock", "T"),
+  "40002": refused("Unclassified"),
+  "40003": retired("Unclassified", "R"),
+  "55P03": refused("LockTimeout", "T"),
+  "57014": refused("Cancelled"),
+  "26000": refused("StalePlan", "T"),
+  "42P05": refused("StalePlan", "A"),
+  "23505": refused("UniqueViolation"),
+  "23503": refused("ForeignKeyViolation"),
+  "23514": refused("CheckViolation"),
+  "23502": refused("NotNullViolation"),
+  "42501": refused("PermissionDenied"),
+  "25P02": refused("TransactionAborted"),
+  "53100": refused("ResourceExhausted", "R"),
+  "53200": refused("ResourceExhausted", "R"),
+  "53400": refused("ResourceExhausted", "R"),
+  "58030": refused("ResourceExhausted", "R")
+}
+
+/** By the first two characters of the SQLSTATE. */
+export const byClass: Readonly<Record<string, Kind>> = {
+  "08": lost(),
+  "22": refused("Unclassified"),
+  "23": refused("Unclassified"),
+  "28": unopened("AuthenticationFailed", "N"),
+  "42": refused("SyntaxError"),
+  "53": refused("ResourceExhausted", "R")
+}
+
+/** By the code of the operating system, of Node, or of TLS. */
+export const bySystem: Readonly<Record<string, Kind>> = {
+  ECONNREFUSED: unopened(),
+  EHOSTUNREACH: unopened(),
+  ENETUNREACH: unopened(),
+  EHOSTDOWN: unopened(),
+  EADDRNOTAVAIL: unopened(),
+  ENOTFOUND: unopened(),
+  EAI_AGAIN: unopened(),
+  ENOENT: unopened(),
+  EACCES: unopened("ConnectFailed", "N"),
+  ECONNRESET: lost(),
+  ECONNABORTED: lost(),
+  EPIPE: lost(),
+  ETIMEDOUT: lost()
+}
+
+/** By text, for errors without a code. */
+export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
+  [/does not support SSL connections|error establishing an SSL connection/i, unopened("ConnectFailed", "N")],
+  [/^(?:SASL|SCRAM)|client password must be|password must be a string/i, unopened("AuthenticationFailed", "N")],
+  [/received invalid response|unexpected message|Unknown authentication/i, unopened("ConnectFailed", "N")],
+  [/terminated|closed|not queryable|connection error/i, lost()]
+]
+
+const isTls = (code: string) => /^(?:ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)
+
+const isState = (code: string) => /^[0-9A-Z]{5}$/.test(code) && code !== "EPIPE"
+
+interface Raised {
+  readonly code: string | undefined
+  readonly message: string
+  readonly routine: string | undefined
+  readonly severity: string | undefined
+}
+
+export const read = (cause: unknown): Raised => {
+  const error = (typeof cause === "object" && cause !== null ? cause : {}) as Record<string, unknown>
+  const text = (key: string) => (typeof error[key] === "string" ? (error[key] as string) : undefined)
+  // Node tries all addresses of a name, and wraps the failures; they carry the same code as a rule.
+  const first = Array.isArray(error["errors"]) ? (error["errors"][0] as Record<string, unknown> | undefined) : undefined
+  const firstMessage = first !== undefined && typeof first["message"] === "string" ? first["message"] : ""
+  return {
+    code: text("code") ?? (typeof first?.["code"] === "string" ? first["code"] : undefined),
+    message: text("message") || firstMessage || String(cause),
+    routine: text("routine"),
+    severity: text("severity")
+  }
+}
+
+const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
+  if (code !== undefined && isState(code)) {
+    if (code === "08P01") {
+      // PgBouncer reports its own failures with this code.
+      if (/query_wait_timeout|cannot connect|server_login_retry/i.test(message)) {
+        return phase === "connect" ? unopened() : lost()
+      }
+      return phase === "connect" ? unopened("ConnectFailed", "N") : retired("Unclassified")
+    }
+    if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "T")
+    if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
+    // The permission to connect to the database.
+    if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "N")
+    return byState[code] ?? byClass[code.slice(0, 2)] ?? refused("Unclassified")
+  }
+  if (code !== undefined) {
+    const known = bySystem[code]
+    if (known !== undefined) return known
+    if (isTls(code)) return unopened("ConnectFailed", "N")
+  }
+  for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
+  return phase === "connect" ? unopened() : refused("Unclassified")
+}
+
+export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
+  const raised = read(cause)
+  const kind = kindOf(raised, phase)
+  const { code } = raised
+  if (phase === "connect") {
+    const { tag, retry } =
+      kind.kind === "unopened"
+        ? kind
+        : kind.kind === "lost"
+          ? (unopened() as { tag: SqlReason.Tag; retry: "A" })
+          : { tag: "ConnectFailed" as const, retry: "A" as const }
+    return SqlReason.make(tag, { code, connection: "none", outcome: "none", retry, cause })
+  }
+  if (kind.kind === "refused" || kind.kind === "retired") {
+    return SqlReason.make(kind.tag, {
+      code,
+      connection: kind.kind === "refused" ? "keep" : "destroy",
+      outcome: kind.retry === "R" && kind.kind === "retired" ? "unknown" : "rolledBack",
+      retry: kind.retry,
+      cause
+    })
+  }
+  const tag = kind.kind === "lost" ? kind.tag : "ConnectionLost"
+  const gone = (outcome: SqlReason.Outcome, retry: SqlReason.Retry, as: SqlReason.Tag = tag) =>
+    SqlReason.make(as, { code, connection: "destroy", outcome, retry, cause })
+  switch (phase) {
+    case "unsent":
+      return gone("none", "A")
+    case "transaction":
+      return gone("rolledBack", "T")
+    case "commit":
+      return gone("unknown", "R", "CommitUnknown")
+    case "statement":
+      return gone("unknown", "R")
+  }
+}
+
+/** What to do about a connect that failed; empty when the driver's own words say it all. */
+const hint = (raised: Raised, endpoint: { readonly host: string; readonly port: number }): string => {
+  const { code, message } = raised
+  switch (code) {
+    case "ECONNREFUSED":
+      return `nothing listens there: check host and port, or start the server`
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `the name ${endpoint.host} cannot be resolved: check the host`
+    case "ENOENT":
+      return "there is no such socket: check the path, or start the server"
+    case "28P01":
+      return "the server refuses the password: check username and password"
+    case "28000":
+      return "the server refuses this user: check username, password and the server's pg_hba.conf"
+    case "3D000":
+      return "there is no such database: create it, or correct its name"
+    case "53300":
+      return "the server takes no more connections: lower maxSize, or raise max_connections"
+    case "57P03":
+      return "the server is starting or stopping: try again"
+  }
+  if (/does not support SSL/i.test(message))
+    return "the server does not speak TLS: set ssl to false, or enable it there"
+  if (/password must be/i.test(message)) return "the server asks for a password and none is set: set password"
+  if (code !== undefined && isTls(code)) return "the server's certificate is not trusted: give its authority in ssl.ca"
+  if (/received invalid response|terminated unexpectedly|SSL connection/i.test(message)) {
+    return `what answers there does not speak PostgreSQL's protocol: check that ${endpoint.port} is the port of a PostgreSQL server`
+  }
+  return ""
+}
+
+export const connectMessage = (
+  cause: unknown,
+  endpoint: { readonly host: string; readonly port: number; readonly label: string }
+): string => {
+  const raised = read(cause)
+  const what = `${raised.message}${raised.code === undefined || raised.message.includes(raised.code) ? "" : ` (${raised.code})`}`
+  const todo = hint(raised, endpoint)
+  return `cannot connect to PostgreSQL at ${endpoint.label}: ${what}${todo === "" ? "" : `. ${todo[0]!.toUpperCase()}${todo.slice(1)}`}`
+}
+
+/** Data exceptions quote the value that was sent, and values stay out of messages. */
+export const statementMessage = (cause: unknown, label: string): string => {
+  const { code, message } = read(cause)
+  const text = code?.startsWith("22") ? message.replace(/:? "[\s\S]*"/, "") : message
+  return `PostgreSQL at ${label}: ${text}${code === undefined ? "" : ` (${code})`}`
+}

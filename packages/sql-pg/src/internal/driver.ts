@@ -1,0 +1,125 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Signals } from "@sluice/pool/PoolOptions"
+import type { BeginOptions, SqlDriver } from "@sluice/sql/SqlDriver"
+import * as SqlReason from "@sluice/sql/SqlReason"
+import { Effect, type Scope } from "effect"
+import * as cancel from "./cancel.js"
+import * as classify from "./classify.js"
+import { PgConnection } from "./connection.js"
+import type { Endpoint } from "./endpoint.js"
+
+/** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
+const GOODBYE = 500
+
+/** How long the client waits for the server to enforce its statement timeout before it stops believing in it. */
+const GRACE = 1_000
+
+export const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      const client = endpoint.newClient()
+      const wire = client.connection
+      const server = { standby: false }
+      wire.on("parameterStatus", (message: { parameterName: string; parameterValue: string }) => {
+        if (message.parameterName === "in_hot_standby") server.standby = message.parameterValue === "on"
+      })
+      // After the callback was called once, errors come as events; without a listener they would end the process.
+      const ignore = () => {}
+      client.on("error", ignore)
+      const open = Effect.async<PgConnection, SqlError>((resume) => {
+        client.connect((cause) => {
+          if (cause) {
+            wire.stream.destroy()
+            return resume(
+              Effect.fail(
+                SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint))
+              )
+            )
+          }
+          const connection = new PgConnection(client, endpoint, signals, server)
+          client.off("error", ignore)
+          resume(Effect.succeed(connection))
+        })
+        return Effect.sync(() => wire.stream.destroy())
+      })
+      return Effect.tap(restore(open), (connection) => Effect.addFinalizer(() => close(connection))).pipe(
+        // An interruption may strike after the server has accepted and before the fiber knows.
+        Effect.onError(() => Effect.sync(() => wire.stream.destroy()))
+      )
+    })
+  )
+
+/** Returns when the server has closed its side too, so that a closed connection no longer counts there. */
+const close = (connection: PgConnection): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (connection.wire.stream.destroyed) return Effect.void
+    const ended = Effect.async<void>((resume) => {
+      connection.wire.once("end", () => resume(Effect.void))
+    })
+    if (connection.status() === "busy") {
+      return Effect.zipRight(
+        cancel.fireAndForget(connection),
+        Effect.sync(() => connection.destroy())
+      )
+    }
+    return Effect.sync(() => {
+      connection.fatal ??= new Error("Connection closed")
+      connection.wire.end()
+    }).pipe(
+      Effect.zipRight(Effect.timeout(Effect.interruptible(ended), GOODBYE)),
+      Effect.ignore,
+      Effect.zipRight(Effect.sync(() => connection.destroy()))
+    )
+  })
+
+const ping = (connection: PgConnection): Effect.Effect<void, SqlError> =>
+  Effect.asVoid(connection.execute("", [], "command"))
+
+const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
+  Effect.gen(function* () {
+    if (connection.inTransaction) yield* connection.execute("ROLLBACK", [], "command")
+    if (connection.status() === "session") yield* connection.execute("DISCARD ALL", [], "command")
+    connection.used = false
+  })
+
+const begin = ({ deferrable, isolation, readOnly }: BeginOptions): ReadonlyArray<string> => {
+  let sql = "BEGIN"
+  if (isolation !== undefined) sql += ` ISOLATION LEVEL ${isolation.toUpperCase()}`
+  if (readOnly !== undefined) sql += readOnly ? " READ ONLY" : " READ WRITE"
+  if (deferrable !== undefined) sql += deferrable ? " DEFERRABLE" : " NOT DEFERRABLE"
+  return [sql]
+}
+
+const timedOut = (connection: PgConnection): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("StatementTimeout", {
+      connection: "destroy",
+      outcome: connection.inTransaction ? "rolledBack" : "unknown",
+      cause: new Error("statement timeout")
+    }),
+    `PostgreSQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${GRACE} ms more: the server, or the way to it, is stuck`
+  )
+
+export const driver: SqlDriver<Endpoint, PgConnection> = {
+  name: "PostgreSQL",
+  endpoint: ({ database, host, label, port, user }) => ({
+    key: `postgresql://${user}@${host}:${port}/${database}`,
+    label
+  }),
+  connect,
+  ping,
+  reset,
+  abort: cancel.abort,
+  status: (connection) => connection.status(),
+  describe: (connection) => connection.describe(),
+  execute: (connection, sql, params, mode) => {
+    const { statementTimeout } = connection.endpoint
+    const run = connection.execute(sql, params, mode)
+    return statementTimeout === 0
+      ? run
+      : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })
+  },
+  stream: (connection, sql, params) => connection.cursor(sql, params),
+  begin,
+  classify: classify.classify
+}

@@ -1,0 +1,118 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import * as SqlReason from "@sluice/sql/SqlReason"
+import { Duration, Effect, Redacted } from "effect"
+import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
+import * as Pg from "./pg.js"
+
+/** Where to connect to, with every default applied. */
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly user: string
+  /** For messages and names: `host:port/database`. */
+  readonly label: string
+  readonly resetOnRelease: "auto" | "always" | "never"
+  /** Milliseconds; 0 is off. */
+  readonly statementTimeout: number
+  readonly newClient: () => Pg.WireClient
+  /** What a cancel needs to speak to the same server in the same way. */
+  readonly ssl: unknown
+  readonly stream: PgSqlConfig["stream"]
+}
+
+const isUrl = /^(?:postgres(?:ql)?:\/\/|socket:|\/)/i
+
+const clientConfig = (config: PgSqlConfig, at: EndpointConfig, statementTimeout: number) => {
+  const url = at.url ?? config.url
+  const password = at.password ?? config.password
+  return {
+    connectionString: url === undefined ? undefined : Redacted.value(url),
+    host: at.path ?? at.host ?? config.path ?? config.host,
+    port: at.port ?? config.port,
+    database: at.database ?? config.database,
+    user: at.username ?? config.username,
+    password: password === undefined ? undefined : Redacted.value(password),
+    ssl: at.ssl ?? config.ssl,
+    types: config.types,
+    application_name: config.applicationName ?? "@sluice/sql-pg",
+    ...(statementTimeout > 0 ? { statement_timeout: statementTimeout } : {}),
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    ...(config.stream === undefined ? {} : { stream: config.stream })
+  }
+}
+
+const problemsOf = (config: PgSqlConfig, at: EndpointConfig, name: string): Array<string> => {
+  const problems: Array<string> = []
+  const url = at.url ?? config.url
+  if (url !== undefined && !isUrl.test(Redacted.value(url))) {
+    // Never the text itself: it has the password in it.
+    problems.push(`${name}: url must begin with postgres:// (postgres://user:password@host:5432/database)`)
+  }
+  const port = at.port ?? config.port
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) {
+    problems.push(`${name}: port must be an integer from 1 to 65535, and is ${port}`)
+  }
+  return problems
+}
+
+/** Every endpoint, or everything that is wrong with them. */
+export const resolve = (
+  config: PgSqlConfig
+): Effect.Effect<{ readonly primary: Endpoint; readonly replicas: ReadonlyArray<Endpoint> }, SqlError> =>
+  Effect.suspend(() => {
+    const problems: Array<string> = []
+    const timeout = config.statementTimeout === undefined ? 0 : Duration.toMillis(config.statementTimeout)
+    if (!(Number.isFinite(timeout) && timeout >= 0)) {
+      problems.push("statementTimeout must be a finite duration of at least 1 millisecond, or 0 for none")
+    }
+    const one = (at: EndpointConfig, name: string): Endpoint | undefined => {
+      const found = problemsOf(config, at, name)
+      problems.push(...found)
+      if (found.length > 0) return undefined
+      const options = clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout)))
+      const newClient = () => new Pg.Client(options)
+      try {
+        const { host, port, user, database, ssl } = newClient()
+        if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
+          problems.push(`${name}: the url names no valid port`)
+          return undefined
+        }
+        return {
+          host,
+          port,
+          user: user ?? "",
+          database: database ?? user ?? "",
+          label: `${host}:${port}/${database ?? user ?? ""}`,
+          resetOnRelease: config.resetOnRelease ?? "auto",
+          statementTimeout: timeout,
+          newClient,
+          ssl,
+          stream: config.stream
+        }
+      } catch (cause) {
+        // The error of a url that cannot be parsed quotes the url, so only its code may pass.
+        const code = (cause as { readonly code?: unknown }).code
+        problems.push(
+          `${name}: the url cannot be read${typeof code === "string" ? ` (${code})` : ""}; is every special character in it percent-encoded?`
+        )
+        return undefined
+      }
+    }
+    const primary = one(config.primary ?? {}, "primary")
+    const replicas = (config.replicas ?? []).map((at, i) => one(at, `replica ${i + 1}`))
+    if (problems.length > 0 || primary === undefined) {
+      const message = `PgSql: ${problems.length === 1 ? "an option is" : "options are"} invalid: ${problems.join("; ")}`
+      return Effect.fail(
+        SqlReason.toError(
+          SqlReason.make("InvalidOptions", {
+            connection: "none",
+            cause: Object.assign(new Error(message), { problems })
+          }),
+          message
+        )
+      )
+    }
+    return Effect.succeed({ primary, replicas: replicas.filter((replica) => replica !== undefined) })
+  })

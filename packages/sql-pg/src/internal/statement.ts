@@ -1,0 +1,186 @@
+import type { Mode } from "@sluice/sql/SqlDriver"
+import * as Pg from "./pg.js"
+
+/**
+ * One operation on a connection, from the first byte sent until the server says that it is ready for the next.
+ *
+ * `pg` reports an error as soon as it is read, before the server is ready again; whoever released the connection then
+ * would hand its next user a session in an unknown state. So an operation only remembers, and `settle` is called at
+ * ReadyForQuery, or when the connection is dead.
+ */
+export interface Operation extends Pg.WireQuery {
+  failure: unknown
+  /** Called once. `undefined` after its fiber has left. */
+  settled: ((failure: unknown) => void) | undefined
+  /** Its fiber has left: it makes the server end the operation at the next opportunity. */
+  abandon(connection: Pg.Wire): void
+}
+
+/** Where a prepared statement stands; `name` is empty for statements that are not kept. */
+export interface Plan {
+  readonly name: string
+  /** Names that the server is told to forget in the same round trip. */
+  readonly forget: ReadonlyArray<string>
+}
+
+/** More than one statement, as far as can be told without parsing: those go over the simple protocol, all at once. */
+const isSeveral = (sql: string): boolean => {
+  const at = sql.indexOf(";")
+  return at >= 0 && sql.slice(at + 1).trim() !== ""
+}
+
+/** What a server plans. Names are kept by the server, so other texts are not worth one. */
+const planned = /^\s*(?:select|insert|update|delete|with|values|table|merge)\b/i
+
+export const isPreparable = (sql: string, params: ReadonlyArray<unknown>): boolean =>
+  planned.test(sql) && (params.length > 0 || !isSeveral(sql))
+
+export class Statement extends Pg.Query implements Operation {
+  failure: unknown = undefined
+  settled: ((failure: unknown) => void) | undefined = undefined
+  private readonly simple: boolean
+
+  constructor(
+    sql: string,
+    private readonly params: ReadonlyArray<string | Buffer | null>,
+    mode: Mode,
+    private readonly plan: Plan
+  ) {
+    super(mode === "values" ? { text: sql, rowMode: "array" } : { text: sql })
+    this.name = plan.name === "" ? undefined : plan.name
+    this.callback = undefined
+    this.simple = params.length === 0 && plan.name === ""
+    this._accumulateRows = true
+  }
+
+  override submit(connection: Pg.Wire): Error | null {
+    const { stream } = connection
+    const { forget, name } = this.plan
+    stream.cork()
+    for (const old of forget) connection.close({ type: "S", name: old })
+    if (this.simple) {
+      // A Close is answered only together with a Sync, and a simple query is one.
+      connection.query(this.text)
+    } else {
+      if (name === "" || connection.parsedStatements[name] === undefined) {
+        connection.parse({ text: this.text, name })
+        if (name !== "") connection.submittedNamedStatements[name] = this.text
+      }
+      connection.bind({ portal: "", statement: name, values: this.params })
+      connection.describe({ type: "P", name: "" })
+      connection.execute({ portal: "", rows: 0 })
+      connection.sync()
+    }
+    stream.uncork()
+    return null
+  }
+
+  override handleError(error: unknown): void {
+    this.failure ??= error
+  }
+
+  override handleReadyForQuery(): void {
+    if (this._canceledDueToError) this.failure ??= this._canceledDueToError
+  }
+
+  abandon(): void {}
+}
+
+/**
+ * A cursor: a portal of the server, read piece by piece.
+ *
+ * Inside a transaction each piece ends with a Sync, so that other statements can run in between. Outside of one a Sync
+ * would end the portal, so the pieces are joined by Flush, and the connection stays busy until the last.
+ */
+export class CursorQuery extends Pg.Query implements Operation {
+  failure: unknown = undefined
+  settled: ((failure: unknown) => void) | undefined = undefined
+  /** Called when the server has sent a piece and waits; only outside of a transaction. */
+  suspended: (() => void) | undefined = undefined
+  /** The server has sent everything. */
+  complete = false
+  private synced = false
+
+  constructor(
+    sql: string,
+    private readonly params: ReadonlyArray<string | Buffer | null>,
+    readonly portal: string,
+    private readonly size: number,
+    /** Whether the portal exists already. */
+    private readonly opened: boolean,
+    private readonly inTransaction: boolean
+  ) {
+    super({ text: sql })
+    this.name = undefined
+    this.callback = undefined
+    this._accumulateRows = true
+  }
+
+  override submit(connection: Pg.Wire): Error | null {
+    connection.stream.cork()
+    if (!this.opened) {
+      connection.parse({ text: this.text, name: "" })
+      connection.bind({ portal: this.portal, statement: "", values: this.params })
+    }
+    // Rows are parsed by their description, so every piece of a transaction's cursor asks for it again.
+    connection.describe({ type: "P", name: this.portal })
+    this.ask(connection)
+    connection.stream.uncork()
+    return null
+  }
+
+  private ask(connection: Pg.Wire): void {
+    connection.execute({ portal: this.portal, rows: this.size })
+    if (this.inTransaction) this.sync(connection)
+    else connection.flush()
+  }
+
+  private sync(connection: Pg.Wire): void {
+    if (this.synced) return
+    this.synced = true
+    connection.sync()
+  }
+
+  /** The next piece, outside of a transaction. */
+  more(connection: Pg.Wire): void {
+    connection.stream.cork()
+    this.ask(connection)
+    connection.stream.uncork()
+  }
+
+  /** After it the server drops the portal and reports that it is ready; a running piece ends first, or is cancelled. */
+  abandon(connection: Pg.Wire): void {
+    this.sync(connection)
+  }
+
+  takeRows(): ReadonlyArray<any> {
+    const result = this._results as Pg.WireResult
+    const rows = result.rows
+    result.rows = []
+    return rows
+  }
+
+  override handlePortalSuspended(): void {
+    this.suspended?.()
+  }
+
+  override handleCommandComplete(_message: { text: string }, connection: Pg.Wire): void {
+    this.complete = true
+    this.sync(connection)
+  }
+
+  override handleEmptyQuery(connection: Pg.Wire): void {
+    this.complete = true
+    this.sync(connection)
+  }
+
+  override handleError(error: unknown, connection: Pg.Wire): void {
+    this.failure ??= error
+    // After an error the server skips everything up to the next Sync.
+    this.sync(connection)
+  }
+
+  override handleReadyForQuery(): void {
+    if (this._canceledDueToError) this.failure ??= this._canceledDueToError
+  }
+}

@@ -1,0 +1,175 @@
+import { assert, layer } from "@effect/vitest"
+import { Sql, type SqlReason } from "@sluice/sql"
+import { FaultProxy, PgCluster } from "@sluice/testkit"
+import { Cause, Duration, Effect, Exit, Fiber, Schedule } from "effect"
+import { backends, eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
+
+const lost: ReadonlyArray<SqlReason.Tag> = ["ConnectionLost", "ServerShutdown"]
+
+layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("recovery", (it) => {
+  it.effect("backends that end in the middle of statements give typed failures, and the pool goes on", () =>
+    onPool({ pool: { maxSize: 5 } }, (name) =>
+      Effect.gen(function* () {
+        const cluster = yield* PgCluster.PgCluster
+        const running = yield* Effect.forEach(Array.from({ length: 5 }), () =>
+          Effect.fork(reasonOf(Sql.query("select pg_sleep(30)")))
+        )
+        yield* eventually(
+          "all run",
+          Effect.map(backends(name), (all) => all.filter((one) => one.state === "active").length === 5)
+        )
+        yield* cluster.primary.terminateBackends({ applicationName: name })
+        for (const fiber of running) {
+          const reason = yield* Fiber.join(fiber)
+          assert.strictEqual(reason._tag, "ServerShutdown")
+          assert.strictEqual(reason.code, "57P01")
+          assert.strictEqual(reason.outcome, "unknown")
+          assert.strictEqual(reason.retry, "R")
+        }
+        yield* Effect.forEach(Array.from({ length: 20 }), () => pid, { concurrency: "unbounded" })
+      })
+    )
+  )
+
+  it.effect("connections that end while they are idle are not handed out again", () =>
+    onPool({ pool: { maxSize: 3 } }, (name) =>
+      Effect.gen(function* () {
+        const cluster = yield* PgCluster.PgCluster
+        const all = Effect.forEach([1, 2, 3], () => Sql.query("select pg_sleep(0.02)"), { concurrency: 3 })
+        yield* all
+        yield* cluster.primary.terminateBackends({ applicationName: name })
+        yield* eventually(
+          "the pool has noticed",
+          Effect.map(Sql.stats, ({ write }) => write.closed.error + write.closed.validation > 0)
+        )
+        yield* all
+      })
+    )
+  )
+
+  it.effect("after a crash of the server statements succeed again within two seconds of its being back", () =>
+    onPool({ pool: { maxSize: 5 } }, () =>
+      Effect.gen(function* () {
+        const cluster = yield* PgCluster.PgCluster
+        const load = yield* Effect.forEach(Array.from({ length: 10 }), () =>
+          Effect.exit(pid).pipe(
+            Effect.tap((exit) =>
+              Effect.sync(() => {
+                if (Exit.isFailure(exit)) {
+                  assert.isTrue(Cause.failureOption(exit.cause)._tag === "Some", "a failure, not a defect")
+                }
+              })
+            ),
+            Effect.forever,
+            Effect.fork
+          )
+        )
+        yield* Effect.sleep("50 millis")
+        yield* cluster.primary.restart("immediate")
+        const [elapsed] = yield* Effect.timed(Effect.retry(pid, Schedule.spaced("5 millis")))
+        assert.isBelow(Duration.toMillis(elapsed), 2_000)
+        yield* Fiber.interruptAll(load)
+      })
+    )
+  )
+
+  it.effect("a pinned connection that is lost is replaced, unless its session or its transaction is lost with it", () =>
+    onPool({}, (name) =>
+      Effect.gen(function* () {
+        const cluster = yield* PgCluster.PgCluster
+        const kill = cluster.primary.terminateBackends({ applicationName: name })
+        yield* Effect.gen(function* () {
+          const before = yield* pid
+          yield* kill
+          // The death may show only when the next statement is sent.
+          const after = yield* Effect.retry(pid, { times: 1 })
+          assert.notStrictEqual(after, before)
+          yield* Sql.query("create temporary table session_state (id int)")
+          yield* kill
+          const reason = yield* reasonOf(pid)
+          assert.include(lost, reason._tag)
+          yield* pid
+        }).pipe(Sql.withConnection)
+      })
+    )
+  )
+
+  it.effect("a connection that the network resets, or cuts, is ConnectionLost; the pool connects anew", () =>
+    Effect.gen(function* () {
+      const cluster = yield* PgCluster.PgCluster
+      const proxy = yield* FaultProxy.make({ target: cluster.primary })
+      const url = yield* urlThrough(proxy)
+      yield* onPool({ url }, (name) =>
+        Effect.gen(function* () {
+          for (const fault of [proxy.reset, proxy.cut]) {
+            const fiber = yield* Effect.fork(reasonOf(Sql.query("select pg_sleep(30)")))
+            yield* eventually(
+              "it runs",
+              Effect.map(Sql.stats, ({ write }) => write.using === 1)
+            )
+            yield* Effect.sleep("20 millis")
+            yield* fault
+            const reason = yield* Fiber.join(fiber)
+            assert.strictEqual(reason._tag, "ConnectionLost")
+            assert.strictEqual(reason.outcome, "unknown")
+            assert.strictEqual(reason.connection, "destroy")
+            yield* pid
+          }
+          // The server goes on with what it was told before the network failed.
+          yield* cluster.primary.terminateBackends({ applicationName: name })
+        })
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "a statement that fails ends when the server is ready for the next one, however slowly its answer comes",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* PgCluster.PgCluster
+        const proxy = yield* FaultProxy.make({ target: cluster.primary })
+        const url = yield* urlThrough(proxy)
+        yield* onPool({ url, pool: { maxSize: 1 } }, () =>
+          Effect.gen(function* () {
+            yield* pid
+            yield* proxy.limit(3_000)
+            for (let i = 0; i < 3; i++) {
+              assert.strictEqual((yield* reasonOf(Sql.query("select 1 / 0"))).code, "22012")
+              assert.deepStrictEqual(yield* Sql.query("select 1 as one"), [{ one: 1 }])
+              const reason = yield* reasonOf(Sql.withTransaction(Effect.ignore(Sql.query("select 1 / 0"))))
+              assert.strictEqual(reason._tag, "TransactionAborted")
+            }
+            yield* proxy.heal
+          })
+        )
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("a cancel that gets no answer costs the connection, after abortTimeout, and no caller", () =>
+    Effect.gen(function* () {
+      const cluster = yield* PgCluster.PgCluster
+      const proxy = yield* FaultProxy.make({ target: cluster.primary })
+      const url = yield* urlThrough(proxy)
+      yield* onPool({ url, pool: { maxSize: 1, abortTimeout: "300 millis", closeTimeout: "200 millis" } }, (name) =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.fork(Sql.query("select pg_sleep(30)"))
+          yield* eventually(
+            "it runs",
+            Effect.map(backends(name), (all) => all.some((one) => one.state === "active"))
+          )
+          yield* proxy.blackhole({ forGood: true })
+          const [elapsed] = yield* Effect.timed(Fiber.interrupt(fiber))
+          assert.isBelow(Duration.toMillis(elapsed), 100)
+          yield* eventually(
+            "it was closed",
+            Effect.map(Sql.stats, ({ write }) => write.closed.error === 1)
+          )
+          yield* proxy.heal
+          yield* pid
+          // What the frozen path has left behind on the server is not ours to see: end it, so that the books balance.
+          yield* cluster.primary.terminateBackends({ applicationName: name })
+        })
+      )
+    }).pipe(Effect.scoped)
+  )
+})

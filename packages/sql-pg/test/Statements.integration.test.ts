@@ -1,0 +1,483 @@
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { SqlClient, SqlResolver } from "@effect/sql"
+import { PgClient } from "@effect/sql-pg"
+import { assert, layer } from "@effect/vitest"
+import { Sql } from "@sluice/sql"
+import { PgSql } from "@sluice/sql-pg"
+import { PgCluster } from "@sluice/testkit"
+import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream } from "effect"
+import { backends, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
+
+layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("statements", (it) => {
+  it.effect("a program written for @effect/sql runs: helpers, values, raw, unprepared, json, several statements", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        const sql = yield* PgClient.PgClient
+        yield* table("helpers", "id int primary key, tags jsonb")
+        const inserted = yield* sql`insert into helpers ${sql.insert([
+          { id: 1, tags: sql.json({ a: [1] }) },
+          { id: 2, tags: sql.json(null) }
+        ])} returning *`
+        assert.deepStrictEqual(inserted, [
+          { id: 1, tags: { a: [1] } },
+          { id: 2, tags: null }
+        ])
+        assert.deepStrictEqual(yield* sql`select id from ${sql("helpers")} where ${sql.in("id", [2, 3])}`, [{ id: 2 }])
+        assert.deepStrictEqual(yield* sql`select id, 'x' from helpers order by id`.values, [
+          [1, "x"],
+          [2, "x"]
+        ])
+        assert.strictEqual(((yield* sql`update helpers set tags = '{}'`.raw) as any).rowCount, 2)
+        assert.deepStrictEqual(yield* sql`select ${1}::int as one`.unprepared, [{ one: 1 }])
+        assert.deepStrictEqual(yield* sql.unsafe("select 1 as a; select 2 as b"), [[{ a: 1 }], [{ b: 2 }]] as any)
+        assert.deepStrictEqual(yield* Sql.query("select $1::text as t", ["it's"]), [{ t: "it's" }])
+      })
+    )
+  )
+
+  it.effect("names of rows and of columns are transformed, and withoutTransforms leaves them alone", () =>
+    onPool(
+      {
+        transformResultNames: (name) => name.replace(/_(\w)/g, (_, c) => c.toUpperCase()),
+        transformQueryNames: (name) => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
+      },
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* table("transforms", "user_id int")
+          assert.deepStrictEqual(yield* sql`insert into transforms ${sql.insert({ userId: 7 })} returning *`, [
+            { userId: 7 }
+          ])
+          assert.deepStrictEqual(yield* sql.withoutTransforms()`select * from transforms`, [{ user_id: 7 }])
+          assert.deepStrictEqual(Chunk.toArray(yield* Stream.runCollect(sql`select * from transforms`.stream)), [
+            { userId: 7 }
+          ])
+        })
+    )
+  )
+
+  it.effect("a failure says why, keeps the driver's error as its cause, and shows no parameter", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        yield* table("failures", "id int primary key")
+        yield* Sql.query("insert into failures values (1)")
+        const error = yield* Effect.flip(Sql.query("insert into failures values ($1)", [1]))
+        assert.strictEqual(error._tag, "SqlError")
+        assert.strictEqual((error.cause as any).constraint, "failures_pkey")
+        assert.strictEqual((yield* reasonOf(Sql.query("insert into failures values (1)")))._tag, "UniqueViolation")
+        const invalid = yield* Effect.flip(Sql.query("select $1::int", ["tops3cret"]))
+        assert.notInclude(invalid.message, "tops3cret")
+        assert.strictEqual((yield* reasonOf(Sql.query("select * from nowhere")))._tag, "SyntaxError")
+        const circular: Record<string, unknown> = {}
+        circular["self"] = circular
+        const unsendable = yield* Effect.flip(Sql.query("select $1::json", [circular]))
+        assert.include(unsendable.message, "parameter")
+        assert.deepStrictEqual(yield* Sql.query("select $1::json as j", [{}]), [{ j: {} }])
+      })
+    )
+  )
+
+  it.effect("fifty fibers share three connections: all are served, and the server never has a fourth", () =>
+    onPool({ pool: { maxSize: 3 } }, (name) =>
+      Effect.gen(function* () {
+        const pids = yield* Effect.forEach(
+          Array.from({ length: 50 }),
+          () => Sql.query<{ pid: number }>("select pg_backend_pid() as pid, pg_sleep(0.01)"),
+          { concurrency: "unbounded" }
+        )
+        assert.isAtMost(new Set(pids.map((rows) => rows[0]!.pid)).size, 3)
+        assert.isAtMost((yield* backends(name)).length, 3)
+      })
+    )
+  )
+
+  it.effect("withConnection runs everything on one backend: concurrent, nested, reads, transactions", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const pids = yield* Effect.all(
+          [
+            pid,
+            Sql.withConnection(pid),
+            Sql.withConnection({ intent: "write" })(pid),
+            Sql.read(pid),
+            Sql.withTransaction(pid),
+            sql.withTransaction(sql.withTransaction(pid)),
+            Effect.map(sql<{ pid: number }>`select pg_backend_pid() as pid`, (rows) => rows[0]!.pid)
+          ],
+          { concurrency: "unbounded" }
+        ).pipe(Sql.withConnection)
+        assert.strictEqual(pids.length, 7)
+        assert.strictEqual(new Set(pids).size, 1)
+        assert.strictEqual((yield* Sql.stats).write.acquired, 2)
+      })
+    )
+  )
+
+  it.effect("withConnection leases nothing before its first statement, and gives it back at its end", () =>
+    onPool({ pool: { maxSize: 2 } }, () =>
+      Effect.gen(function* () {
+        yield* Effect.gen(function* () {
+          assert.strictEqual((yield* Sql.stats).write.using, 0)
+          yield* pid
+          assert.strictEqual((yield* Sql.stats).write.using, 1)
+        }).pipe(Sql.withConnection)
+        assert.strictEqual((yield* Sql.stats).write.using, 0)
+      })
+    )
+  )
+
+  it.effect(
+    "a fiber that outlives its withConnection goes on with the pool; its running statement is not cut short",
+    () =>
+      onPool({}, () =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.zipRight(
+            Sql.query<{ x: number }>("select 1 as x, pg_sleep(0.2)"),
+            Sql.query<{ x: number }>("select 2 as x")
+          ).pipe(
+            Effect.forkDaemon,
+            Effect.tap(() =>
+              eventually(
+                "it runs",
+                Effect.map(Sql.stats, ({ write }) => write.using === 1)
+              )
+            ),
+            Sql.withConnection
+          )
+          assert.deepStrictEqual(yield* Fiber.join(fiber), [{ x: 2 }])
+        })
+      )
+  )
+
+  it.effect(
+    "what a session has collected is gone for its next user: settings, temporary tables, listens, an open BEGIN",
+    () =>
+      onPool({ pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          const before = yield* pid
+          yield* Sql.query("set work_mem = '1MB'")
+          yield* Sql.query("create temporary table leftover (id int)")
+          yield* Sql.query("select 1 as x into temporary leftover2")
+          yield* Sql.query("listen leftover")
+          yield* Sql.query("do $$ begin perform set_config('app.x', 'y', false); end $$")
+          assert.deepStrictEqual(yield* Sql.query("select current_setting('work_mem') as m"), [{ m: "4MB" }])
+          assert.strictEqual((yield* reasonOf(Sql.query("select * from leftover")))._tag, "SyntaxError")
+          assert.strictEqual((yield* reasonOf(Sql.query("select * from leftover2")))._tag, "SyntaxError")
+          assert.deepStrictEqual(yield* Sql.query("select current_setting('app.x', true) as x"), [{ x: "" }])
+          assert.deepStrictEqual(yield* Sql.query("select count(*)::int as n from pg_listening_channels()"), [{ n: 0 }])
+          yield* table("begun", "id int")
+          yield* Sql.query("begin")
+          yield* Sql.query("begin; insert into begun values (1)")
+          assert.deepStrictEqual(yield* rowsOf("begun"), [])
+          assert.strictEqual(yield* pid, before)
+        })
+      )
+  )
+
+  it.effect("resetOnRelease: always forgets what SELECT has set, never forgets nothing but the transaction", () =>
+    Effect.gen(function* () {
+      const set = Sql.query("select set_config('app.x', 'kept', false)")
+      const get = Effect.map(
+        Sql.query<{ x: string | null }>("select current_setting('app.x', true) as x"),
+        (rows) => rows[0]!.x
+      )
+      assert.isEmpty(yield* onPool({ pool: { maxSize: 1 }, resetOnRelease: "always" }, () => Effect.zipRight(set, get)))
+      assert.strictEqual(
+        yield* onPool({ pool: { maxSize: 1 }, resetOnRelease: "never" }, () => Effect.zipRight(set, get)),
+        "kept"
+      )
+      assert.strictEqual(
+        yield* onPool({ pool: { maxSize: 1 }, resetOnRelease: "never" }, () =>
+          Effect.zipRight(Sql.query("set app.x = 'kept'"), get)
+        ),
+        "kept"
+      )
+    })
+  )
+
+  it.effect("a stream gives every row in order, and holds its connection only while it is read", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const all = yield* Stream.runCollect(sql<{ i: number }>`select generate_series(1, ${1000}::int) as i`.stream)
+        assert.deepStrictEqual(
+          Chunk.toArray(all).map(({ i }) => i),
+          Array.from({ length: 1000 }, (_, i) => i + 1)
+        )
+        // Two million rows would take seconds to read to the end.
+        const some = yield* Stream.runCollect(
+          Stream.take(sql<{ i: number }>`select generate_series(1, 2000000) as i`.stream, 5)
+        ).pipe(Effect.timeout("1 second"))
+        assert.strictEqual(some.length, 5)
+        assert.strictEqual((yield* Stream.runCollect(sql`select 1 where false`.stream)).length, 0)
+        assert.strictEqual(
+          (yield* Stream.runCollect(sql`select 1 / (3 - i) from generate_series(1, 5) as i`.stream).pipe(reasonOf))
+            .code,
+          "22012"
+        )
+        assert.strictEqual(
+          (yield* Stream.runCollect(sql`create table if not exists streamed (id int)`.stream)).length,
+          0
+        )
+        assert.isNumber(yield* pid)
+      })
+    )
+  )
+
+  it.effect(
+    "while a stream is read, other statements run: in a transaction on its connection, on a pin beside it",
+    () =>
+      onPool({ pool: { maxSize: 2 } }, () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* table("beside", "id int")
+          const copy = sql<{ i: number }>`select generate_series(1, 300) as i`.stream.pipe(
+            Stream.runForEach(({ i }) => sql`insert into beside values (${i})`)
+          )
+          yield* Sql.withTransaction(copy)
+          assert.strictEqual((yield* rowsOf("beside")).length, 300)
+          yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(copy, Effect.fail("no"))))
+          assert.strictEqual((yield* rowsOf("beside")).length, 300)
+          yield* Sql.withConnection(copy)
+          assert.strictEqual((yield* rowsOf("beside")).length, 600)
+        })
+      )
+  )
+
+  it.effect(
+    "a prepared statement survives a change of its table, DEALLOCATE ALL, and being pushed out by 150 others",
+    () =>
+      onPool({ pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          yield* table("stale", "id int")
+          const select = Sql.query("select * from stale where id = $1", [1])
+          yield* select
+          yield* Sql.query("alter table stale add column more text")
+          yield* Sql.query("insert into stale values (1, 'x')")
+          assert.deepStrictEqual(yield* select, [{ id: 1, more: "x" }])
+          yield* Sql.query("deallocate all")
+          assert.deepStrictEqual(yield* select, [{ id: 1, more: "x" }])
+          yield* Effect.forEach(Array.from({ length: 150 }), (_, i) => Sql.query(`select ${i}`))
+          const kept = yield* Sql.query<{ n: number }>("select count(*)::int as n from pg_prepared_statements", [], {
+            prepare: false
+          })
+          assert.isAtMost(kept[0]!.n, 100)
+          assert.isAbove(kept[0]!.n, 90)
+          assert.deepStrictEqual(yield* select, [{ id: 1, more: "x" }])
+        })
+      )
+  )
+
+  it.effect("in a transaction a stale plan is a typed failure, forgotten for the next run", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* table("stale2", "id int")
+        const select = Sql.query("select * from stale2")
+        yield* select
+        yield* Sql.query("alter table stale2 add column more text")
+        const reason = yield* reasonOf(Sql.withTransaction(select))
+        assert.strictEqual(reason._tag, "StalePlan")
+        assert.strictEqual(reason.retry, "T")
+        assert.deepStrictEqual(yield* Sql.withTransaction(select), [])
+      })
+    )
+  )
+
+  it.effect("reserve is a connection for its owner alone, until the scope closes", () =>
+    onPool({ pool: { maxSize: 2 } }, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const connection = yield* sql.reserve
+            const of = Effect.map(
+              connection.executeRaw("select pg_backend_pid() as pid", []),
+              (r: any) => r.rows[0].pid
+            )
+            const mine = yield* of
+            assert.strictEqual(yield* of, mine)
+            assert.notStrictEqual(yield* pid, mine)
+            const copy = { ...connection }
+            assert.deepStrictEqual(yield* copy.executeValues("select 1", []), [[1]])
+          })
+        )
+      })
+    )
+  )
+
+  it.effect(
+    "two clients: inside a transaction of one, a statement of the other runs on its own database, untouched",
+    () =>
+      onPool({}, (name) =>
+        Effect.gen(function* () {
+          const cluster = yield* PgCluster.PgCluster
+          yield* Effect.ignore(cluster.primary.query("create database other"))
+          const other = yield* PgSql.make({
+            url: Redacted.make(Redacted.value(cluster.primary.url).replace(/\/[^/]*$/, "/other")),
+            applicationName: name
+          })
+          const sql = yield* SqlClient.SqlClient
+          const database = (client: SqlClient.SqlClient) =>
+            Effect.map(client<{ db: string }>`select current_database() as db`, (rows) => rows[0]!.db)
+          yield* other.client`create table if not exists elsewhere (id int)`
+          yield* sql
+            .withTransaction(
+              Effect.gen(function* () {
+                assert.strictEqual(yield* database(other.client), "other")
+                yield* other.client`insert into elsewhere values (1)`
+                assert.strictEqual(yield* other.client.withTransaction(database(sql)), "sluice")
+                return yield* Effect.fail("roll back")
+              })
+            )
+            .pipe(Effect.ignore)
+          assert.deepStrictEqual(yield* other.client`select id from elsewhere`, [{ id: 1 }])
+        }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+      )
+  )
+
+  it.effect("a resolver inside a transaction runs in it, and on a pinned connection on that", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* table("resolved", "id int")
+        const make = (withContext: boolean) =>
+          SqlResolver.ordered("Insert", {
+            withContext: withContext as true,
+            Request: Schema.Number,
+            Result: Schema.Struct({ id: Schema.Number, pid: Schema.Number }),
+            execute: (ids) =>
+              sql`insert into resolved ${sql.insert(ids.map((id) => ({ id })))} returning id, pg_backend_pid() as pid`
+          })
+        for (const withContext of [true, false]) {
+          const Insert = yield* make(withContext)
+          yield* Effect.all([Insert.execute(1), Insert.execute(2)], { batching: true, concurrency: 2 }).pipe(
+            Effect.zipRight(Effect.fail("roll back")),
+            sql.withTransaction,
+            Effect.ignore
+          )
+        }
+        assert.deepStrictEqual(yield* rowsOf("resolved"), [])
+        const Insert = yield* make(false)
+        yield* sql.withTransaction(Insert.execute(3))
+        yield* Sql.withConnection(
+          Effect.gen(function* () {
+            const before = yield* pid
+            yield* Sql.withTransaction(Effect.asVoid(Insert.execute(4)))
+            assert.strictEqual((yield* Insert.execute(5)).pid, before)
+          })
+        )
+        assert.deepStrictEqual(yield* rowsOf("resolved"), [3, 4, 5])
+      })
+    )
+  )
+
+  it.effect("notifications arrive, empty ones too; when the listening connection is lost the stream fails", () =>
+    onPool({}, (name) =>
+      Effect.gen(function* () {
+        const sql = yield* PgClient.PgClient
+        const cluster = yield* PgCluster.PgCluster
+        const got: Array<string> = []
+        const listener = yield* sql.listen('odd "name"').pipe(
+          Stream.runForEach((payload) => Effect.sync(() => got.push(payload))),
+          Effect.fork
+        )
+        yield* eventually(
+          "it listens",
+          Effect.map(backends(name), (all) => all.some((one) => one.query.startsWith("LISTEN")))
+        )
+        yield* sql.notify('odd "name"', "it's")
+        yield* sql.notify('odd "name"', "")
+        yield* eventually(
+          "both have come",
+          Effect.sync(() => got.length === 2)
+        )
+        assert.deepStrictEqual(got, ["it's", ""])
+        yield* cluster.primary.terminateBackends({ applicationName: name })
+        assert.strictEqual((yield* reasonOf(Effect.timeout(Fiber.join(listener), "2 seconds")))._tag, "ServerShutdown")
+      })
+    )
+  )
+
+  it.effect("a statement timeout is the server's, and the connection goes on", () =>
+    onPool({ statementTimeout: "100 millis", pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const before = yield* pid
+        assert.strictEqual((yield* reasonOf(Sql.query("select pg_sleep(5)")))._tag, "StatementTimeout")
+        assert.strictEqual(yield* pid, before)
+      })
+    )
+  )
+
+  it.effect(
+    "waiting ends with the acquire timeout or the deadline, whichever is first, and a higher priority goes first",
+    () =>
+      onPool({ pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          const free = yield* Deferred.make<void>()
+          const holder = yield* Effect.fork(Sql.withConnection(Effect.zipRight(pid, Deferred.await(free))))
+          yield* eventually(
+            "it is held",
+            Effect.map(Sql.stats, ({ write }) => write.using === 1)
+          )
+          const late = yield* reasonOf(Sql.withAcquireTimeout("50 millis")(pid))
+          assert.strictEqual(late._tag, "AcquireTimeout")
+          assert.include((late.cause as Error).message, "50 ms")
+          assert.strictEqual(
+            (yield* reasonOf(Sql.withConnection({ acquireTimeout: "50 millis" })(pid)))._tag,
+            "AcquireTimeout"
+          )
+          assert.strictEqual((yield* reasonOf(Sql.withDeadline(Date.now() + 50)(pid)))._tag, "AcquireTimeout")
+          const order: Array<string> = []
+          const wait = (name: "background" | "critical" | "normal", at: number) =>
+            Effect.fork(
+              Sql.withPriority(name)(
+                Effect.zipRight(
+                  pid,
+                  Effect.sync(() => order.push(name))
+                )
+              )
+            ).pipe(
+              Effect.tap(() =>
+                eventually(
+                  `${name} waits`,
+                  Effect.map(Sql.stats, ({ write }) => write.waiting === at)
+                )
+              )
+            )
+          const waiters = [yield* wait("background", 1), yield* wait("normal", 2), yield* wait("critical", 3)]
+          yield* Deferred.succeed(free, undefined)
+          yield* Effect.forEach(waiters, Fiber.join)
+          yield* Fiber.join(holder)
+          assert.deepStrictEqual(order, ["critical", "normal", "background"])
+        })
+      )
+  )
+
+  it.effect(
+    "suspend holds statements back, resume lets them go, reset replaces the connections, drain ends the pool",
+    () =>
+      onPool({ pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          const before = yield* pid
+          yield* Sql.suspend()
+          const held = yield* Effect.fork(pid)
+          yield* eventually(
+            "it waits",
+            Effect.map(Sql.stats, ({ write }) => write.waiting === 1)
+          )
+          yield* Sql.resume
+          assert.strictEqual(yield* Fiber.join(held), before)
+          const replaced = yield* Effect.fork(
+            Stream.runHead(Stream.filter(Sql.events, ({ event }) => event._tag === "Connected"))
+          )
+          yield* Effect.yieldNow()
+          yield* Sql.reset()
+          assert.notStrictEqual(yield* pid, before)
+          assert.isTrue((yield* Fiber.join(replaced))._tag === "Some")
+          assert.lengthOf(yield* Sql.drain(), 1)
+          assert.strictEqual((yield* reasonOf(pid))._tag, "PoolClosed")
+        })
+      )
+  )
+})

@@ -1,0 +1,248 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Phase } from "@sluice/sql/SqlDriver"
+import type * as SqlReason from "@sluice/sql/SqlReason"
+import { byClass, byState, bySystem, classify, connectMessage, statementMessage } from "../src/internal/classify.js"
+
+const raised = (code: string | undefined, message = "message", more: object = {}) =>
+  Object.assign(new Error(message), code === undefined ? {} : { code }, more)
+
+type Expected = readonly [
+  tag: SqlReason.Tag,
+  connection: SqlReason.ConnectionFate,
+  outcome: SqlReason.Outcome,
+  retry: SqlReason.Retry
+]
+
+const lost = (tag: SqlReason.Tag): Record<Phase, Expected> => ({
+  connect: ["ConnectFailed", "none", "none", "A"],
+  unsent: [tag, "destroy", "none", "A"],
+  statement: [tag, "destroy", "unknown", "R"],
+  transaction: [tag, "destroy", "rolledBack", "T"],
+  commit: ["CommitUnknown", "destroy", "unknown", "R"]
+})
+
+const inStatement = (...expected: Expected): Partial<Record<Phase, Expected>> => ({
+  statement: expected,
+  transaction: expected,
+  commit: expected
+})
+
+const inConnect = (tag: SqlReason.Tag, retry: SqlReason.Retry): Partial<Record<Phase, Expected>> => ({
+  connect: [tag, "none", "none", retry]
+})
+
+interface Case {
+  readonly name: string
+  readonly error: unknown
+  readonly phases: Partial<Record<Phase, Expected>>
+}
+
+/** A tag that this driver can raise and that has no case here does not compile. */
+type Raisable = Exclude<
+  SqlReason.Tag,
+  "AcquireTimeout" | "PoolSaturated" | "PoolClosed" | "NestedAcquire" | "DatabaseDown" | "InvalidOptions" | "InvalidUse"
+>
+
+const cases: Record<Raisable, ReadonlyArray<Case>> = {
+  ConnectFailed: [
+    ...["ECONNREFUSED", "EHOSTUNREACH", "ENOTFOUND", "EAI_AGAIN", "57P03", "08001"].map((code) => ({
+      name: code,
+      error: raised(code),
+      phases: inConnect("ConnectFailed", "A")
+    })),
+    {
+      name: "all addresses refused",
+      error: Object.assign(new Error(""), { errors: [raised("ECONNREFUSED")] }),
+      phases: inConnect("ConnectFailed", "A")
+    },
+    {
+      name: "ended during start-up",
+      error: raised(undefined, "Connection terminated unexpectedly"),
+      phases: inConnect("ConnectFailed", "A")
+    },
+    {
+      name: "not PostgreSQL",
+      error: raised(undefined, "received invalid response: 4a"),
+      phases: inConnect("ConnectFailed", "N")
+    },
+    {
+      name: "no TLS there",
+      error: raised(undefined, "The server does not support SSL connections"),
+      phases: inConnect("ConnectFailed", "N")
+    },
+    {
+      name: "a certificate nobody trusts",
+      error: raised("DEPTH_ZERO_SELF_SIGNED_CERT"),
+      phases: inConnect("ConnectFailed", "N")
+    },
+    {
+      name: "PgBouncer's server is away",
+      error: raised("08P01", "server_login_retry"),
+      phases: inConnect("ConnectFailed", "A")
+    },
+    {
+      name: "a protocol violation",
+      error: raised("08P01", "unsupported startup parameter"),
+      phases: inConnect("ConnectFailed", "N")
+    }
+  ],
+  TooManyConnections: [{ name: "53300", error: raised("53300"), phases: inConnect("TooManyConnections", "A") }],
+  AuthenticationFailed: [
+    ...["28P01", "28000", "3D000", "42501"].map((code) => ({
+      name: code,
+      error: raised(code),
+      phases: inConnect("AuthenticationFailed", "N")
+    })),
+    {
+      name: "no password set",
+      error: raised(undefined, "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string"),
+      phases: inConnect("AuthenticationFailed", "N")
+    }
+  ],
+  ConnectionLost: [
+    ...["ECONNRESET", "EPIPE", "ETIMEDOUT", "08006", "08003", "08000"].map((code) => ({
+      name: code,
+      error: raised(code),
+      phases: lost("ConnectionLost")
+    })),
+    { name: "no code", error: raised(undefined, "Connection terminated unexpectedly"), phases: lost("ConnectionLost") },
+    {
+      name: "PgBouncer's wait is over",
+      error: raised("08P01", "query_wait_timeout"),
+      phases: lost("ConnectionLost")
+    }
+  ],
+  ServerShutdown: ["57P01", "57P02", "25P03", "57P05"].map((code) => ({
+    name: code,
+    error: raised(code),
+    phases: lost("ServerShutdown")
+  })),
+  CommitUnknown: [
+    {
+      name: "a COMMIT without an answer",
+      error: raised("ECONNABORTED"),
+      phases: { commit: ["CommitUnknown", "destroy", "unknown", "R"] }
+    }
+  ],
+  NotWritable: [
+    { name: "25006", error: raised("25006"), phases: inStatement("NotWritable", "keep", "rolledBack", "N") }
+  ],
+  SerializationFailure: [
+    { name: "40001", error: raised("40001"), phases: inStatement("SerializationFailure", "keep", "rolledBack", "T") }
+  ],
+  Deadlock: [{ name: "40P01", error: raised("40P01"), phases: inStatement("Deadlock", "keep", "rolledBack", "T") }],
+  LockTimeout: [
+    { name: "55P03", error: raised("55P03"), phases: inStatement("LockTimeout", "keep", "rolledBack", "T") }
+  ],
+  StatementTimeout: [
+    {
+      name: "57014 by the timeout",
+      error: raised("57014", "canceling statement due to statement timeout"),
+      phases: inStatement("StatementTimeout", "keep", "rolledBack", "N")
+    },
+    { name: "25P04", error: raised("25P04"), phases: inStatement("StatementTimeout", "destroy", "rolledBack", "N") }
+  ],
+  Cancelled: [
+    {
+      name: "57014 by a user",
+      error: raised("57014", "canceling statement due to user request"),
+      phases: inStatement("Cancelled", "keep", "rolledBack", "N")
+    }
+  ],
+  StalePlan: [
+    { name: "26000", error: raised("26000"), phases: inStatement("StalePlan", "keep", "rolledBack", "T") },
+    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "A") },
+    {
+      name: "0A000 of a cached plan, in any language",
+      error: raised("0A000", "gecachter Plan", { routine: "RevalidateCachedQuery" }),
+      phases: inStatement("StalePlan", "keep", "rolledBack", "T")
+    }
+  ],
+  UniqueViolation: [
+    { name: "23505", error: raised("23505"), phases: inStatement("UniqueViolation", "keep", "rolledBack", "N") }
+  ],
+  ForeignKeyViolation: [
+    { name: "23503", error: raised("23503"), phases: inStatement("ForeignKeyViolation", "keep", "rolledBack", "N") }
+  ],
+  CheckViolation: [
+    { name: "23514", error: raised("23514"), phases: inStatement("CheckViolation", "keep", "rolledBack", "N") }
+  ],
+  NotNullViolation: [
+    { name: "23502", error: raised("23502"), phases: inStatement("NotNullViolation", "keep", "rolledBack", "N") }
+  ],
+  SyntaxError: ["42601", "42P01", "42703"].map((code) => ({
+    name: code,
+    error: raised(code),
+    phases: inStatement("SyntaxError", "keep", "rolledBack", "N")
+  })),
+  PermissionDenied: [
+    { name: "42501", error: raised("42501"), phases: inStatement("PermissionDenied", "keep", "rolledBack", "N") }
+  ],
+  ResourceExhausted: ["53100", "53200", "53400", "58030"].map((code) => ({
+    name: code,
+    error: raised(code),
+    phases: inStatement("ResourceExhausted", "keep", "rolledBack", "R")
+  })),
+  TransactionAborted: [
+    { name: "25P02", error: raised("25P02"), phases: inStatement("TransactionAborted", "keep", "rolledBack", "N") }
+  ],
+  Unclassified: [
+    { name: "22P02", error: raised("22P02"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
+    { name: "40003", error: raised("40003"), phases: inStatement("Unclassified", "destroy", "unknown", "R") },
+    { name: "40002", error: raised("40002"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
+    { name: "0A000 otherwise", error: raised("0A000"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
+    {
+      name: "08P01 in a statement",
+      error: raised("08P01", "bad message"),
+      phases: inStatement("Unclassified", "destroy", "rolledBack", "N")
+    },
+    {
+      name: "a raise of the user's own",
+      error: raised("P0001"),
+      phases: inStatement("Unclassified", "keep", "rolledBack", "N")
+    }
+  ]
+}
+
+describe("classify", () => {
+  for (const [tag, rows] of Object.entries(cases)) {
+    for (const { error, name, phases } of rows) {
+      it(`${tag}: ${name}`, () => {
+        for (const [phase, expected] of Object.entries(phases)) {
+          const reason = classify(error, phase as Phase)
+          assert.deepStrictEqual([reason._tag, reason.connection, reason.outcome, reason.retry], expected, phase)
+          assert.strictEqual(reason.cause, error)
+        }
+      })
+    }
+  }
+
+  it("every row of the tables is in some case", () => {
+    const seen = new Set(
+      Object.values(cases)
+        .flat()
+        .flatMap(({ error }) => (error as { code?: string } | undefined)?.code ?? [])
+    )
+    const missing = Object.keys(byState).filter((code) => !seen.has(code))
+    assert.deepStrictEqual(missing, ["08004"])
+    assert.isTrue(Object.keys(byClass).every((prefix) => prefix.length === 2))
+    assert.isTrue(Object.keys(bySystem).every((code) => code.startsWith("E")))
+  })
+})
+
+it("messages of data exceptions do not show the value that was sent", () => {
+  const message = statementMessage(raised("22P02", 'invalid input syntax for type integer: "t0p"'), "db:5432/pay")
+  assert.strictEqual(message, "PostgreSQL at db:5432/pay: invalid input syntax for type integer (22P02)")
+})
+
+it("a failed connect says where, why and what to do", () => {
+  const at = { host: "db", port: 5432, label: "db:5432/pay" }
+  assert.strictEqual(
+    connectMessage(raised("28P01", 'password authentication failed for user "app"'), at),
+    'cannot connect to PostgreSQL at db:5432/pay: password authentication failed for user "app" (28P01). The server refuses the password: check username and password'
+  )
+  assert.strictEqual(
+    connectMessage(raised("XX000", "internal"), at),
+    "cannot connect to PostgreSQL at db:5432/pay: internal (XX000)"
+  )
+})

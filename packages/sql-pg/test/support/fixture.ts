@@ -1,0 +1,80 @@
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { PgClient } from "@effect/sql-pg/PgClient"
+import { assert } from "@effect/vitest"
+import { Sql, SqlReason } from "@sluice/sql"
+import { PgSql } from "@sluice/sql-pg"
+import { PgCluster } from "@sluice/testkit"
+import { Duration, Effect, Redacted, Schedule } from "effect"
+
+let names = 0
+
+/** Polls, because the server and the pool are told nothing; bounded, so that a condition that never comes true fails. */
+export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  condition.pipe(
+    Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (true_) => true_ }),
+    Effect.timeoutFail({ duration: "5 seconds", onTimeout: () => new Error(`never came true: ${what}`) }),
+    Effect.orDie
+  ) as Effect.Effect<void, E, R>
+
+/** Nothing is leased, nobody waits, and nothing is still being cleaned. */
+export const booksBalance = eventually(
+  "the books balance",
+  Effect.map(Sql.stats, ({ read, write }) =>
+    [write, ...read].every(
+      (pool) => pool.using === 0 && pool.waiting === 0 && pool.quarantined === 0 && pool.resetting === 0
+    )
+  )
+)
+
+export const backends = (applicationName: string) =>
+  Effect.gen(function* () {
+    const cluster = yield* PgCluster.PgCluster
+    const all = yield* Effect.forEach(cluster.nodes, (node) => node.activity)
+    return all.flat().filter((session) => session.applicationName === applicationName)
+  })
+
+/**
+ * Runs a test body on a pool of its own, then checks the books: nothing leased, nobody waiting, and after the scope has
+ * closed not one session of it left on the server.
+ */
+export const onPool = <A, E>(
+  config: Omit<PgSql.PgSqlConfig, "applicationName">,
+  body: (applicationName: string) => Effect.Effect<A, E, Sql.Sql | SqlClient | PgClient | PgCluster.PgCluster>
+) =>
+  Effect.gen(function* () {
+    const cluster = yield* PgCluster.PgCluster
+    const applicationName = `test-${process.pid}-${++names}`
+    const result = yield* body(applicationName).pipe(
+      Effect.tap(() => booksBalance),
+      Effect.provide(PgSql.layer({ url: cluster.primary.url, duplicates: "allow", ...config, applicationName }))
+    )
+    yield* eventually(
+      "no session is left on the server",
+      Effect.map(backends(applicationName), (left) => left.length === 0)
+    )
+    return result
+  })
+
+/** The database, by way of a proxy. */
+export const urlThrough = (proxy: { readonly port: number }) =>
+  Effect.map(PgCluster.PgCluster, ({ primary }) =>
+    Redacted.make(Redacted.value(primary.url).replace(`:${primary.port}/`, `:${proxy.port}/`))
+  )
+
+export const pid = Effect.map(Sql.query<{ pid: number }>("select pg_backend_pid() as pid"), (rows) => rows[0]!.pid)
+
+/** The failure of an effect as its reason; anything else fails the test. */
+export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)
+
+export const table = (name: string, columns: string) =>
+  Effect.zipRight(Sql.query(`drop table if exists ${name}`), Sql.query(`create table ${name} (${columns})`))
+
+export const rowsOf = (name: string) =>
+  Effect.map(Sql.query<{ id: number }>(`select id from ${name} order by id`), (rows) => rows.map(({ id }) => id))
+
+/** Fails when `effect` takes longer than a caller that waits for nobody. */
+export const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.timed(effect), ([elapsed, a]) => {
+    assert.isBelow(Duration.toMillis(elapsed), 500)
+    return a
+  })

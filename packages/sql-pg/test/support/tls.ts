@@ -1,0 +1,20 @@
+/** A certificate for `localhost` that nobody but these tests trusts, and its key. Good for a hundred years. */
+export const certificate = `-----BEGIN CERTIFICATE-----
+MIIBlTCCATugAwIBAgIUAOPNAgKIHzphB262T1prgYc0ScswCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMDE0MDAyOVoYDzIxMjYxMDI3
+MTQwMDI5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARIeB3pjX8yOdwML7qEUM7hqk+SKjngImPG1K+SR6DlSiEavYP++QY4
+zX929PnJbln/KjYZdv5qlgzB1Qsbukr6o2kwZzAdBgNVHQ4EFgQUwBbW8ktUMv/o
+u51kjJElc/8YX/swHwYDVR0jBBgwFoAUwBbW8ktUMv/ou51kjJElc/8YX/swDwYD
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
+SAAwRQIgHeIWtAnYxF5Ffn5f0tAm4XrMb8sP6HhiwlXSz4VW+asCIQCLEl8U8Q1a
+dPghur//1HqQekdL4NbV8hFr1AyDLZvwyA==
+-----END CERTIFICATE-----
+`
+
+export const key = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgSuXczovKCY3GIl5N
+Ih+B+AAPxUZn0roZuJKHm1CcJduhRANCAARIeB3pjX8yOdwML7qEUM7hqk+SKjng
+ImPG1K+SR6DlSiEavYP++QY4zX929PnJbln/KjYZdv5qlgzB1Qsbukr6
+-----END PRIVATE KEY-----
+`

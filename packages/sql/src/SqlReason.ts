@@ -1,0 +1,199 @@
+/**
+ * Why a statement, a transaction or an acquire failed, in words that do not depend on the database.
+ *
+ * Every `SqlError` that this library raises carries one `SqlReason` under a symbol; `cause` stays the driver's own
+ * error, so programs that read `error.cause.code` or `error.cause.constraint` go on working.
+ *
+ * @since 0.1.0
+ */
+import { SqlError } from "@effect/sql/SqlError"
+
+/**
+ * What becomes of the connection: `keep` it, `destroy` it, or there was `none` yet.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ConnectionFate = "none" | "keep" | "destroy"
+
+/**
+ * What happened on the server: nothing (`none`), everything was undone (`rolledBack`), or nobody can tell (`unknown`).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Outcome = "none" | "rolledBack" | "unknown"
+
+/**
+ * What may be done again.
+ *
+ * - `A`: always, nothing was executed.
+ * - `T`: the whole transaction, from its beginning.
+ * - `R`: only what reads, or what the caller declared idempotent.
+ * - `N`: never; it would fail again, or the wait was the retry already (acquire errors).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Retry = "A" | "T" | "R" | "N"
+
+/**
+ * What every reason says.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Fields {
+  /** SQLSTATE, errno or the system's error code; `undefined` when the driver's error has none. */
+  readonly code: string | undefined
+  readonly connection: ConnectionFate
+  readonly outcome: Outcome
+  readonly retry: Retry
+  /** The driver's or the pool's own error. */
+  readonly cause: unknown
+}
+
+/**
+ * The names of all reasons.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const tags = [
+  /** No connection could be opened: nobody answers, or what answers is not this database. */
+  "ConnectFailed",
+  /** The server takes no more connections. */
+  "TooManyConnections",
+  /** Wrong password or user, or a database that does not exist. */
+  "AuthenticationFailed",
+  /** The connection broke while it was used. */
+  "ConnectionLost",
+  /** The server ended the connection, because it stops or because an administrator asked for it. */
+  "ServerShutdown",
+  /** A write reached a server, or a transaction, that only reads. */
+  "NotWritable",
+  /** A concurrent transaction won; run this one again. */
+  "SerializationFailure",
+  /** Two transactions waited for each other and this one was chosen to fail. */
+  "Deadlock",
+  /** A lock was not granted in time, or at once under NOWAIT. */
+  "LockTimeout",
+  /** The statement ran longer than its time limit. */
+  "StatementTimeout",
+  /** The statement was cancelled on the server. */
+  "Cancelled",
+  /** A prepared statement no longer fits the tables; it is forgotten, run it again. */
+  "StalePlan",
+  "UniqueViolation",
+  "ForeignKeyViolation",
+  "CheckViolation",
+  "NotNullViolation",
+  /** The text is wrong: syntax, an unknown table, column, function or type. */
+  "SyntaxError",
+  "PermissionDenied",
+  /** Disk, memory or a configured limit of the server is used up. */
+  "ResourceExhausted",
+  /** The connection broke while COMMIT was under way: the transaction is either written or not. Never retried. */
+  "CommitUnknown",
+  /** A statement inside had failed and its failure was caught, so the server answered COMMIT with a rollback. */
+  "TransactionAborted",
+  /** No connection within the acquire timeout. `cause` is the pool's error with the pool's state. */
+  "AcquireTimeout",
+  /** Too many callers wait already. */
+  "PoolSaturated",
+  /** The pool is draining or closed. */
+  "PoolClosed",
+  /** Every connection is held by a fiber that waits for one more. */
+  "NestedAcquire",
+  /** Nothing is open and connecting has failed for a while: acquires fail at once. */
+  "DatabaseDown",
+  /** The configuration cannot work. `cause.problems` lists everything that is wrong. */
+  "InvalidOptions",
+  /** The program used a transaction or a connection in a way that has no meaning. The message says what to do. */
+  "InvalidUse",
+  /** Everything else. */
+  "Unclassified"
+] as const
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Tag = (typeof tags)[number]
+
+/**
+ * One of the reasons; `_tag` says which.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SqlReason = { readonly [T in Tag]: Fields & { readonly _tag: T } }[Tag]
+
+/**
+ * The key under which a `SqlError` carries its reason.
+ *
+ * @since 0.1.0
+ * @category symbols
+ */
+export const key: unique symbol = Symbol.for("@sluice/sql/SqlReason")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (tag: Tag, fields: Partial<Fields> = {}): SqlReason =>
+  ({
+    _tag: tag,
+    code: fields.code,
+    connection: fields.connection ?? "keep",
+    outcome: fields.outcome ?? "none",
+    retry: fields.retry ?? "N",
+    cause: fields.cause
+  }) as SqlReason
+
+/**
+ * A `SqlError` that carries `reason`. Its `cause` is the reason's cause, or an `Error` with the same message when there
+ * is none.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const toError = (reason: SqlReason, message: string): SqlError => {
+  const error = new SqlError({ cause: reason.cause ?? new Error(message), message })
+  // Not enumerable: logs and comparisons see the error that programs know.
+  Object.defineProperty(error, key, { value: reason, enumerable: false })
+  return error
+}
+
+/**
+ * The reason that an error carries. An error of another origin is `Unclassified`, with an unknown outcome.
+ *
+ * @example
+ * ```ts
+ * import { SqlReason } from "@sluice/sql"
+ * import { Effect } from "effect"
+ *
+ * const insertOnce = <A, E, R>(insert: Effect.Effect<A, E, R>) =>
+ *   Effect.catchIf(insert, (error) => SqlReason.of(error)._tag === "UniqueViolation", () => Effect.void)
+ * ```
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const of = (error: unknown): SqlReason => {
+  if (typeof error === "object" && error !== null && key in error) {
+    return (error as { readonly [key]: SqlReason })[key]
+  }
+  return make("Unclassified", { cause: error, outcome: "unknown" })
+}
+
+/**
+ * Whether an error was raised for one of these reasons.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const is =
+  (...oneOf: ReadonlyArray<Tag>) =>
+  (error: unknown): boolean =>
+    oneOf.includes(of(error)._tag)

@@ -1,0 +1,265 @@
+import type { Reactivity } from "@effect/experimental/Reactivity"
+import * as Client from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import type * as Pool from "@sluice/pool/Pool"
+import { Chunk, Context, Effect, type Fiber, Option, type Scope, Stream } from "effect"
+import type { Cursor } from "../SqlDriver.js"
+import * as Lane from "./lane.js"
+import * as Pin from "./pin.js"
+import * as Router from "./router.js"
+import * as Transaction from "./transaction.js"
+
+export interface ClientOptions {
+  readonly compiler: Statement.Compiler
+  readonly transformRows: Rows | undefined
+  readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
+}
+
+type Rows = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
+
+export interface PinOptions extends Pool.AcquireOptions {
+  readonly intent?: Router.Intent | undefined
+}
+
+/** What `Sql` and `SqlClient` are both made of. */
+export interface Core {
+  readonly client: Client.SqlClient
+  readonly withConnection: (options: PinOptions) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly withTransaction: (
+    options: Transaction.Options
+  ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+}
+
+/**
+ * A connection of this client carries its block under this key. It is a plain property, because programs spread
+ * connections (`{ ...connection, execute: … }`), and the copy must still be known as ours.
+ */
+const BlockKey = Symbol.for("@sluice/sql/Block")
+
+let clients = 0
+
+const transformed = <E>(
+  rows: Effect.Effect<ReadonlyArray<any>, E>,
+  transform: Rows
+): Effect.Effect<ReadonlyArray<any>, E> => (transform === undefined ? rows : Effect.map(rows, transform))
+
+const rowsOf =
+  (transform: Rows) =>
+  (next: Cursor["next"]): Stream.Stream<any, SqlError> =>
+    Stream.repeatEffectChunkOption(
+      Effect.matchEffect(next, {
+        onFailure: (error) => Effect.fail(Option.some(error)),
+        onSuccess: (rows) =>
+          rows.length === 0
+            ? Effect.fail(Option.none())
+            : Effect.succeed(Chunk.unsafeFromArray(transform === undefined ? rows : transform(rows)))
+      })
+    )
+
+export const make = <Conn>(
+  router: Router.Router<Conn>,
+  reactivity: Reactivity.Service,
+  options: ClientOptions
+): Core => {
+  const { driver } = router
+  /**
+   * Two tags. Our own says which block a fiber is inside of, for this client alone: the tag of `@effect/sql` is shared by
+   * all clients, and with it a statement of one database could run inside a transaction of another. But resolvers carry
+   * only that one from the caller to the batch, so it is set too, and believed when the connection in it is ours.
+   */
+  const Own = Context.GenericTag<Pin.Block<Conn>>(`@sluice/sql/Block/${++clients}`)
+  const Shared = Client.TransactionConnection
+  const mine = (block: Pin.Block<Conn> | undefined) => block !== undefined && block.pin.router === router
+
+  const blockOf = (context: Context.Context<never>): Pin.Block<Conn> | undefined => {
+    const own = context.unsafeMap.get(Own.key) as Pin.Block<Conn> | undefined
+    if (own !== undefined) return Pin.carries(own) ? own : undefined
+    const shared = context.unsafeMap.get(Shared.key) as readonly [any, number] | undefined
+    const block = shared?.[0]?.[BlockKey] as Pin.Block<Conn> | undefined
+    return block !== undefined && mine(block) && Pin.carries(block) ? block : undefined
+  }
+
+  type Run = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+  type OpenStream = Connection["executeStream"]
+
+  // Own arrow properties, not methods: see BlockKey.
+  const connectionOf = (run: Run, stream: OpenStream): Connection => ({
+    execute: (sql, params, transform) =>
+      transformed(
+        run((connection) => driver.execute(connection, sql, params, "rows")),
+        transform
+      ),
+    executeRaw: (sql, params) => run((connection) => driver.execute(connection, sql, params, "raw")),
+    executeValues: (sql, params) => run((connection) => driver.execute(connection, sql, params, "values")),
+    executeUnprepared: (sql, params, transform) =>
+      transformed(
+        run((connection) => driver.execute(connection, sql, params, "unprepared")),
+        transform
+      ),
+    executeStream: stream
+  })
+
+  const facade = connectionOf(
+    (f) =>
+      Effect.withFiberRuntime((fiber) => {
+        const context = fiber.currentContext
+        const block = blockOf(context)
+        const intent = Router.intentOf(context)
+        return block === undefined ? Router.use(router, intent, f) : Pin.statement(block, intent, f)
+      }),
+    (sql, params, transform) =>
+      Stream.unwrapScoped(
+        Effect.withFiberRuntime((fiber) => {
+          const block = blockOf(fiber.currentContext)
+          const intent = Router.intentOf(fiber.currentContext)
+          return Effect.map(
+            block === undefined ? cursorFromPool(intent, sql, params) : cursorIn(block, intent, sql, params),
+            rowsOf(transform)
+          )
+        })
+      )
+  )
+
+  const connectionIn = (block: Pin.Block<Conn>): Connection =>
+    Object.assign(
+      connectionOf(
+        (f) => Effect.withFiberRuntime((fiber) => Pin.statement(block, Router.intentOf(fiber.currentContext), f)),
+        (sql, params, transform) =>
+          Stream.unwrapScoped(
+            Effect.withFiberRuntime((fiber) =>
+              Effect.map(cursorIn(block, Router.intentOf(fiber.currentContext), sql, params), rowsOf(transform))
+            )
+          )
+      ),
+      { [BlockKey]: block }
+    )
+
+  /** A cursor on a connection of its own, for as long as the stream is read; so are all of these `next`. */
+  const cursorFromPool = (intent: Router.Intent | undefined, sql: string, params: ReadonlyArray<unknown>) =>
+    Effect.flatMap(Router.acquire(router, intent), (connection) => cursorOn(connection, sql, params))
+
+  /** A cursor whose opening was interrupted needs no closing: the connection is busy, and is aborted by its next user. */
+  const cursorOn = (connection: Conn, sql: string, params: ReadonlyArray<unknown>) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.tap(restore(driver.stream(connection, sql, params)), (cursor) => Effect.addFinalizer(() => cursor.close))
+    ).pipe(Effect.map((cursor) => cursor.next))
+
+  const cursorIn = (
+    block: Pin.Block<Conn>,
+    intent: Router.Intent | undefined,
+    sql: string,
+    params: ReadonlyArray<unknown>
+  ): Effect.Effect<Cursor["next"], SqlError, Scope.Scope> =>
+    block.transaction !== undefined
+      ? Effect.uninterruptibleMask((restore) =>
+          restore(Pin.statement(block, intent, (connection) => driver.stream(connection, sql, params))).pipe(
+            Effect.tap((cursor) =>
+              Effect.addFinalizer(() =>
+                block.closed ? Effect.void : Effect.ignore(Pin.statement(block, intent, () => cursor.close))
+              )
+            ),
+            // The lane is taken for each piece, so that the reader may run statements between two of them.
+            Effect.map((cursor) => Pin.statement(block, intent, () => cursor.next))
+          )
+        )
+      : // Outside of a transaction the server keeps a cursor only until the next statement: nothing may come between.
+        Lane.hold(block.lane, Pin.settle(block)).pipe(
+          Effect.zipRight(
+            Effect.acquireRelease(
+              Effect.sync(() => {
+                block.streaming = true
+              }),
+              () =>
+                Effect.sync(() => {
+                  block.streaming = false
+                })
+            )
+          ),
+          Effect.zipRight(Pin.connect(block, intent)),
+          Effect.flatMap((connection) => cursorOn(connection, sql, params))
+        )
+
+  const provide = <A, E, R>(effect: Effect.Effect<A, E, R>, block: Pin.Block<Conn>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, Own, block) as Effect.Effect<A, E, R>
+
+  const enter = <A, E, R>(effect: Effect.Effect<A, E, R>, block: Pin.Block<Conn>): Effect.Effect<A, E, R> =>
+    Effect.mapInputContext(effect, (context: Context.Context<R>) =>
+      Context.add(Context.add(context, Own, block), Shared, [connectionIn(block), block.transaction?.depth ?? 0])
+    )
+
+  const onPin = <A, E, R>(
+    intent: Router.Intent | undefined,
+    acquire: Pool.AcquireOptions | undefined,
+    body: (block: Pin.Block<Conn>) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        const block = Pin.make(router, intent, acquire)
+        return Effect.onExit(restore(body(block)), () => Pin.close(block))
+      })
+    )
+
+  const withConnection =
+    ({ intent, ...acquire }: PinOptions) =>
+    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+      const body = intent === undefined ? effect : Effect.provideService(effect, Router.CurrentIntent, intent)
+      return Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
+        const context = fiber.currentContext
+        if (blockOf(context) !== undefined) return body
+        return onPin(intent ?? Router.intentOf(context), acquire, (block) => provide(body, block))
+      })
+    }
+
+  const withTransaction =
+    (transaction: Transaction.Options) =>
+    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.useSpan("sql.transaction", { kind: "client", captureStackTrace: false }, (span) =>
+        Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) => {
+          for (const [key, value] of options.spanAttributes) span.attribute(key, value)
+          const context = fiber.currentContext
+          const block = blockOf(context)
+          const intent = Router.intentOf(context)
+          const body = Effect.withParentSpan(effect, span)
+          return block === undefined
+            ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
+            : Transaction.run(block, intent, transaction, enter, body)
+        })
+      )
+
+  const acquirer = Effect.succeed(facade)
+
+  /** A connection for the caller alone, until the scope closes; never the one of a transaction that is open. */
+  const reserve: Client.SqlClient["reserve"] = Effect.uninterruptibleMask((restore) =>
+    Effect.withFiberRuntime((fiber) => {
+      const block = Pin.make(router, Router.intentOf(fiber.currentContext), undefined)
+      return Effect.addFinalizer(() => Pin.close(block)).pipe(
+        Effect.zipRight(restore(Pin.alone(block, Pin.connect(block, undefined)))),
+        Effect.as(connectionIn(block))
+      )
+    })
+  )
+
+  const sql = Statement.make(acquirer, options.compiler, options.spanAttributes, options.transformRows)
+  const client: any = Object.assign(sql, {
+    [Client.TypeId]: Client.TypeId,
+    safe: undefined,
+    reserve,
+    withTransaction: withTransaction({ commitTimeout: defaultCommitTimeout }),
+    withoutTransforms(this: any): any {
+      if (options.transformRows === undefined) return this
+      const statement = Statement.make(acquirer, options.compiler.withoutTransform, options.spanAttributes, undefined)
+      const plain: any = Object.assign(statement, { ...this, ...statement })
+      plain.safe = plain
+      plain.withoutTransforms = () => plain
+      return plain
+    },
+    reactive: reactivity.stream,
+    reactiveMailbox: reactivity.query
+  })
+  client.safe = client
+  return { client, withConnection, withTransaction }
+}
+
+export const defaultCommitTimeout = "30 seconds"

@@ -1,0 +1,179 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Pool from "@sluice/pool/Pool"
+import type { AcquireError } from "@sluice/pool/PoolError"
+import type { PoolConfig } from "@sluice/pool/PoolOptions"
+import { Context, Duration, Effect, type Scope } from "effect"
+import type { EndpointInfo, SqlDriver } from "../SqlDriver.js"
+import { connectFailureKind, invalidOptions, isAcquireError, toSqlError } from "./errors.js"
+
+/** What a statement does, as far as its caller has said so. */
+export type Intent = "read" | "write"
+
+/**
+ * The intent of the statements of a fiber; `undefined` where nobody said anything, which counts as `write`.
+ */
+export class CurrentIntent extends Context.Reference<CurrentIntent>()("@sluice/sql/CurrentIntent", {
+  defaultValue: (): Intent | undefined => undefined
+}) {}
+
+/** Reads a reference without the cost of an effect. */
+export const intentOf = (context: Context.Context<never>): Intent | undefined =>
+  context.unsafeMap.get(CurrentIntent.key) as Intent | undefined
+
+/** One endpoint and its pool. */
+export interface Target<Conn> {
+  readonly info: EndpointInfo
+  readonly pool: Pool.Pool<Conn>
+  probing: boolean
+}
+
+export interface Router<Conn> {
+  readonly driver: SqlDriver<any, Conn>
+  readonly primary: Target<Conn>
+  /** Where reads go, in turn; empty when there is no replica. */
+  readonly replicas: ReadonlyArray<Target<Conn>>
+  /** Every pool once. */
+  readonly targets: ReadonlyArray<Target<Conn>>
+  readonly scope: Scope.Scope
+  readonly abortTimeout: Duration.Duration
+  readonly acquireTimeout: Duration.Duration
+  turn: number
+}
+
+export interface RouterOptions<Endpoint> {
+  readonly primary: Endpoint
+  readonly replicas: ReadonlyArray<Endpoint>
+  readonly pool: PoolConfig
+}
+
+/** One pool per endpoint; identical endpoints share theirs. */
+export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
+  driver: SqlDriver<Endpoint, Conn>,
+  options: RouterOptions<Endpoint>
+) {
+  const scope = yield* Effect.scope
+  const targets = new Map<string, Target<Conn>>()
+  const target = Effect.fnUntraced(function* (endpoint: Endpoint) {
+    const info = driver.endpoint(endpoint)
+    const known = targets.get(info.key)
+    if (known !== undefined) return known
+    const name = options.pool.name === undefined ? info.label : `${options.pool.name}: ${info.label}`
+    const pool = yield* Pool.make<Conn, SqlError, never>({
+      ...options.pool,
+      name: targets.size === 0 ? (options.pool.name ?? info.label) : name,
+      connect: (signals) => driver.connect(endpoint, signals),
+      validate: driver.ping,
+      status: (connection) => {
+        const state = driver.status(connection)
+        return state === "idle" ? "clean" : state === "busy" || state === "dead" ? state : "dirty"
+      },
+      reset: driver.reset,
+      abort: driver.abort,
+      classify: connectFailureKind,
+      describe: driver.describe
+    }).pipe(Effect.mapError(invalidOptions))
+    const made: Target<Conn> = { info, pool, probing: false }
+    targets.set(info.key, made)
+    return made
+  })
+  const primary = yield* target(options.primary)
+  const replicas: Array<Target<Conn>> = []
+  for (const endpoint of options.replicas) {
+    const replica = yield* target(endpoint)
+    if (!replicas.includes(replica)) replicas.push(replica)
+  }
+  const router: Router<Conn> = {
+    driver,
+    primary,
+    replicas,
+    targets: Array.from(targets.values()),
+    scope,
+    abortTimeout: Duration.decode(options.pool.abortTimeout ?? "2 seconds"),
+    acquireTimeout: Duration.decode(options.pool.acquireTimeout ?? "5 seconds"),
+    turn: 0
+  }
+  return router
+})
+
+/** A replica with nothing open whose host does not answer: nobody should wait for it. */
+const isDown = <Conn>(target: Target<Conn>): boolean => {
+  const stats = Pool.unsafeStats(target.pool)
+  return stats.phase !== "running" || (stats.size === 0 && stats.host !== "closed")
+}
+
+const pick = <Conn>(router: Router<Conn>): Target<Conn> | undefined => {
+  const { replicas } = router
+  for (let i = 0; i < replicas.length; i++) {
+    const candidate = replicas[router.turn++ % replicas.length]!
+    if (!isDown(candidate)) return candidate
+  }
+  return undefined
+}
+
+/** Nobody acquires from a replica that is down, so without this nobody would notice that it is back. */
+const probe = <Conn>(router: Router<Conn>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const target = router.replicas.find((replica) => !replica.probing && isDown(replica))
+    if (target === undefined) return Effect.void
+    target.probing = true
+    return Pool.use(target.pool, router.driver.ping, { priority: "background" }).pipe(
+      Effect.ignore,
+      Effect.interruptible,
+      Effect.ensuring(
+        Effect.sync(() => {
+          target.probing = false
+        })
+      ),
+      Effect.forkIn(router.scope),
+      Effect.asVoid
+    )
+  })
+
+/**
+ * Runs `lease` on the pool that `intent` leads to. A read gets half of its time on a replica; when that replica's pool
+ * gives no connection, the rest is spent on the primary. Once `lease` has a connection there is no second try.
+ */
+const route = <Conn, A, R>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  options: Pool.AcquireOptions | undefined,
+  lease: (
+    pool: Pool.Pool<Conn>,
+    options: Pool.AcquireOptions | undefined
+  ) => Effect.Effect<A, AcquireError | SqlError, R>
+): Effect.Effect<A, SqlError, R> => {
+  const { primary } = router
+  if (intent !== "read" || router.replicas.length === 0) {
+    return Effect.mapError(lease(primary.pool, options), toSqlError)
+  }
+  return Effect.withFiberRuntime((fiber) => {
+    const replica = pick(router)
+    if (replica === undefined) {
+      return Effect.zipRight(probe(router), Effect.mapError(lease(primary.pool, options), toSqlError))
+    }
+    if (replica === primary) return Effect.mapError(lease(primary.pool, options), toSqlError)
+    const set = fiber.currentContext.unsafeMap.get(Pool.CurrentAcquireTimeout.key) as Duration.DurationInput | undefined
+    const total = Duration.toMillis(Duration.decode(options?.acquireTimeout ?? set ?? router.acquireTimeout))
+    return Effect.catchAll(lease(replica.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>
+      isAcquireError(error) && error._tag !== "NestedAcquire"
+        ? Effect.mapError(
+            lease(primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) }),
+            toSqlError
+          )
+        : Effect.fail(toSqlError(error))
+    )
+  })
+}
+
+export const use = <Conn, A>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  f: (connection: Conn) => Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> => route(router, intent, undefined, (pool, options) => Pool.use(pool, f, options))
+
+export const acquire = <Conn>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  options?: Pool.AcquireOptions
+): Effect.Effect<Conn, SqlError, Scope.Scope> =>
+  route(router, intent, options, (pool, options) => Pool.acquire(pool, options))

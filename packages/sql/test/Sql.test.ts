@@ -1,0 +1,175 @@
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { Statement } from "@effect/sql"
+import { assert, it } from "@effect/vitest"
+import { Sql, SqlReason, SqlRuntime } from "@sluice/sql"
+import { Effect, Exit, Fiber, Layer, Stream } from "effect"
+import * as FakeDriver from "./support/fakeDriver.js"
+
+const compiler = Statement.makeCompilerSqlite()
+
+const on = (fake: FakeDriver.Fake, options?: Partial<SqlRuntime.RuntimeOptions<string>>) =>
+  Layer.scoped(
+    Sql.Sql,
+    Effect.map(
+      SqlRuntime.make(fake.driver, {
+        primary: "primary",
+        duplicates: "allow",
+        startup: "lazy",
+        compiler,
+        spanAttributes: [],
+        ...options
+      }),
+      ({ sql }) => sql
+    )
+  ).pipe(Layer.provide(Reactivity.layer))
+
+const idle = Effect.gen(function* () {
+  for (let i = 0; i < 200; i++) {
+    const { read, write } = yield* Sql.stats
+    if ([write, ...read].every((pool) => pool.using + pool.waiting + pool.resetting + pool.quarantined === 0)) return
+    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  }
+  assert.deepStrictEqual(yield* Sql.stats, undefined as any)
+})
+
+const texts = (fake: FakeDriver.Fake) => fake.log.map((line) => line.replace(/^\d+: /, ""))
+
+it.effect(
+  "a transaction is BEGIN, its statements and COMMIT on one connection; nested ones are uniquely named savepoints",
+  () => {
+    const fake = FakeDriver.make()
+    return Effect.gen(function* () {
+      yield* Sql.withTransaction({ isolation: "serializable" })(
+        Effect.all([Sql.query("a"), Sql.withTransaction(Sql.query("b")), Sql.withTransaction(Sql.query("c"))], {
+          concurrency: "unbounded"
+        })
+      )
+      assert.deepStrictEqual(texts(fake), [
+        "SET serializable",
+        "BEGIN",
+        "a",
+        "SAVEPOINT sluice_1",
+        "b",
+        "RELEASE SAVEPOINT sluice_1",
+        "SAVEPOINT sluice_2",
+        "c",
+        "RELEASE SAVEPOINT sluice_2",
+        "COMMIT"
+      ])
+      assert.lengthOf(fake.connections, 1)
+      yield* idle
+    }).pipe(Effect.provide(on(fake)))
+  }
+)
+
+it.effect("a ROLLBACK that fails does not hide the body's failure; the connection is cleaned by the pool", () => {
+  const fake = FakeDriver.make()
+  fake.answers.set("ROLLBACK", "fail")
+  return Effect.gen(function* () {
+    const exit = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(Sql.query("a"), Effect.fail("mine"))))
+    assert.deepStrictEqual(exit, Exit.fail("mine"))
+    yield* idle
+    assert.include(fake.connections[0]!.log, "(reset)")
+  }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect("a BEGIN or SAVEPOINT that fails is a typed failure, and the body does not run", () => {
+  const fake = FakeDriver.make()
+  return Effect.gen(function* () {
+    for (const text of ["BEGIN", "SAVEPOINT sluice_1"]) {
+      fake.answers.set(text, "fail")
+      const exit = yield* Effect.exit(Sql.withTransaction(Sql.withTransaction(Sql.query("body"))))
+      assert.deepStrictEqual(Exit.isFailure(exit) && exit.cause._tag, "Fail")
+      fake.answers.clear()
+      yield* idle
+    }
+    assert.notInclude(texts(fake), "body")
+  }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect("a COMMIT that is answered with ROLLBACK is a failure", () => {
+  const fake = FakeDriver.make()
+  fake.answers.set("COMMIT", "ROLLBACK")
+  return Effect.gen(function* () {
+    const error = yield* Effect.flip(Sql.withTransaction(Sql.query("a")))
+    assert.strictEqual(SqlReason.of(error)._tag, "TransactionAborted")
+    yield* idle
+  }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect("a read goes to the primary when a replica gives no connection, and never after it was sent", () => {
+  const fake = FakeDriver.make()
+  fake.down.add("replica")
+  return Effect.gen(function* () {
+    // The first one may still wait for the replica; the clock of this test does not move, so it must not.
+    const first = yield* Effect.fork(Sql.read(Sql.query<{ host: string }>("a")))
+    while (first.unsafePoll() === null) {
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      yield* Effect.yieldNow()
+      if ((yield* Sql.stats).read[0]!.connectFailures > 0) break
+    }
+    assert.strictEqual((yield* Sql.read(Sql.query<{ host: string }>("b")))[0]!.host, "primary")
+    yield* Fiber.interrupt(first)
+    fake.answers.set("bad", "fail")
+    yield* Effect.flip(Sql.read(Sql.query("bad")))
+    assert.lengthOf(
+      texts(fake).filter((text) => text === "bad"),
+      1
+    )
+  }).pipe(Effect.provide(on(fake, { replicas: ["replica"] })))
+})
+
+it.effect("a stream on a pin: other statements take another connection meanwhile, and the pin afterwards", () => {
+  const fake = FakeDriver.make()
+  return Effect.gen(function* () {
+    const { client } = yield* Sql.Sql
+    const seen: Array<number> = []
+    const query = Effect.map(Sql.query<{ connection: number }>("q"), (rows) => seen.push(rows[0]!.connection))
+    yield* Effect.gen(function* () {
+      yield* query
+      yield* Stream.runForEach(client`s`.stream, () => query)
+      yield* query
+    }).pipe(Sql.withConnection)
+    assert.deepStrictEqual(seen, [0, 1, 1, 1, 0])
+    yield* idle
+  }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect(
+  "interrupted at any moment: every connection goes back clean, nothing is sent on one that is busy, no lock is left",
+  () => {
+    const fake = FakeDriver.make()
+    const tick = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    return Effect.gen(function* () {
+      const { client } = yield* Sql.Sql
+      const program = Effect.gen(function* () {
+        yield* Sql.query("a")
+        yield* Sql.withTransaction(
+          Effect.gen(function* () {
+            yield* Sql.query("b")
+            yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(Sql.query("c"), Effect.fail("no"))))
+            yield* Effect.all([Sql.withTransaction(Sql.query("d")), Sql.query("e")], { concurrency: 2 })
+            yield* Stream.runDrain(client`s`.stream)
+          })
+        )
+        yield* Stream.runDrain(Stream.take(client`t`.stream, 1))
+      })
+      for (const around of [program, Sql.withConnection(program)]) {
+        for (let ops = 12; ops < 20; ops++) {
+          for (let step = 0; step < 45; step++) {
+            const fiber = yield* Effect.fork(Effect.withMaxOpsBeforeYield(around, ops))
+            for (let i = 0; i < step; i++) yield* step % 2 === 0 ? tick : Effect.yieldNow()
+            const exit = yield* Fiber.interrupt(fiber)
+            if (Exit.isFailure(exit)) assert.isTrue(Exit.isInterrupted(exit), String(exit.cause))
+            yield* idle
+            for (const connection of fake.connections) {
+              assert.include(["idle", "dead"], fake.driver.status(connection))
+            }
+          }
+        }
+      }
+      yield* program
+      assert.isAtMost(fake.connections.filter(({ state }) => state !== "dead").length, 10)
+    }).pipe(Effect.provide(on(fake)))
+  }
+)

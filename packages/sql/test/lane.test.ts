@@ -1,0 +1,69 @@
+import { assert, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber } from "effect"
+import * as Lane from "../src/internal/lane.js"
+
+it.effect("a lane is handed on in the order of asking, one at a time", () =>
+  Effect.gen(function* () {
+    const lane = Lane.make()
+    const order: Array<number> = []
+    let inside = 0
+    yield* Effect.forEach(
+      [0, 1, 2, 3, 4],
+      (i) =>
+        Lane.run(
+          lane,
+          Effect.gen(function* () {
+            assert.strictEqual(++inside, 1)
+            yield* Effect.yieldNow()
+            order.push(i)
+            inside--
+          })
+        ),
+      { concurrency: "unbounded" }
+    )
+    assert.deepStrictEqual(order, [0, 1, 2, 3, 4])
+    assert.isFalse(lane.held)
+  })
+)
+
+it.effect("a failure, a defect and an interruption hand it on too, and after runs each time", () =>
+  Effect.gen(function* () {
+    const lane = Lane.make()
+    let after = 0
+    const count = () => Effect.sync(() => void after++)
+    for (const effect of [Effect.fail("no"), Effect.die("bug"), Effect.interrupt]) {
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Lane.run(lane, effect, count))))
+    }
+    assert.isFalse(lane.held)
+    assert.strictEqual(after, 3)
+  })
+)
+
+it.effect("a waiter that is interrupted at any moment leaves the lane usable", () =>
+  Effect.gen(function* () {
+    for (let step = 0; step < 60; step++) {
+      const lane = Lane.make()
+      const free = yield* Deferred.make<void>()
+      const holder = yield* Effect.fork(Lane.run(lane, Deferred.await(free)))
+      yield* Effect.yieldNow()
+      const waiter = yield* Effect.fork(
+        Effect.withMaxOpsBeforeYield(
+          Effect.scoped(
+            Effect.zipRight(
+              Lane.hold(lane, () => Effect.void),
+              Effect.yieldNow()
+            )
+          ),
+          12
+        )
+      )
+      for (let i = 0; i < step % 10; i++) yield* Effect.yieldNow()
+      yield* Deferred.succeed(free, undefined)
+      for (let i = 0; i < step / 10; i++) yield* Effect.yieldNow()
+      yield* Fiber.interrupt(waiter)
+      yield* Fiber.join(holder)
+      assert.isFalse(lane.held)
+      assert.lengthOf(lane.waiters, 0)
+    }
+  })
+)

@@ -185,6 +185,18 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
     )
   )
 
+  it.effect(
+    "on a pinned connection an interrupted statement ends on the server although nobody sends the next one",
+    () =>
+      onPool({}, (name) =>
+        Effect.gen(function* () {
+          yield* Effect.timeoutOption(Sql.query("select pg_sleep(30)"), "30 millis")
+          yield* nothingRuns(name)
+          assert.strictEqual((yield* Sql.stats).write.using, 1)
+        }).pipe(Sql.withConnection)
+      )
+  )
+
   it.effect("inside a transaction a nested one that times out is taken back alone, and the outer one commits", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {

@@ -1,8 +1,12 @@
+import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
-import { Sql, type SqlReason } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Cause, Duration, Effect, Exit, Fiber, Schedule } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Schedule, Stream } from "effect"
+import { driver } from "../src/internal/driver.js"
+import * as endpoint from "../src/internal/endpoint.js"
 import { backends, eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
+import * as SlowProxy from "./support/slowProxy.js"
 
 const lost: ReadonlyArray<SqlReason.Tag> = ["ConnectionLost", "ServerShutdown"]
 
@@ -122,24 +126,77 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
     }).pipe(Effect.scoped)
   )
 
+  it.effect("a statement that fails ends only when the server is ready for the next one", () =>
+    Effect.gen(function* () {
+      const cluster = yield* PgCluster.PgCluster
+      const proxy = yield* SlowProxy.make(cluster.primary)
+      const at = yield* endpoint.resolve({ url: yield* urlThrough(proxy) })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const run = (sql: string) => Effect.exit(driver.execute(connection, sql, [], "rows"))
+      proxy.delays.ready = 20
+      assert.isTrue(Exit.isFailure(yield* run("select 1 / 0")))
+      assert.strictEqual(driver.status(connection), "idle")
+      yield* run("begin")
+      assert.strictEqual(driver.status(connection), "transaction")
+      yield* run("select 1 / 0")
+      assert.strictEqual(driver.status(connection), "failed")
+    }).pipe(Effect.scoped)
+  )
+
   it.effect(
-    "a statement that fails ends when the server is ready for the next one, however slowly its answer comes",
+    "a cancel that overtakes its statement is sent again; one that comes after the piece of a stream does no harm",
+    () =>
+      Effect.gen(function* () {
+        const cluster = yield* PgCluster.PgCluster
+        const proxy = yield* SlowProxy.make(cluster.primary)
+        const url = yield* urlThrough(proxy)
+        yield* onPool({ url, pool: { maxSize: 1 } }, () =>
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const before = yield* pid
+            proxy.delays.split = true
+            const interrupted = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+              Effect.gen(function* () {
+                const fiber = yield* Effect.fork(effect)
+                yield* eventually(
+                  "it was sent",
+                  Effect.map(Sql.stats, ({ write }) => write.using === 1)
+                )
+                yield* Effect.sleep("5 millis")
+                yield* Fiber.interrupt(fiber)
+                assert.strictEqual(yield* pid, before)
+              })
+            proxy.delays.first = 150
+            yield* interrupted(Sql.query("select pg_sleep(30)"))
+            proxy.delays.first = 0
+            proxy.delays.later = 150
+            yield* interrupted(Stream.runDrain(sql`select pg_sleep(0.0005) from generate_series(1, 1000)`.stream))
+          })
+        )
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "when an interrupted statement cannot be cancelled, a pin goes on with another connection, or says what it lost",
     () =>
       Effect.gen(function* () {
         const cluster = yield* PgCluster.PgCluster
         const proxy = yield* FaultProxy.make({ target: cluster.primary })
         const url = yield* urlThrough(proxy)
-        yield* onPool({ url, pool: { maxSize: 1 } }, () =>
+        yield* onPool({ url, pool: { maxSize: 2, abortTimeout: "200 millis", closeTimeout: "200 millis" } }, (name) =>
           Effect.gen(function* () {
-            yield* pid
-            yield* proxy.limit(3_000)
-            for (let i = 0; i < 3; i++) {
-              assert.strictEqual((yield* reasonOf(Sql.query("select 1 / 0"))).code, "22012")
-              assert.deepStrictEqual(yield* Sql.query("select 1 as one"), [{ one: 1 }])
-              const reason = yield* reasonOf(Sql.withTransaction(Effect.ignore(Sql.query("select 1 / 0"))))
-              assert.strictEqual(reason._tag, "TransactionAborted")
-            }
-            yield* proxy.heal
+            const stuck = Effect.gen(function* () {
+              yield* pid
+              yield* proxy.blackhole({ forGood: true })
+              yield* Effect.timeoutOption(Sql.query("select pg_sleep(30)"), "20 millis")
+              const after = yield* Effect.exit(pid).pipe(Effect.zipLeft(proxy.heal, { concurrent: true }))
+              return Exit.isSuccess(after) ? "went on" : SqlReason.of(Cause.squash(after.cause))._tag
+            })
+            assert.strictEqual(yield* Sql.withConnection(stuck), "went on")
+            const session = Effect.zipRight(Sql.query("create temporary table mine (id int)"), stuck)
+            assert.strictEqual(yield* Sql.withConnection(session), "ConnectionLost")
+            assert.strictEqual((yield* reasonOf(Sql.withTransaction(stuck)))._tag, "ConnectionLost")
+            yield* cluster.primary.terminateBackends({ applicationName: name })
           })
         )
       }).pipe(Effect.scoped)

@@ -6,6 +6,9 @@ import { Sql } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream } from "effect"
+import { driver } from "../src/internal/driver.js"
+import * as endpoint from "../src/internal/endpoint.js"
+import * as Pg from "../src/internal/pg.js"
 import { backends, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("statements", (it) => {
@@ -397,6 +400,43 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
         assert.strictEqual((yield* reasonOf(Effect.timeout(Fiber.join(listener), "2 seconds")))._tag, "ServerShutdown")
       })
     )
+  )
+
+  it.effect("the parts of pg that its types leave out are there", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      const at = yield* endpoint.resolve({ url: primary.url })
+      const { client, wire } = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const methods = [
+        "connect",
+        "requestSsl",
+        "cancel",
+        "query",
+        "parse",
+        "bind",
+        "describe",
+        "execute",
+        "close"
+      ] as const
+      for (const method of [...methods, "flush", "sync", "end"] as const) assert.isFunction(wire[method], method)
+      assert.isObject(wire.parsedStatements)
+      assert.isObject(wire.submittedNamedStatements)
+      assert.isNumber(client.processID)
+      assert.isNumber(client.secretKey)
+      assert.strictEqual(client.getTransactionStatus(), "I")
+      assert.strictEqual(Pg.prepareValue([1, "a"]), '{"1","a"}')
+      const query = new Pg.Query({ text: "x" })
+      for (const method of [
+        "handleError",
+        "handleReadyForQuery",
+        "handlePortalSuspended",
+        "handleCommandComplete",
+        "submit"
+      ] as const) {
+        assert.isFunction(query[method], method)
+      }
+      assert.isArray((query._results as Pg.WireResult).rows)
+    }).pipe(Effect.scoped)
   )
 
   it.effect("a statement timeout is the server's, and the connection goes on", () =>

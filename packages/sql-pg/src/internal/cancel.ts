@@ -53,7 +53,6 @@ const cancelUntilReady = (connection: PgConnection, operation: Operation): Effec
     Effect.suspend(() => {
       if (connection.current !== operation || connection.isDead) return Effect.void
       operation.abandon(connection.wire)
-      return ready(connection)
       return request(connection).pipe(
         Effect.zipRight(Effect.raceFirst(ready(connection), Effect.sleep(pause))),
         Effect.zipRight(Effect.suspend(() => attempt(Math.min(pause * 2, LONGEST_PAUSE))))

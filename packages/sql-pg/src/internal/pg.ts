@@ -1,9 +1,8 @@
 import PgModule from "pg"
 
 /**
- * The parts of `pg` that this driver stands on and that its types leave out. They are used here and in `connection.ts`
- * only; a test opens a real connection and checks that each is there, so that an update of `pg` cannot take one away
- * unseen.
+ * The parts of `pg` that this driver stands on and that its types leave out. They are used in this folder only; a test
+ * looks for each of them on a real connection, so that an update of `pg` cannot take one away unseen.
  */
 export interface Wire extends NodeJS.EventEmitter {
   readonly stream: import("node:net").Socket

@@ -14,20 +14,23 @@ export const bounded = <A, E, B>(
   otherwise: Effect.Effect<B, E>
 ): Effect.Effect<A | B, E> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
-      Effect.all([
-        Effect.forkDaemon(Effect.interruptible(effect)),
-        Effect.forkDaemon(Effect.interruptible(Effect.sleep(duration)))
-      ]),
-      ([work, timer]) =>
-        restore(
-          Effect.async<Exit.Exit<A, E> | undefined>((resume) => {
+    Effect.withFiberRuntime((self) =>
+      Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), (work) =>
+        Effect.flatMap(Effect.forkDaemon(Effect.interruptible(Effect.sleep(duration))), (timer) => {
+          const id = self.id()
+          const wait = Effect.async<Exit.Exit<A, E> | undefined>((resume) => {
             work.addObserver((exit) => resume(Effect.succeed(exit)))
             timer.addObserver(() => resume(Effect.succeed(undefined)))
           })
-        ).pipe(
-          Effect.ensuring(Effect.zipRight(Fiber.interruptFork(work), Fiber.interruptFork(timer))),
-          Effect.flatMap((exit): Effect.Effect<A | B, E> => exit ?? otherwise)
-        )
+          const end = Effect.zipRight(Fiber.interruptAsFork(work, id), Fiber.interruptAsFork(timer, id))
+          return Effect.matchCauseEffect(restore(wait), {
+            onFailure: (cause) => Effect.zipRight(end, Effect.failCause(cause)),
+            onSuccess: (exit): Effect.Effect<A | B, E> => {
+              const result: Effect.Effect<A | B, E> = exit ?? otherwise
+              return Effect.zipRight(end, result)
+            }
+          })
+        })
+      )
     )
   )

@@ -73,9 +73,10 @@ export const make = <Conn>(
 export const carries = <Conn>(block: Block<Conn>): boolean =>
   block.transaction !== undefined || !(block.closed || block.streaming)
 
-const endOfTransaction = invalidUse(
-  "this transaction has ended: a fiber that was started inside it went on after its end. Join such fibers before the transaction ends, or start them outside"
-)
+const endOfTransaction = () =>
+  invalidUse(
+    "this transaction has ended: a fiber that was started inside it went on after its end. Join such fibers before the transaction ends, or start them outside"
+  )
 
 const lost = (what: string) =>
   SqlReason.toError(
@@ -136,39 +137,44 @@ export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefin
     }
     const { driver } = pin.router
     const state = driver.status(lease.connection)
-    if (state === "dead") {
-      if (inside !== undefined) return Effect.fail(lost("a transaction"))
-      const session = pin.session
-      return Effect.zipRight(
-        giveBack(pin),
-        session ? Effect.fail(lost("a pinned connection whose session had been changed")) : take(pin, wanted)
-      )
-    }
+    const { session } = pin
+    const another = Effect.suspend(() =>
+      inside !== undefined
+        ? Effect.fail(lost("a transaction"))
+        : session
+          ? Effect.fail(lost("a pinned connection whose session had been changed"))
+          : take(pin, wanted)
+    )
+    if (state === "dead") return inside !== undefined ? another : Effect.zipRight(giveBack(pin), another)
     if (inside === undefined && wanted === "write" && lease.intent === "read") {
       return Effect.zipRight(giveBack(pin), take(pin, wanted))
     }
     if (state !== "busy" && pin.debts.length === 0) return Effect.succeed(lease.connection)
-    return Effect.flatMap(pay(pin, lease.connection), (ready) =>
-      ready ? Effect.succeed(lease.connection) : connect(block, asked)
-    )
+    return Effect.flatMap(pay(pin, lease.connection), (ready) => (ready ? Effect.succeed(lease.connection) : another))
   })
 
 /** Aborts what an earlier user has left running and does what it could not wait for (2). False: the connection is gone. */
 export const pay = <Conn>(pin: Pin<Conn>, connection: Conn): Effect.Effect<boolean> =>
-  Effect.gen(function* () {
-    const { driver } = pin.router
-    if (driver.status(connection) === "busy") yield* Effect.ignore(driver.abort(connection))
-    while (pin.debts.length > 0 && driver.status(connection) !== "dead") {
-      const debt = pin.debts[0]!
-      yield* Effect.ignore(debt(connection))
-      pin.debts.shift()
+  Effect.suspend(() => {
+    const { driver, abortTimeout } = pin.router
+    const isReady = () => {
+      const state = driver.status(connection)
+      return state !== "busy" && state !== "dead"
     }
-    const state = driver.status(connection)
-    return state !== "busy" && state !== "dead"
-  }).pipe(
-    (work) => bounded(work, pin.router.abortTimeout, Effect.succeed(false)),
-    Effect.tap((ready) => (ready ? Effect.void : retire(pin, connection)))
-  )
+    if (isReady() && pin.debts.length === 0) return Effect.succeed(true)
+    const work = Effect.gen(function* () {
+      if (driver.status(connection) === "busy") yield* Effect.ignore(driver.abort(connection))
+      while (pin.debts.length > 0 && driver.status(connection) !== "dead") {
+        const debt = pin.debts[0]!
+        yield* Effect.ignore(debt(connection))
+        pin.debts.shift()
+      }
+      return isReady()
+    })
+    return Effect.tap(bounded(work, abortTimeout, Effect.succeed(false)), (ready) =>
+      ready ? Effect.void : retire(pin, connection)
+    )
+  })
 
 /** The connection cannot be made ready: the pool gets it back as it is, and decides. */
 const retire = <Conn>(pin: Pin<Conn>, connection: Conn): Effect.Effect<void> =>
@@ -204,7 +210,7 @@ export const statement = <Conn, A>(
       block.lane,
       Effect.suspend((): Effect.Effect<A | typeof CLOSED, SqlError> => {
         if (block.closed) {
-          return block.transaction === undefined ? Effect.succeed(CLOSED) : Effect.fail(endOfTransaction)
+          return block.transaction === undefined ? Effect.succeed(CLOSED) : Effect.fail(endOfTransaction())
         }
         return Effect.flatMap(connect(block, asked), (connection) =>
           Effect.onExit(f(connection), (exit) => observe(block, connection, exit))
@@ -224,7 +230,7 @@ export const alone = <Conn, A, E, R>(
     block.lane,
     Effect.suspend(
       (): Effect.Effect<A, E | SqlError, R> =>
-        block.closed && block.transaction !== undefined ? Effect.fail(endOfTransaction) : body
+        block.closed && block.transaction !== undefined ? Effect.fail(endOfTransaction()) : body
     ),
     settle(block)
   )

@@ -24,7 +24,6 @@ export const intentOf = (context: Context.Context<never>): Intent | undefined =>
 export interface Target<Conn> {
   readonly info: EndpointInfo
   readonly pool: Pool.Pool<Conn>
-  probing: boolean
 }
 
 export interface Router<Conn> {
@@ -72,7 +71,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       classify: connectFailureKind,
       describe: driver.describe
     }).pipe(Effect.mapError(invalidOptions))
-    const made: Target<Conn> = { info, pool, probing: false }
+    const made: Target<Conn> = { info, pool }
     targets.set(info.key, made)
     return made
   })
@@ -95,7 +94,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   return router
 })
 
-/** A replica with nothing open whose host does not answer: nobody should wait for it. */
+/** Nothing open, and the host does not answer: nobody should wait for it. Its pool goes on trying by itself. */
 const isDown = <Conn>(target: Target<Conn>): boolean => {
   const stats = Pool.unsafeStats(target.pool)
   return stats.phase !== "running" || (stats.size === 0 && stats.host !== "closed")
@@ -109,25 +108,6 @@ const pick = <Conn>(router: Router<Conn>): Target<Conn> | undefined => {
   }
   return undefined
 }
-
-/** Nobody acquires from a replica that is down, so without this nobody would notice that it is back. */
-const probe = <Conn>(router: Router<Conn>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const target = router.replicas.find((replica) => !replica.probing && isDown(replica))
-    if (target === undefined) return Effect.void
-    target.probing = true
-    return Pool.use(target.pool, router.driver.ping, { priority: "background" }).pipe(
-      Effect.ignore,
-      Effect.interruptible,
-      Effect.ensuring(
-        Effect.sync(() => {
-          target.probing = false
-        })
-      ),
-      Effect.forkIn(router.scope),
-      Effect.asVoid
-    )
-  })
 
 /**
  * Runs `lease` on the pool that `intent` leads to. A read gets half of its time on a replica; when that replica's pool
@@ -148,10 +128,7 @@ const route = <Conn, A, R>(
   }
   return Effect.withFiberRuntime((fiber) => {
     const replica = pick(router)
-    if (replica === undefined) {
-      return Effect.zipRight(probe(router), Effect.mapError(lease(primary.pool, options), toSqlError))
-    }
-    if (replica === primary) return Effect.mapError(lease(primary.pool, options), toSqlError)
+    if (replica === undefined || replica === primary) return Effect.mapError(lease(primary.pool, options), toSqlError)
     const set = fiber.currentContext.unsafeMap.get(Pool.CurrentAcquireTimeout.key) as Duration.DurationInput | undefined
     const total = Duration.toMillis(Duration.decode(options?.acquireTimeout ?? set ?? router.acquireTimeout))
     return Effect.catchAll(lease(replica.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>

@@ -5,7 +5,9 @@ export default defineWorkspace([
     test: {
       name: "unit",
       include: ["packages/*/test/**/*.test.ts", "test/unit/**/*.test.ts"],
-      exclude: ["**/node_modules/**", "**/*.integration.test.ts"]
+      exclude: ["**/node_modules/**", "**/*.integration.test.ts"],
+      // Long, because a bound of time is no test: machines are busy.
+      testTimeout: 60_000
     }
   },
   {

@@ -1,0 +1,230 @@
+import { assert, describe } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Pool } from "../src/index.js"
+import { type Fixture, type Lease, settle, test } from "./support/Fixture.js"
+
+const share = (f: Fixture): Effect.Effect<Lease> => Effect.flatMap(f.parkShared(), (parked) => parked.lease)
+
+describe("I2: a shared lease", () => {
+  test(
+    "puts up to `concurrency` holders on one connection before it takes another",
+    { maxSize: 2, concurrency: 3 },
+    (f) =>
+      Effect.gen(function* () {
+        yield* f.warm(2)
+        const leases = yield* Effect.replicateEffect(share(f), 6)
+        const ids = leases.map((lease) => lease.connection.id)
+        assert.strictEqual(new Set(ids.slice(0, 3)).size, 1)
+        assert.strictEqual(new Set(ids.slice(3)).size, 1)
+        assert.notStrictEqual(ids[0], ids[3])
+        const seventh = yield* f.parkShared()
+        assert.isTrue(yield* seventh.waits)
+        yield* leases[4]!.release
+        assert.strictEqual((yield* seventh.lease).connection.id, ids[4])
+      })
+  )
+
+  test("packs work on the fullest connection, so that others get free", { maxSize: 2, concurrency: 3 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.warm(2)
+      const leases = yield* Effect.replicateEffect(share(f), 5)
+      yield* leases[0]!.release
+      yield* leases[1]!.release
+      // One connection has one holder, the other has two: the next one joins the two.
+      const next = yield* share(f)
+      assert.strictEqual(next.connection.id, leases[3]!.connection.id)
+    })
+  )
+
+  test("never joins an exclusive one", { maxSize: 1, concurrency: 8 }, (f) =>
+    Effect.gen(function* () {
+      const lease = yield* f.hold()
+      const waiter = yield* f.parkShared()
+      assert.isTrue(yield* waiter.waits)
+      yield* lease.release
+      yield* settle
+      assert.strictEqual((yield* waiter.lease).connection, lease.connection)
+    })
+  )
+
+  test(
+    "joins only where `admits` agrees",
+    { maxSize: 2, concurrency: 8, admits: (connection) => connection.id !== 1 },
+    (f) =>
+      Effect.gen(function* () {
+        yield* f.warm(2)
+        const leases = yield* Effect.replicateEffect(share(f), 4)
+        const ids = leases.map((lease) => lease.connection.id)
+        assert.strictEqual(ids.filter((id) => id === 1).length <= 1, true)
+        assert.strictEqual(ids.filter((id) => id === 2).length >= 3, true)
+      })
+  )
+
+  test("does not join a connection that is to be closed", { maxSize: 2, concurrency: 8 }, (f) =>
+    Effect.gen(function* () {
+      const first = yield* share(f)
+      first.connection.signals.broken("gone")
+      const second = yield* f.parkShared()
+      yield* settle
+      assert.strictEqual((yield* second.lease).connection.id, 2)
+      yield* first.release
+      assert.isFalse(first.connection.open)
+    })
+  )
+
+  test("cleans the connection only after its last holder", { maxSize: 1, concurrency: 2 }, (f) =>
+    Effect.gen(function* () {
+      const one = yield* share(f)
+      const two = yield* share(f)
+      one.connection.status = "dirty"
+      yield* one.release
+      assert.deepStrictEqual(f.host.reset, [])
+      yield* two.release
+      assert.deepStrictEqual(f.host.reset, [1])
+    })
+  )
+
+  test("counts each holder towards maxUses", { maxSize: 1, concurrency: 4, maxUses: 3 }, (f) =>
+    Effect.gen(function* () {
+      const leases = yield* Effect.replicateEffect(share(f), 3)
+      yield* Effect.forEach(leases, (lease) => lease.release)
+      yield* settle
+      assert.strictEqual(f.stats().closed.lifetime, 1)
+    })
+  )
+})
+
+describe("an exclusive caller behind shared ones", () => {
+  test("is not starved: shared callers that come later wait behind it", { maxSize: 1, concurrency: 4 }, (f) =>
+    Effect.gen(function* () {
+      const one = yield* share(f)
+      const two = yield* share(f)
+      const exclusive = yield* f.park()
+      const late = yield* f.parkShared()
+      assert.isTrue(yield* late.waits)
+      yield* one.release
+      assert.isTrue(yield* exclusive.waits)
+      assert.isTrue(yield* late.waits)
+      yield* two.release
+      const lease = yield* exclusive.lease
+      assert.isTrue(yield* late.waits)
+      yield* lease.release
+      yield* settle
+      yield* late.lease
+    })
+  )
+
+  test("I4: lets those behind it join again as soon as it has left", { maxSize: 1, concurrency: 4 }, (f) =>
+    Effect.gen(function* () {
+      yield* share(f)
+      const exclusive = yield* f.park()
+      const late = yield* f.parkShared()
+      assert.isTrue(yield* late.waits)
+      yield* Fiber.interrupt(exclusive.fiber)
+      yield* settle
+      assert.strictEqual((yield* late.lease).connection.id, 1)
+    })
+  )
+
+  test("I4: lets those behind it join again as soon as its time is over", { maxSize: 1, concurrency: 4 }, (f) =>
+    Effect.gen(function* () {
+      yield* share(f)
+      const exclusive = yield* f.park({ acquireTimeout: 200 })
+      const late = yield* f.parkShared()
+      yield* f.pass(200)
+      assert.strictEqual((yield* exclusive.error)._tag, "AcquireTimeout")
+      assert.strictEqual((yield* late.lease).connection.id, 1)
+    })
+  )
+
+  test("is passed by a shared caller of a higher class, which joins at once", { maxSize: 1, concurrency: 4 }, (f) =>
+    Effect.gen(function* () {
+      yield* share(f)
+      const exclusive = yield* f.park()
+      const high = yield* f.parkShared({ priority: "high" })
+      assert.strictEqual((yield* high.lease).connection.id, 1)
+      assert.isTrue(yield* exclusive.waits)
+    })
+  )
+
+  test("is passed at most 8 times by shared callers of a higher class", { maxSize: 1, concurrency: 100 }, (f) =>
+    Effect.gen(function* () {
+      const first = yield* share(f)
+      const exclusive = yield* f.park()
+      const high: Array<Lease> = []
+      for (let i = 0; i < 8; i++) high.push(yield* Effect.flatMap(f.parkShared({ priority: "high" }), (p) => p.lease))
+      const ninth = yield* f.parkShared({ priority: "high" })
+      assert.isTrue(yield* ninth.waits)
+      yield* Effect.forEach([first, ...high], (lease) => lease.release)
+      yield* exclusive.lease
+      assert.isTrue(yield* ninth.waits)
+    })
+  )
+})
+
+describe("a connection that always has some holder", () => {
+  /** Shared leases that overlap, so that the connection is never released by all of them at once. */
+  const overlap = (f: Fixture, ms: number, ids: Array<number>) =>
+    Effect.gen(function* () {
+      let last = yield* share(f)
+      for (let passed = 0; passed < ms; passed += 100) {
+        const next = yield* f.parkShared()
+        yield* f.pass(100)
+        yield* last.release
+        last = yield* next.lease
+        ids.push(last.connection.id)
+      }
+      yield* last.release
+    })
+
+  const options = { maxSize: 2, concurrency: 4, idleTimeout: "1 hour" } as const
+
+  test("is replaced all the same after a reset", options, (f) =>
+    Effect.gen(function* () {
+      const ids: Array<number> = []
+      yield* overlap(f, 1_000, ids)
+      const holder = yield* share(f)
+      yield* Pool.reset(f.pool)
+      yield* f.pass(1_000)
+      yield* overlap(f, 1_000, ids)
+      yield* holder.release
+      assert.deepStrictEqual([...new Set(ids)], [1, 2])
+      assert.strictEqual(f.stats().closed.generation, 1)
+    })
+  )
+
+  test("is replaced all the same when it is too old", { ...options, maxLifetime: 10_000 }, (f) =>
+    Effect.gen(function* () {
+      const ids: Array<number> = []
+      yield* overlap(f, 13_000, ids)
+      assert.strictEqual(ids.at(-1), 2)
+      assert.strictEqual(f.stats().closed.lifetime, 1)
+    })
+  )
+
+  test("is replaced all the same, a second after maxUses at most", { ...options, maxUses: 20 }, (f) =>
+    Effect.gen(function* () {
+      const ids: Array<number> = []
+      yield* overlap(f, 4_000, ids)
+      assert.isAtMost(ids.filter((id) => id === 1).length, 20 + 11)
+      assert.isAtLeast(f.stats().closed.lifetime, 1)
+    })
+  )
+
+  test("goes all the same when the pool is made smaller, and only as many as must", options, (f) =>
+    Effect.gen(function* () {
+      const leases = yield* Effect.replicateEffect(share(f), 5)
+      assert.strictEqual(f.stats().size, 2)
+      yield* Pool.resize(f.pool, 1)
+      yield* f.pass(1_000)
+      // Both have room now, but one of them takes no more.
+      yield* leases[0]!.release
+      yield* leases[1]!.release
+      const ids: Array<number> = []
+      yield* overlap(f, 1_000, ids)
+      assert.strictEqual(new Set(ids).size, 1)
+      yield* Effect.forEach(leases.slice(2), (lease) => lease.release)
+      assert.deepStrictEqual([f.stats().size, f.stats().closed.shrink], [1, 1])
+    })
+  )
+})

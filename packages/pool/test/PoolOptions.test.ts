@@ -1,0 +1,150 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Either } from "effect"
+import { Pool, type PoolOptions } from "../src/index.js"
+import { type Config, parse } from "../src/internal/config.js"
+
+const hour = 3_600_000
+const day = 24 * hour
+
+/** Every option: what it is if nothing is said, and both ends of its range. `Exclude` makes a forgotten one an error. */
+type Key = Exclude<keyof Config, "name">
+const table: { readonly [K in Key]: readonly [byDefault: number, least: number, most: number] } = {
+  maxSize: [10, 1, 100_000],
+  minIdle: [1, 0, 100_000],
+  acquireTimeout: [5_000, 1, hour],
+  connectTimeout: [5_000, 1, hour],
+  idleTimeout: [300_000, 1, day],
+  maxLifetime: [1_800_000, 1, 30 * day],
+  maxUses: [Infinity, 1, Infinity],
+  keepAlive: [60_000, 1, day],
+  validateAfterIdle: [500, 0, day],
+  validateTimeout: [1_000, 1, hour],
+  maxWaiters: [1_000, 1, 10_000_000],
+  backoffBase: [50, 1, hour],
+  backoffCap: [1_000, 1, hour],
+  failFastAfter: [5_000, 0, hour],
+  resetTimeout: [1_000, 1, hour],
+  closeTimeout: [1_000, 1, hour],
+  abortTimeout: [2_000, 1, hour],
+  drainTimeout: [10_000, 0, hour],
+  concurrency: [1, 1, 10_000]
+}
+const durations: ReadonlyArray<Key> = [
+  "acquireTimeout",
+  "connectTimeout",
+  "idleTimeout",
+  "maxLifetime",
+  "keepAlive",
+  "validateAfterIdle",
+  "validateTimeout",
+  "backoffBase",
+  "backoffCap",
+  "failFastAfter",
+  "resetTimeout",
+  "closeTimeout",
+  "abortTimeout",
+  "drainTimeout"
+]
+
+/** The option alone, with what it needs besides it to be valid. */
+const options = (key: Key, value: unknown): PoolOptions.PoolConfig => {
+  if (key === "backoffBase") return { backoff: { base: value as number, cap: hour } }
+  if (key === "backoffCap") return { backoff: { base: 1, cap: value as number } }
+  if (key === "minIdle") return { maxSize: 100_000, minIdle: value as number }
+  if (key === "validateTimeout") return { acquireTimeout: hour, validateTimeout: value as number }
+  return { [key]: value, ...(key === "maxSize" ? { minIdle: 0 } : {}) }
+}
+const shownAs = (key: Key) => key.replace("backoffBase", "backoff.base").replace("backoffCap", "backoff.cap")
+
+const accepted = (config: PoolOptions.PoolConfig): Config => Either.getOrThrow(parse(config))
+const problems = (config: PoolOptions.PoolConfig): ReadonlyArray<string> =>
+  Either.match(parse(config), { onLeft: (error) => error.problems, onRight: () => [] })
+
+describe("options", () => {
+  it("have these defaults", () => {
+    const config = accepted({})
+    assert.strictEqual(config.name, "pool")
+    for (const [key, [byDefault]] of Object.entries(table)) assert.strictEqual(config[key as Key], byDefault, key)
+  })
+
+  it("adapt three defaults to what is said: minIdle, validateTimeout, maxWaiters", () => {
+    assert.strictEqual(accepted({ acquireTimeout: 300 }).validateTimeout, 300)
+    assert.strictEqual(accepted({ maxSize: 50 }).maxWaiters, 5_000)
+    assert.strictEqual(accepted({ maxSize: 1 }).minIdle, 1)
+  })
+
+  for (const [name, [, least, most]] of Object.entries(table)) {
+    const key = name as Key
+    const smaller = durations.includes(key) && least === 1 ? 0 : least - 1
+
+    it(`${shownAs(key)} is accepted from ${least} to ${most} and refused beyond`, () => {
+      assert.strictEqual(accepted(options(key, least))[key], least)
+      assert.strictEqual(accepted(options(key, most))[key], most)
+      const beyond = most === Infinity ? [smaller] : [smaller, most + 1]
+      for (const value of beyond) {
+        const [problem] = problems(options(key, value))
+        assert.include(problem, `${shownAs(key)} must be `)
+        assert.include(problem, `${value}`)
+      }
+    })
+
+    it(`${shownAs(key)} refuses what is no such value, and says what it was given`, () => {
+      for (const value of [Number.NaN, -1, -Infinity, "soon", null, {}]) {
+        const [problem] = problems(options(key, value))
+        assert.include(problem ?? "nothing", `${shownAs(key)} must be `, `${value}`)
+      }
+      if (!durations.includes(key)) assert.include(problems(options(key, 1.5))[0], "1.5")
+      if (most !== Infinity) assert.isNotEmpty(problems(options(key, Infinity)))
+    })
+  }
+
+  it("take every form of a duration", () => {
+    for (const value of [2_000, "2 seconds", Duration.seconds(2), "2000 millis"] as const) {
+      assert.strictEqual(accepted({ acquireTimeout: value }).acquireTimeout, 2_000)
+    }
+    assert.strictEqual(accepted({ acquireTimeout: 2_000_000_000n }).acquireTimeout, 2_000)
+    assert.isNotEmpty(problems({ acquireTimeout: "-2 seconds" as never }))
+    assert.isNotEmpty(problems({ acquireTimeout: Duration.infinity }))
+  })
+
+  it("list every problem, not the first, and name the pool", () => {
+    const error = Either.getOrThrow(
+      Either.flip(
+        parse({
+          name: "orders",
+          maxSize: 0,
+          acquireTimeout: Number.NaN,
+          idleTimeout: -1,
+          drainTimeout: Number.POSITIVE_INFINITY,
+          concurrency: 0.5
+        })
+      )
+    )
+    assert.strictEqual(error.problems.length, 5)
+    for (const key of ["maxSize", "acquireTimeout", "idleTimeout", "drainTimeout", "concurrency"]) {
+      assert.include(error.message, key)
+    }
+    assert.include(error.message, 'pool "orders": options are invalid: ')
+  })
+
+  it("must fit to each other", () => {
+    assert.deepStrictEqual(problems({ maxSize: 2, minIdle: 3 }), ["minIdle (3) must not be more than maxSize (2)"])
+    assert.deepStrictEqual(problems({ acquireTimeout: 100, validateTimeout: 200 }), [
+      "validateTimeout (200 ms) must not be more than acquireTimeout (100 ms)"
+    ])
+    assert.deepStrictEqual(problems({ backoff: { base: 500, cap: 100 } }), [
+      "backoff.base (500 ms) must not be more than backoff.cap (100 ms)"
+    ])
+    assert.deepStrictEqual(problems({ name: " " }), ["name must be a text that is not empty"])
+  })
+
+  it.effect("that are invalid fail `make`, before anything is opened", () =>
+    Effect.gen(function* () {
+      let opened = 0
+      const connect = () => Effect.sync(() => ++opened)
+      const error = yield* Effect.flip(Effect.scoped(Pool.make({ maxSize: -1, minIdle: 1, connect })))
+      assert.strictEqual(error._tag, "InvalidOptions")
+      assert.strictEqual(opened, 0)
+    })
+  )
+})

@@ -1,0 +1,226 @@
+/**
+ * The engine alone, with a host that does nothing by itself: what it asks for lies in lists until the test says how it
+ * went. No fiber and no clock, so thousands of steps take milliseconds.
+ */
+
+import { Either } from "effect"
+import type { Config } from "../../src/internal/config.js"
+import { parse } from "../../src/internal/config.js"
+import { Engine } from "../../src/internal/engine.js"
+import { type Entry, State } from "../../src/internal/entry.js"
+import type { DrainCounts, Host, Refusal } from "../../src/internal/host.js"
+import { Waiter } from "../../src/internal/queue.js"
+import type { ConnectFailureKind, PoolConfig, ResourceStatus } from "../../src/PoolOptions.js"
+import type { Priority } from "../../src/Priority.js"
+import { type Watched, watch } from "./invariants.js"
+
+export interface Connection {
+  readonly id: number
+  status: ResourceStatus
+  /** The rig's own count of who uses it, to compare with the engine's. */
+  users: number
+  closed: boolean
+}
+
+export interface Lease {
+  readonly entry: Entry<Connection>
+  readonly leaseId: number
+  readonly shared: boolean
+  /** The record it came through, if its owner had to wait. */
+  readonly waiter: Waiter<Connection> | undefined
+}
+
+export interface Abilities {
+  readonly canValidate: boolean
+  readonly canReset: boolean
+  readonly canAbort: boolean
+}
+
+export class Rig {
+  now = 1_000_000
+  readonly engine: Engine<Connection>
+  readonly watched: Watched
+  readonly waiting = new Set<Waiter<Connection>>()
+  readonly leases: Array<Lease> = []
+  readonly ended: Array<Lease> = []
+  readonly refused: Array<string> = []
+  readonly connects: Array<number> = []
+  readonly checks: Array<Entry<Connection>> = []
+  readonly resets: Array<Entry<Connection>> = []
+  readonly aborts: Array<Entry<Connection>> = []
+  readonly closes: Array<Entry<Connection>> = []
+  readonly cancels: Array<Entry<Connection>> = []
+  readonly connections: Array<Connection> = []
+  drained: DrainCounts | undefined
+  private wakeAt = Infinity
+
+  constructor(
+    options: PoolConfig,
+    abilities: Abilities,
+    readonly random: () => number
+  ) {
+    const config: Config = Either.getOrThrow(parse(options))
+    const host: Host<Connection> = {
+      ...abilities,
+      now: () => this.now,
+      random,
+      status: (connection) => connection.status,
+      admits: undefined,
+      refuse: (refusal: Refusal) => {
+        this.refused.push(refusal._tag)
+        return { _tag: refusal._tag } as never
+      },
+      resume: (waiter) => {
+        this.waiting.delete(waiter)
+        if (waiter.entry !== undefined) this.received(waiter.entry, waiter.leaseId, waiter.shared, waiter)
+      },
+      connect: (startedAt) => this.connects.push(startedAt),
+      interruptConnects: () => undefined,
+      validate: (entry) => this.checks.push(entry),
+      reset: (entry) => this.resets.push(entry),
+      abort: (entry) => this.aborts.push(entry),
+      cancel: (entry) => this.cancels.push(entry),
+      close: (entry) => {
+        // A drain may take a connection from its users; nothing else may.
+        if (entry.resource.users > 0 && this.engine.phase !== "draining") this.complain(`${entry.id} closed while used`)
+        this.closes.push(entry)
+      },
+      wake: (at) => {
+        this.wakeAt = at
+      },
+      drained: (counts) => {
+        if (this.drained !== undefined) this.complain("drained twice")
+        this.drained = counts
+        this.wakeAt = Infinity
+      },
+      emit: undefined
+    }
+    this.engine = new Engine(config, host)
+    this.watched = watch(this.engine)
+    this.engine.start()
+  }
+
+  private complain(sentence: string): void {
+    this.watched.violations.push(sentence)
+  }
+
+  private received(entry: Entry<Connection>, leaseId: number, shared: boolean, waiter: Waiter<Connection> | undefined) {
+    const connection = entry.resource
+    if (connection.closed) this.complain(`connection ${connection.id} was handed out although it is closed`)
+    if (connection.users > 0 && !shared) this.complain(`I2: connection ${connection.id} was handed out twice`)
+    connection.users++
+    if (connection.users > this.engine.config.concurrency) this.complain(`I2: too many users on ${connection.id}`)
+    this.leases.push({ entry, leaseId, shared, waiter })
+  }
+
+  /** What `use` does: the fast path, else into line. */
+  acquire(priority: Priority, shared: boolean, timeout: number, fiber: unknown): void {
+    const entry = shared ? this.engine.takeShared(fiber as never) : this.engine.take(fiber as never)
+    if (entry !== undefined) {
+      this.received(entry, entry.leaseId, shared, undefined)
+      return
+    }
+    const waiter = new Waiter<Connection>(priority, shared, fiber as never, this.now, timeout)
+    this.engine.enter(waiter)
+    if (waiter.queued) {
+      waiter.resume = () => undefined
+      this.waiting.add(waiter)
+    } else if (waiter.entry !== undefined) this.received(waiter.entry, waiter.leaseId, shared, waiter)
+    else if (waiter.error === undefined) this.complain("I3: neither queued, nor served, nor refused")
+  }
+
+  /** How the owner of a lease gives it back: as the fast path does, or through its record. */
+  end(lease: Lease, by: "release" | "abandon"): void {
+    this.leases.splice(this.leases.indexOf(lease), 1)
+    this.ended.push(lease)
+    lease.entry.resource.users--
+    if (by === "abandon" && lease.waiter !== undefined) this.engine.abandon(lease.waiter)
+    else this.engine.release(lease.entry, lease.leaseId)
+  }
+
+  leave(waiter: Waiter<Connection>): void {
+    this.waiting.delete(waiter)
+    this.engine.abandon(waiter)
+  }
+
+  /** I7: a lease that has ended is released again, and nothing may change but the count. */
+  releaseAgain(lease: Lease): void {
+    const before = JSON.stringify({ ...this.engine.stats(this.now), lateReleases: 0 })
+    const late = this.engine.books.lateReleases
+    // A shared connection has one number for all its holders; only an ended one is late.
+    if (lease.entry.leaseId === lease.leaseId && lease.entry.state === State.Leased) return
+    this.engine.release(lease.entry, lease.leaseId)
+    if (JSON.stringify({ ...this.engine.stats(this.now), lateReleases: 0 }) !== before) {
+      this.complain("I7: a late release changed the pool")
+    }
+    if (this.engine.books.lateReleases !== late + 1) this.complain("I7: a late release was not counted")
+  }
+
+  connected(i: number): void {
+    const [startedAt] = this.connects.splice(i, 1)
+    const connection: Connection = { id: this.connections.length + 1, status: "clean", users: 0, closed: false }
+    this.connections.push(connection)
+    this.engine.connected(connection, undefined, startedAt!)
+  }
+
+  failed(i: number, kind: ConnectFailureKind): void {
+    this.connects.splice(i, 1)
+    this.engine.connectFailed(new Error(kind), kind)
+  }
+
+  checked(i: number, works: boolean): void {
+    this.engine.validated(this.checks.splice(i, 1)[0]!, works)
+  }
+
+  wasReset(i: number, works: boolean): void {
+    const [entry] = this.resets.splice(i, 1)
+    if (works) entry!.resource.status = "clean"
+    this.engine.wasReset(entry!, works)
+  }
+
+  aborted(i: number, works: boolean, left: ResourceStatus): void {
+    const [entry] = this.aborts.splice(i, 1)
+    if (works) entry!.resource.status = left
+    this.engine.aborted(entry!, works)
+  }
+
+  closed(i: number): void {
+    const [entry] = this.closes.splice(i, 1)
+    if (entry!.resource.closed) this.complain(`connection ${entry!.id} was closed twice`)
+    entry!.resource.closed = true
+    this.engine.wasClosed(entry!)
+  }
+
+  /** Time passes; the timer fires when it was asked to, or up to `lag` later. */
+  pass(ms: number, lag = 0): void {
+    const end = this.now + ms
+    while (this.wakeAt + lag <= end) {
+      this.now = Math.max(this.now, this.wakeAt + lag)
+      this.wakeAt = Infinity
+      this.engine.tick()
+    }
+    this.now = end
+  }
+
+  /** Everything that is under way goes well and every lease ends, for ten minutes. */
+  quiesce(): void {
+    for (let round = 0; round < 1_200; round++) {
+      this.pass(500)
+      while (this.work()) {}
+    }
+  }
+
+  private work(): boolean {
+    const [lease] = this.leases
+    if (this.connects.length > 0) this.connected(0)
+    else if (this.checks.length > 0) this.checked(0, true)
+    else if (this.resets.length > 0) this.wasReset(0, true)
+    else if (this.aborts.length > 0) this.aborted(0, true, "clean")
+    else if (this.closes.length > 0) this.closed(0)
+    else if (lease !== undefined) {
+      lease.entry.resource.status = "clean"
+      this.end(lease, "release")
+    } else return false
+    return true
+  }
+}

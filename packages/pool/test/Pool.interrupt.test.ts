@@ -52,7 +52,7 @@ const emptied = (f: Fixture) =>
 type Moment = { readonly fromInterrupt: number } | { readonly fromStart: number }
 const moments: ReadonlyArray<Moment> = [
   { fromStart: 3 },
-  ...[-6, -4, -3, -2, -1, 0, 1, 2].map((fromInterrupt) => ({ fromInterrupt }))
+  ...[-4, -2, -1, 0, 1, 2].map((fromInterrupt) => ({ fromInterrupt }))
 ]
 const momentOf = (moment: Moment, j: number): number =>
   "fromStart" in moment ? moment.fromStart : Math.max(0, j + moment.fromInterrupt)

@@ -18,6 +18,15 @@ export interface Case {
   readonly start: string
   /** Handed to `start`; must survive JSON. */
   readonly settings?: unknown
+  /** The work is done by another program, which the server's clock cannot tell from its own start and end. */
+  readonly external?: boolean
+}
+
+/** One more number of each case, as the subjects measured it. */
+export interface Column {
+  readonly title: string
+  /** A key of `Sample.metrics`. A subject that does not measure it shows none. */
+  readonly metric: string
 }
 
 export interface Scenario {
@@ -28,6 +37,15 @@ export interface Scenario {
   readonly measure: string
   /** Operations that one call of `run` stands for. */
   readonly opsPerCall: number
+  /** Shows operations per second and ratios of them, so that more is better. For `wall`; goals are asked in times. */
+  readonly asRate?: boolean
+  readonly columns?: ReadonlyArray<Column>
+  /** Length of a round where the usual one is too short, for example for a percentile. */
+  readonly roundMillis?: number
+  /** Warm-up, where compiling takes longer than usual. */
+  readonly warmMillis?: number
+  /** Runs only when `--scenario` names a part of it. */
+  readonly onRequest?: boolean
   /** Name of the case that the others are compared with. */
   readonly reference: string
   readonly cases: ReadonlyArray<Case>
@@ -47,12 +65,16 @@ export interface Benchmark {
 export interface Opened {
   readonly scenarios: ReadonlyArray<Scenario>
   readonly close?: () => Promise<void> | void
+  /** CPU nanoseconds that the shared server has used so far. `undefined` where the system does not tell. */
+  readonly serverCpu?: () => number | undefined
 }
 
 export interface RunOptions {
   readonly rounds: number
   readonly roundMillis: number
   readonly warmMillis: number
+  /** Applied to the times that a scenario asks for itself. */
+  readonly scale: number
   /** Parts of names; an empty list takes everything. */
   readonly scenarioFilter: ReadonlyArray<string>
   readonly caseFilter: ReadonlyArray<string>
@@ -90,8 +112,14 @@ interface Running {
   failed: string | undefined
 }
 
-const runScenario = async (scenario: Scenario, options: RunOptions): Promise<ScenarioResult> => {
+const runScenario = async (
+  scenario: Scenario,
+  options: RunOptions,
+  serverCpu: () => number | undefined
+): Promise<ScenarioResult> => {
   const startedAt = performance.now()
+  const roundMillis = scenario.roundMillis === undefined ? options.roundMillis : scenario.roundMillis * options.scale
+  const warmMillis = scenario.warmMillis === undefined ? options.warmMillis : scenario.warmMillis * options.scale
   const cases: Array<Running> = scenario.cases
     .filter((one) => matches(one.name, options.caseFilter))
     .map((one) => {
@@ -124,7 +152,7 @@ const runScenario = async (scenario: Scenario, options: RunOptions): Promise<Sce
     for (const running of cases) {
       options.progress(`  ${scenario.name}: warm-up of ${running.one.name}`)
       await step(running, "warm-up", () =>
-        running.measurer.warm(options.warmMillis, options.roundMillis, scenario.opsPerCall, stepLimit)
+        running.measurer.warm(warmMillis, roundMillis, scenario.opsPerCall, stepLimit)
       )
     }
     if (options.profileDir !== undefined) {
@@ -138,9 +166,13 @@ const runScenario = async (scenario: Scenario, options: RunOptions): Promise<Sce
       options.progress(`  ${scenario.name}: round ${round} of ${options.rounds}`)
       for (const running of cases) {
         await step(running, `round ${round}`, async () => {
+          const before = serverCpu()
           const sample = await running.measurer.round(stepLimit)
+          const after = serverCpu()
           valueOf(sample, scenario.measure)
-          running.samples.push(sample)
+          const measured = before !== undefined && after !== undefined && running.one.external !== true
+          const ops = sample.calls * scenario.opsPerCall
+          running.samples.push(measured ? { ...sample, serverCpu: (after - before) / ops } : sample)
         })
       }
     }
@@ -176,7 +208,8 @@ export const runBenchmark = async (benchmark: Benchmark, machine: Machine, optio
   try {
     for (const scenario of opened.scenarios) {
       if (!matches(scenario.name, options.scenarioFilter)) continue
-      const result = await runScenario(scenario, options)
+      if (scenario.onRequest === true && options.scenarioFilter.length === 0) continue
+      const result = await runScenario(scenario, options, opened.serverCpu ?? (() => undefined))
       measured.push(result)
       if (result.cases.length > 0) options.print(`\n${scenarioTable(scenario, result, results)}`)
     }

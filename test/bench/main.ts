@@ -3,9 +3,10 @@ import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { describeMachine } from "./harness/machine.js"
 import { abandon, type Benchmark, type Report, type RunOptions, runBenchmark } from "./harness.js"
+import { pg } from "./pg.js"
 import { pool } from "./pool.js"
 
-const benchmarks: ReadonlyArray<Benchmark> = [pool]
+const benchmarks: ReadonlyArray<Benchmark> = [pool, pg]
 
 const help = `Usage: pnpm bench [name …] [options]
 
@@ -25,6 +26,7 @@ Examples:
   pnpm bench pool
   pnpm bench pool --json pool.json --rounds 9
   pnpm bench pool --scenario uncontended --case sluice,v4
+  pnpm bench pg --json pg.json
   pnpm bench pool --scenario uncontended --case "sluice use" --profile profiles
 
 Tables go to stdout, progress to stderr. Exit code 1: a goal does not hold or a case failed, each named on stderr;
@@ -93,6 +95,7 @@ const main = async (): Promise<number> => {
     rounds: readRounds(values.rounds, quick),
     roundMillis: quick ? 60 : 200,
     warmMillis: quick ? 300 : 500,
+    scale: quick ? 0.3 : 1,
     scenarioFilter: list(values.scenario),
     caseFilter: list(values.case),
     profileDir: values.profile === undefined ? undefined : userPath(values.profile),

@@ -1,6 +1,7 @@
 import type { Benchmark, Scenario } from "../harness.js"
 import type { Machine } from "./machine.js"
-import { type Goal, type Results, type ScenarioResult, spread } from "./results.js"
+import { type CaseResult, type Goal, type Results, type ScenarioResult, type Spread, spread } from "./results.js"
+import type { Sample } from "./subject.js"
 
 /** Three significant digits, with separators: `43.1`, `1,180`. */
 export const number = (value: number): string => {
@@ -41,25 +42,46 @@ export const heading = (
       .join(" · ")}`
   ].join("\n")
 
+const medianOf = (one: CaseResult, of: (sample: Sample) => number | undefined): string => {
+  const values = one.samples.map(of).filter((value) => value !== undefined)
+  return values.length === 0 ? "" : number(spread(values).median)
+}
+
+/** Times turn into rates; the smallest time is the largest rate. */
+const inverse = ({ max, median, min }: Spread, of: number): Spread => ({
+  median: of / median,
+  min: of / max,
+  max: of / min
+})
+
 export const scenarioTable = (scenario: Scenario, result: ScenarioResult, results: Results): string => {
+  const { asRate = false, columns = [] } = scenario
+  const server = result.cases.some((one) => one.samples.some((sample) => sample.serverCpu !== undefined))
+  const head = [
+    "",
+    "ratio to * (spread)",
+    `median ${scenario.unit}`,
+    "spread",
+    ...(server ? ["client CPU ns/op", "server CPU ns/op"] : ["CPU ns/op"]),
+    ...columns.map(({ title }) => title)
+  ]
   const rows = result.cases.map((one) => {
-    if (one.failed !== undefined) return [one.name, "failed", "", "", ""]
-    const value = results.value(scenario.name, one.name)!
-    const ratio = results.ratio(scenario.name, one.name, scenario.reference)
-    const cpu = spread(one.samples.map((sample) => sample.cpu))
+    if (one.failed !== undefined) return [one.name, "failed", ...head.slice(2).map(() => "")]
+    const time = results.value(scenario.name, one.name)!
+    const value = asRate ? inverse(time, 1e9) : time
+    const times = results.ratio(scenario.name, one.name, scenario.reference)
+    const ratio = times && asRate ? inverse(times, 1) : times
     return [
       one.name + (one.name === scenario.reference ? " *" : ""),
       ratio === undefined ? "?" : `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)})`,
       number(value.median),
       `${number(value.min)}..${number(value.max)}`,
-      number(cpu.median)
+      medianOf(one, (sample) => sample.cpu),
+      ...(server ? [medianOf(one, (sample) => sample.serverCpu)] : []),
+      ...columns.map(({ metric }) => medianOf(one, (sample) => sample.metrics[metric]))
     ]
   })
-  return [
-    `## ${scenario.name}: ${scenario.title}`,
-    "",
-    table(["", "ratio to * (spread)", `median ${scenario.unit}`, "spread", "CPU ns/op"], rows)
-  ].join("\n")
+  return [`## ${scenario.name}: ${scenario.title}`, "", table(head, rows)].join("\n")
 }
 
 export const goalTable = (goals: ReadonlyArray<Goal>): string => {

@@ -1,4 +1,7 @@
-/** What one operation cost, by the subject's own clock or count; named as the scenario's `measure` names it. */
+/**
+ * What one operation cost, by the subject's own clock or count; named as the scenario's `measure` names it. `wall` and
+ * `cpu` replace what the measuring process sees of itself, for a subject that is another program.
+ */
 export type Metrics = Readonly<Record<string, number>>
 
 /** Something that is measured. Lives in a process of its own, from warm-up to the last round. */
@@ -15,6 +18,8 @@ export type Start<Settings = any> = (settings: Settings) => Promise<Subject> | S
 export interface Sample {
   readonly wall: number
   readonly cpu: number
+  /** Of the server that all cases share, if there is one. */
+  readonly serverCpu?: number
   readonly calls: number
   readonly metrics: Metrics
 }

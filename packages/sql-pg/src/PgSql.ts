@@ -12,7 +12,7 @@ import type { Service } from "@sluice/sql/Sql"
 import { Sql } from "@sluice/sql/Sql"
 import * as SqlRuntime from "@sluice/sql/SqlRuntime"
 import { Config, type ConfigError, Context, type Duration, Effect, Layer, type Redacted, type Scope } from "effect"
-import { driver } from "./internal/driver.js"
+import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
 import { listen } from "./internal/listen.js"
 
@@ -69,6 +69,16 @@ export interface PgSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig {
    * Default `auto`.
    */
   readonly resetOnRelease?: "auto" | "always" | "never" | undefined
+  /**
+   * Whether short reads share connections. Default true.
+   *
+   * A statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no rows, and
+   * has needed less than 1 millisecond of the server lately, is sent on a connection where others are under way, in one
+   * write with those of the same moment; up to 128, and no more than 2 milliseconds of work. What it does to the session
+   * (`set_config`, advisory locks of a session) its neighbours share. All other statements have a connection for
+   * themselves, as has everything of priority `low` and `background`.
+   */
+  readonly pipeline?: boolean | undefined
   /** Shown in `pg_stat_activity`. Default `@sluice/sql-pg`. */
   readonly applicationName?: string | undefined
   readonly types?: PgClientConfig["types"]
@@ -111,7 +121,7 @@ const makeAt = Effect.fnUntraced(function* (
   madeAt: string
 ): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, sql } = yield* SqlRuntime.make(driver, {
+  const { client, sql } = yield* SqlRuntime.make(config.pipeline === false ? driver : packed(), {
     primary,
     replicas,
     pool: config.pool,

@@ -3,6 +3,7 @@ import * as SqlReason from "@sluice/sql/SqlReason"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
 import * as Pg from "./pg.js"
+import { RoundTrip } from "./texts.js"
 
 /** Where to connect to, with every default applied. */
 export interface Endpoint {
@@ -15,6 +16,7 @@ export interface Endpoint {
   readonly resetOnRelease: "auto" | "always" | "never"
   /** Milliseconds; 0 is off. */
   readonly statementTimeout: number
+  readonly roundTrip: RoundTrip
   readonly newClient: () => Pg.WireClient
   /** What a cancel needs to speak to the same server in the same way. */
   readonly ssl: unknown
@@ -37,6 +39,9 @@ const clientConfig = (config: PgSqlConfig, at: EndpointConfig, statementTimeout:
     types: config.types,
     application_name: config.applicationName ?? "@sluice/sql-pg",
     ...(statementTimeout > 0 ? { statement_timeout: statementTimeout } : {}),
+    // Without it `pg` sends a statement only when the one before has ended. It cannot be changed while one is under way,
+    // so it is set from the start; our own rules say who may send when.
+    pipeline: true,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     ...(config.stream === undefined ? {} : { stream: config.stream })
@@ -87,6 +92,7 @@ export const resolve = (
           label: `${host}:${port}/${database ?? user ?? ""}`,
           resetOnRelease: config.resetOnRelease ?? "auto",
           statementTimeout: timeout,
+          roundTrip: new RoundTrip(),
           newClient,
           ssl,
           stream: config.stream

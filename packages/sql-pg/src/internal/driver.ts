@@ -7,7 +7,7 @@ import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
 import { GRACE, PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
-import { Pipelining, packing } from "./pipeline.js"
+import { type Limits, limits, Pipelining, packing } from "./pipeline.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
@@ -127,7 +127,7 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
 }
 
 /** A driver that packs short reads. What it learns about them is its own. */
-export const packed = (): SqlDriver<Endpoint, PgConnection> => {
+export const packed = (within: Limits = limits) => {
   const pipelining = new Pipelining()
   return {
     ...driver,
@@ -136,6 +136,6 @@ export const packed = (): SqlDriver<Endpoint, PgConnection> => {
         // The first connection to a server measures the way there, without which no statement is known to be short.
         endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(ping(connection))
       ),
-    packing: packing(pipelining)
-  }
+    packing: packing(pipelining, within)
+  } satisfies SqlDriver<Endpoint, PgConnection>
 }

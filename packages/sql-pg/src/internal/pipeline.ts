@@ -10,8 +10,14 @@ import { type Text, Texts } from "./texts.js"
 /** Reads on one connection at most. */
 const DEPTH = 128
 
-/** Milliseconds of work that may lie before a read that joins. More packs better, and delays longer. */
-const AHEAD = 2
+export interface Limits {
+  /** Milliseconds. A text that needs more is not packed: those behind it would notice. */
+  readonly short: number
+  /** Milliseconds of work that may lie before a read that joins. More packs better, and delays longer. */
+  readonly ahead: number
+}
+
+export const limits: Limits = { short: 1, ahead: 2 }
 
 /** How often connections are looked at for such reads. */
 const INTERVAL = 5
@@ -52,10 +58,6 @@ export class Pipelining {
     }
   }
 }
-
-/** Whether one more read may join. */
-const admits = (connection: PgConnection): boolean =>
-  connection.aborting === undefined && connection.depth < DEPTH && connection.ahead <= AHEAD && !connection.isDead
 
 /**
  * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may hit it, and a name
@@ -152,10 +154,11 @@ const execute = (
   })
 
 /** What the driver says about packing, for the connections that were opened with `pipelining`. */
-export const packing = ({ texts }: Pipelining): Packing<PgConnection> => ({
+export const packing = ({ texts }: Pipelining, { ahead, short }: Limits): Packing<PgConnection> => ({
   depth: DEPTH,
-  packs: (sql, mode) => mode !== "unprepared" && mode !== "command" && texts.of(sql).isShort,
-  admits,
+  packs: (sql, mode) => mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short),
+  admits: (connection) =>
+    connection.aborting === undefined && connection.depth < DEPTH && connection.ahead <= ahead && !connection.isDead,
   execute: (connection, sql, params, mode, fiber, interruptible) =>
     execute(connection, sql, params, mode, texts.of(sql), fiber, interruptible)
 })

@@ -87,9 +87,7 @@ export class Statement extends Pg.Query implements Operation {
         if (name !== "") connection.submittedNamedStatements[name] = this.text
       }
       connection.bind({ portal: "", statement: name, values: this.params })
-      connection.describe({ type: "P", name: "" })
-      connection.execute({ portal: "", rows: 0 })
-      connection.sync()
+      if (stream.writable) stream.write(describeExecuteSync)
     }
     stream.uncork()
     return null
@@ -105,6 +103,9 @@ export class Statement extends Pg.Query implements Operation {
 
   abandon(): void {}
 }
+
+/** Describe, Execute and Sync of the portal without a name: always the same bytes, so they are one piece of the write. */
+const describeExecuteSync = Buffer.from("440000000650004500000009000000000053" + "00000004", "hex")
 
 /** The server has prepared it, or will have before it reads what is sent now. */
 const isKnown = (connection: Pg.Wire, name: string): boolean =>

@@ -1,6 +1,3 @@
-/** Slower than this a statement is not packed: those behind it on its connection would notice. */
-const SHORT = 1
-
 /** Before that many answers nothing is known about a text. */
 const SAMPLES = 3
 
@@ -30,8 +27,9 @@ export class Text {
     readonly harmless: boolean
   ) {}
 
-  get isShort(): boolean {
-    return this.harmless && this.samples >= SAMPLES && this.mean < SHORT
+  /** Harmless, and known to need less than `ms` milliseconds. */
+  isShorter(ms: number): boolean {
+    return this.harmless && this.samples >= SAMPLES && this.mean < ms
   }
 
   observe(ms: number): void {

@@ -138,7 +138,8 @@ export class PgConnection {
       resume(Effect.fail(this.unsendable(values.problem)))
       return
     }
-    const plan = mode === "unprepared" || mode === "command" ? undefined : this.plans.of(sql, params)
+    const named = this.endpoint.named && mode !== "unprepared" && mode !== "command"
+    const plan = named ? this.plans.of(sql, params) : undefined
     const kept = plan !== undefined && this.plans.isParsed(plan)
     const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten())
     if (plan !== undefined) statement.profile = this.pipelining?.texts.of(sql)

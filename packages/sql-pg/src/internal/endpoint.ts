@@ -14,6 +14,8 @@ export interface Endpoint {
   /** For messages and names: `host:port/database`. */
   readonly label: string
   readonly resetOnRelease: "auto" | "always" | "never"
+  /** Whether the server keeps prepared statements for a connection: not so behind a proxy that changes servers. */
+  readonly named: boolean
   /** Milliseconds; 0 is off. */
   readonly statementTimeout: number
   readonly roundTrip: RoundTrip
@@ -38,7 +40,7 @@ const clientConfig = (config: PgSqlConfig, at: EndpointConfig, statementTimeout:
     ssl: at.ssl ?? config.ssl,
     types: config.types,
     application_name: config.applicationName ?? "@sluice/sql-pg",
-    ...(statementTimeout > 0 ? { statement_timeout: statementTimeout } : {}),
+    ...(statementTimeout > 0 && config.proxy === undefined ? { statement_timeout: statementTimeout } : {}),
     // Without it `pg` sends a statement only when the one before has ended. It cannot be changed while one is under way,
     // so it is set from the start; our own rules say who may send when.
     pipeline: true,
@@ -79,9 +81,15 @@ export const resolve = (
       const options = clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout)))
       const newClient = () => new Pg.Client(options)
       try {
-        const { host, port, user, database, ssl } = newClient()
+        const { host, port, user, database, ssl, connectionParameters } = newClient()
         if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
           problems.push(`${name}: the url names no valid port`)
+          return undefined
+        }
+        if (config.proxy !== undefined && connectionParameters.options) {
+          problems.push(
+            `${name}: PgBouncer refuses the start-up parameter options; set these on the role or the database`
+          )
           return undefined
         }
         return {
@@ -90,7 +98,9 @@ export const resolve = (
           user: user ?? "",
           database: database ?? user ?? "",
           label: `${host}:${port}/${database ?? user ?? ""}`,
-          resetOnRelease: config.resetOnRelease ?? "auto",
+          // What was set was set on a server that others have by now.
+          resetOnRelease: config.proxy === undefined ? (config.resetOnRelease ?? "auto") : "never",
+          named: config.proxy === undefined,
           statementTimeout: timeout,
           roundTrip: new RoundTrip(),
           newClient,

@@ -3,7 +3,7 @@ import { Sql, SqlReason } from "@sluice/sql"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber, Random, Stream } from "effect"
 import { atOnce, booksBalance, eventually, onPool, table } from "./support/fixture.js"
-import { learn, oneConnection, onPacked } from "./support/packing.js"
+import { connectionWithin, learn, oneConnection, onPacked } from "./support/packing.js"
 
 const pidOf = "select pg_backend_pid() as pid, $1::int as n"
 
@@ -254,6 +254,20 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
         assert.isBelow(Math.max(...uses.values()), 25)
       })
     )
+  )
+
+  it.effect("nothing joins a read that takes longer than its text has led to expect", () =>
+    Effect.gen(function* () {
+      const { connection, driver, read } = yield* connectionWithin({ short: 1, ahead: 2 })
+      const reading = yield* Effect.fork(read("select pg_sleep(0.3)"))
+      yield* eventually(
+        "it is closed to others",
+        Effect.sync(() => connection.depth === 1 && !driver.packing.admits(connection))
+      )
+      assert.isNull(reading.unsafePoll())
+      yield* Fiber.join(reading)
+      assert.isTrue(driver.packing.admits(connection))
+    }).pipe(Effect.scoped)
   )
 
   it.effect("pipeline: false gives each statement a connection for itself", () =>

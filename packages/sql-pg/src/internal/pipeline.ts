@@ -19,7 +19,7 @@ export interface Limits {
 
 export const limits: Limits = { short: 1, ahead: 2 }
 
-/** How often connections are looked at for such reads. */
+/** How often connections are looked at for reads whose fiber has left. */
 const INTERVAL = 5
 
 /** How long the server may take to end a read that was cancelled, before its connection is given up. */
@@ -158,7 +158,12 @@ export const packing = ({ texts }: Pipelining, { ahead, short }: Limits): Packin
   depth: DEPTH,
   packs: (sql, mode) => mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short),
   admits: (connection) =>
-    connection.aborting === undefined && connection.depth < DEPTH && connection.ahead <= ahead && !connection.isDead,
+    connection.aborting === undefined &&
+    connection.depth < DEPTH &&
+    connection.ahead <= ahead &&
+    !connection.isDead &&
+    // One that takes longer than its text has led us to expect: what joined now would wait for it.
+    (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= 2 * ahead),
   execute: (connection, sql, params, mode, fiber, interruptible) =>
     execute(connection, sql, params, mode, texts.of(sql), fiber, interruptible)
 })

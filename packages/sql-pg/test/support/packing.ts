@@ -65,14 +65,17 @@ export const learn = (text: string, params: ReadonlyArray<unknown> = []) =>
   Effect.replicateEffect(Sql.query(text, params), 5, { discard: true })
 
 /** One connection, and a way to pack on it. */
-export const oneConnection = Effect.gen(function* () {
-  const { primary } = yield* PgCluster.PgCluster
-  const at = yield* endpoint.resolve({ url: primary.url })
-  const driver = packed(anyTime)
-  const connection: PgConnection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
-  const read = (sql: string, params: ReadonlyArray<unknown> = []) =>
-    Effect.withFiberRuntime<ReadonlyArray<any>, any>((fiber) =>
-      driver.packing.execute(connection, sql, params, "rows", fiber, true)
-    )
-  return { driver, connection, read }
-})
+export const connectionWithin = (limits: typeof anyTime) =>
+  Effect.gen(function* () {
+    const { primary } = yield* PgCluster.PgCluster
+    const at = yield* endpoint.resolve({ url: primary.url })
+    const driver = packed(limits)
+    const connection: PgConnection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+    const read = (sql: string, params: ReadonlyArray<unknown> = []) =>
+      Effect.withFiberRuntime<ReadonlyArray<any>, any>((fiber) =>
+        driver.packing.execute(connection, sql, params, "rows", fiber, true)
+      )
+    return { driver, connection, read }
+  })
+
+export const oneConnection = connectionWithin(anyTime)

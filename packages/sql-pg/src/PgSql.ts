@@ -10,9 +10,20 @@ import * as Statement from "@effect/sql/Statement"
 import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
 import type { Service } from "@sluice/sql/Sql"
 import { Sql } from "@sluice/sql/Sql"
+import * as SqlReason from "@sluice/sql/SqlReason"
 import * as SqlRuntime from "@sluice/sql/SqlRuntime"
-import { Config, type ConfigError, Context, type Duration, Effect, Layer, type Redacted, type Scope } from "effect"
-import { driver } from "./internal/driver.js"
+import {
+  Config,
+  type ConfigError,
+  Context,
+  type Duration,
+  Effect,
+  Layer,
+  type Redacted,
+  type Scope,
+  Stream
+} from "effect"
+import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
 import { listen } from "./internal/listen.js"
 
@@ -69,6 +80,31 @@ export interface PgSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig {
    * Default `auto`.
    */
   readonly resetOnRelease?: "auto" | "always" | "never" | undefined
+  /**
+   * Whether short reads share connections. Default true.
+   *
+   * A statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no rows, and
+   * has needed less than 1 millisecond of the server lately, is sent on a connection where others are under way, in one
+   * write with those of the same moment; up to 128, and no more than 2 milliseconds of work. What it does to the session
+   * (`set_config`, advisory locks of a session) its neighbours share. All other statements have a connection for
+   * themselves, as has everything of priority `low` and `background`.
+   */
+  readonly pipeline?: boolean | undefined
+  /**
+   * What stands between the client and the server. `pgbouncer-transaction`: PgBouncer in transaction mode, which gives each
+   * transaction whatever server connection is free. Then:
+   *
+   * - Statements are not prepared by name, and nothing is packed.
+   * - `statementTimeout` is not sent to the server: the client alone gives up, one second after it. Set `statement_timeout`
+   *   on the role as well.
+   * - `listen` fails with `InvalidUse`: connect to the server itself for it.
+   * - What a statement does to its session outside of a transaction (SET, LISTEN, PREPARE, temporary tables, advisory locks
+   *   of a session) meets whoever has that server connection next. It is not noticed and not cleaned: use SET LOCAL,
+   *   `pg_advisory_xact_lock`, and transactions.
+   *
+   * Default none.
+   */
+  readonly proxy?: "pgbouncer-transaction" | undefined
   /** Shown in `pg_stat_activity`. Default `@sluice/sql-pg`. */
   readonly applicationName?: string | undefined
   readonly types?: PgClientConfig["types"]
@@ -111,26 +147,29 @@ const makeAt = Effect.fnUntraced(function* (
   madeAt: string
 ): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, sql } = yield* SqlRuntime.make(driver, {
-    primary,
-    replicas,
-    pool: config.pool,
-    startup: config.startup,
-    duplicates: config.duplicates,
-    madeAt,
-    compiler: makeCompiler(config.transformQueryNames, config.transformJson),
-    transformRows:
-      config.transformResultNames === undefined
-        ? undefined
-        : Statement.defaultTransforms(config.transformResultNames, config.transformJson).array,
-    spanAttributes: [
-      ...Object.entries(config.spanAttributes ?? {}),
-      ["db.system.name", "postgresql"],
-      ["db.namespace", primary.database],
-      ["server.address", primary.host],
-      ["server.port", primary.port]
-    ]
-  })
+  const { client, sql } = yield* SqlRuntime.make(
+    config.pipeline === false || config.proxy !== undefined ? driver : packed(),
+    {
+      primary,
+      replicas,
+      pool: config.pool,
+      startup: config.startup,
+      duplicates: config.duplicates,
+      madeAt,
+      compiler: makeCompiler(config.transformQueryNames, config.transformJson),
+      transformRows:
+        config.transformResultNames === undefined
+          ? undefined
+          : Statement.defaultTransforms(config.transformResultNames, config.transformJson).array,
+      spanAttributes: [
+        ...Object.entries(config.spanAttributes ?? {}),
+        ["db.system.name", "postgresql"],
+        ["db.namespace", primary.database],
+        ["server.address", primary.host],
+        ["server.port", primary.port]
+      ]
+    }
+  )
   const pgClient: PgClient = Object.assign(client, {
     [TypeId]: TypeId as TypeId,
     config: {
@@ -142,12 +181,19 @@ const makeAt = Effect.fnUntraced(function* (
       username: primary.user
     } satisfies PgClientConfig,
     json: (value: unknown) => PgJson(value, undefined, undefined),
-    listen: (channel: string) => listen(primary, channel),
+    listen: (channel: string) =>
+      config.proxy === undefined ? listen(primary, channel) : Stream.fail(cannotListen(primary)),
     notify: (channel: string, payload: string) =>
       Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw)
   })
   return { sql: { ...sql, client: pgClient }, client: pgClient }
 })
+
+const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("InvalidUse"),
+    `PostgreSQL at ${label}: listen does not work through PgBouncer in transaction mode, where no server connection is kept: make a second client with the address of the server itself`
+  )
 
 const layerAt = (
   config: PgSqlConfig,

@@ -9,7 +9,7 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import type { Effect, Scope } from "effect"
+import type { Effect, Fiber, Scope } from "effect"
 import type { SqlReason } from "./SqlReason.js"
 
 /**
@@ -97,6 +97,33 @@ export interface EndpointInfo {
 }
 
 /**
+ * How a driver lets statements of several callers share a connection.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Packing<in Conn> {
+  /** Statements on one connection at most. */
+  readonly depth: number
+  /** Whether a statement that commits by itself may share a connection. Asked before there is a connection. */
+  readonly packs: (sql: string, mode: Mode) => boolean
+  /** Whether one more may join those on this connection. Never throws, never blocks. */
+  readonly admits: (connection: Conn) => boolean
+  /**
+   * As `SqlDriver.execute`, on a connection that others use as well: a statement that fails, or whose fiber leaves, does
+   * not touch the others. `interruptible` says whether an interrupt of `fiber`, which awaits the answer, ends its wait.
+   */
+  readonly execute: (
+    connection: Conn,
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    fiber: Fiber.RuntimeFiber<any, any>,
+    interruptible: boolean
+  ) => Effect.Effect<any, SqlError>
+}
+
+/**
  * The driver seam.
  *
  * @since 0.1.0
@@ -129,6 +156,8 @@ export interface SqlDriver<Endpoint, Conn> {
     params: ReadonlyArray<unknown>,
     mode: Mode
   ) => Effect.Effect<any, SqlError>
+  /** Without it every statement has a connection for itself. */
+  readonly packing?: Packing<Conn> | undefined
   /** Opens a cursor. Inside a transaction other statements may run between two `next`. */
   readonly stream: (connection: Conn, sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<Cursor, SqlError>
   /** The statements that open a transaction. */

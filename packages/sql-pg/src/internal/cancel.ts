@@ -6,6 +6,9 @@ import type { Endpoint } from "./endpoint.js"
 import * as Pg from "./pg.js"
 import type { Operation } from "./statement.js"
 
+/** Milliseconds that a packed read whose fiber has left may go on as the oldest of its connection. Most end by themselves. */
+export const GRACE = 10
+
 /** First pause before a cancel is repeated: one that arrives before its statement has begun is lost. */
 const FIRST_PAUSE = 50
 
@@ -42,24 +45,56 @@ const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
 const sideTls = ({ host, ssl }: Endpoint): unknown =>
   ssl ? { ...(typeof ssl === "object" ? ssl : {}), host, ...(isIP(host) === 0 ? { servername: host } : {}) } : false
 
+/** Until `operation` is no longer under way. */
+const ended = (operation: Operation): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const { settled } = operation
+    if (settled === undefined) return resume(Effect.void)
+    operation.settled = (failure) => {
+      resume(Effect.void)
+      settled(failure)
+    }
+  })
+
 const ready = (connection: PgConnection): Effect.Effect<void> =>
   Effect.async((resume) => {
     const leave = connection.whenReady(() => resume(Effect.void))
     return Effect.sync(leave)
   })
 
-const cancelUntilReady = (connection: PgConnection, operation: Operation): Effect.Effect<void, unknown> => {
-  const attempt = (pause: number): Effect.Effect<void, unknown> =>
+/**
+ * Cancels, one after the other, what runs and shall end, until nothing is under way. Nothing is added meanwhile. Reads that
+ * somebody awaits are left to end by themselves.
+ */
+const clear = (connection: PgConnection): Effect.Effect<void, unknown> => {
+  const attempt = (pause: number, target: Operation | undefined): Effect.Effect<void, unknown> =>
     Effect.suspend(() => {
-      if (connection.current !== operation || connection.isDead) return Effect.void
-      operation.abandon(connection.wire)
+      const { current } = connection
+      if (current === undefined || connection.isDead) return Effect.void
+      if (current.read?.hasLeft()) current.condemned = true
+      if (!current.condemned) {
+        return Effect.zipRight(
+          Effect.raceFirst(ready(connection), Effect.sleep(GRACE)),
+          attempt(FIRST_PAUSE, undefined)
+        )
+      }
+      current.abandon(connection.wire)
+      const next = current === target ? Math.min(pause * 2, LONGEST_PAUSE) : FIRST_PAUSE
       return request(connection).pipe(
-        Effect.zipRight(Effect.raceFirst(ready(connection), Effect.sleep(pause))),
-        Effect.zipRight(Effect.suspend(() => attempt(Math.min(pause * 2, LONGEST_PAUSE))))
+        Effect.zipRight(Effect.raceFirst(ended(current), Effect.sleep(next))),
+        Effect.zipRight(attempt(next, current))
       )
     })
-  return attempt(FIRST_PAUSE)
+  return attempt(FIRST_PAUSE, undefined)
 }
+
+/** Packed reads are short: most end before a cancel could reach them. */
+const grace = (connection: PgConnection): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    connection.current?.read === undefined
+      ? Effect.void
+      : Effect.raceFirst(ready(connection), Effect.sleep(GRACE + connection.endpoint.roundTrip.ms))
+  )
 
 /**
  * Cancels what the connection does when this is called, and makes sure that the cancel is over: the side socket has closed,
@@ -70,14 +105,25 @@ const cancelUntilReady = (connection: PgConnection, operation: Operation): Effec
  * the connection then stays as it is, and whoever set the bound closes it.
  */
 export const abort = (connection: PgConnection): Effect.Effect<void, SqlError> => {
-  const { current: operation } = connection
+  // Settled here, by the call. They are the oldest, so if the oldest is not one of them all have ended.
+  for (let operation = connection.current; operation !== undefined; operation = operation.next) {
+    operation.condemned = true
+  }
   return Effect.suspend(() => {
     if (connection.aborting !== undefined) return joined(connection, connection.aborting)
-    // It has ended by itself, and what runs now is somebody else's.
-    if (operation === undefined || connection.current !== operation) return Effect.void
+    // They have ended by themselves, and what runs now is somebody else's.
+    if (!connection.current?.condemned) return Effect.void
+    return Effect.zipRight(grace(connection), shut(connection))
+  })
+}
+
+const shut = (connection: PgConnection): Effect.Effect<void, SqlError> =>
+  Effect.suspend(() => {
+    if (connection.aborting !== undefined) return joined(connection, connection.aborting)
+    if (connection.current === undefined) return Effect.void
     const others = new Set<(failure: unknown) => void>()
     connection.aborting = others
-    return cancelUntilReady(connection, operation).pipe(
+    return clear(connection).pipe(
       Effect.zipRight(sentinel(connection)),
       Effect.mapError((cause) => {
         const error = connection.error(cause, "unsent")
@@ -86,13 +132,31 @@ export const abort = (connection: PgConnection): Effect.Effect<void, SqlError> =
       }),
       Effect.onExit((exit) =>
         Effect.sync(() => {
-          connection.aborting = undefined
+          connection.reopen(exit._tag === "Success")
           for (const settle of others) settle(exit._tag === "Success" ? undefined : exit.cause)
         })
       )
     )
   })
-}
+
+/**
+ * A packed read whose fiber has left keeps its neighbours waiting: it is cancelled, and no work is added until that is
+ * over. Its neighbours do not notice. If the server does not end it within `bound` milliseconds the connection is closed.
+ */
+export const relieve = (connection: PgConnection, bound: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const target = connection.current
+    if (target === undefined) return Effect.void
+    target.condemned = true
+    const watchdog = Effect.raceFirst(ended(target), Effect.sleep(bound)).pipe(
+      Effect.zipRight(
+        Effect.sync(() => {
+          if (connection.current === target) connection.destroy()
+        })
+      )
+    )
+    return Effect.ignore(Effect.all([shut(connection), watchdog], { concurrency: 2, discard: true }))
+  })
 
 /** The cancel may hit the sentinel itself: then that is where it has gone. */
 const sentinel = (connection: PgConnection): Effect.Effect<void, SqlError> =>

@@ -6,23 +6,38 @@ import { Effect } from "effect"
 import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import * as Pg from "./pg.js"
-import { CursorQuery, isPreparable, type Operation, Statement } from "./statement.js"
-
-/** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
-const MAX_PLANS = 100
+import type { Pipelining, Read } from "./pipeline.js"
+import { Plans, temporary } from "./plans.js"
+import { CursorQuery, type Operation, Statement } from "./statement.js"
 
 const CURSOR_ROWS = 128
+
+/** Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it. */
+export const GRACE = 1_000
 
 /**
  * One connection of `pg`, made honest: it settles an operation only when the server is ready for the next one, and knows
  * at any moment, without asking, in which state it is.
  *
- * 1. One operation at a time; `current` is it, from its first byte until ReadyForQuery or the end of the connection.
+ * 1. One operation at a time, or several packed reads, which the server answers in the order of sending. `current` is the
+ *    oldest, from its first byte until ReadyForQuery or the end of the connection. Each ends with a Sync of its own, so
+ *    that a failure stays its own.
  * 2. `fatal` is the first thing that went wrong. What follows it, an `end` without a code, says less.
  * 3. A fiber that leaves does not end its operation: the connection stays busy until `abort`.
  */
 export class PgConnection {
   current: Operation | undefined = undefined
+  private last: Operation | undefined = undefined
+  /** Operations under way. */
+  depth = 0
+  /** Milliseconds of work that they are expected to be. */
+  ahead = 0
+  /** When the server has last said that it is ready. */
+  private readyAt = 0
+  /** Packed reads that are sent when the cancel under way is over. */
+  held: Array<Read> = []
+  isWatched = false
+  private corked = false
   fatal: unknown = undefined
   /** The server must be asked for a clean session before the next user. */
   session = false
@@ -33,19 +48,20 @@ export class PgConnection {
   /** Called once each, when `current` has ended. */
   private readonly waiters: Array<() => void> = []
   private retired = false
-  /** Text to name, least recently used first. */
-  private readonly plans = new Map<string, string>()
-  private forget: Array<string> = []
-  private names = 0
+  readonly plans: Plans
+  private portals = 0
 
   constructor(
     readonly client: Pg.WireClient,
     readonly endpoint: Endpoint,
     private readonly signals: Signals,
     /** What the server says about itself, unasked. */
-    private readonly server: { readonly standby: boolean }
+    private readonly server: { readonly standby: boolean },
+    /** None: nothing is packed here, and nothing is learnt about texts. */
+    readonly pipelining: Pipelining | undefined
   ) {
     const wire = client.connection
+    this.plans = new Plans(wire)
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // After the client's own listener, which has read the transaction status by then.
@@ -122,13 +138,15 @@ export class PgConnection {
       resume(Effect.fail(this.unsendable(values.problem)))
       return
     }
-    const plan = mode === "unprepared" || mode === "command" ? "" : this.plan(sql, params)
-    const kept = plan !== "" && this.wire.parsedStatements[plan] !== undefined
-    const statement = new Statement(sql, values, mode, { name: plan, forget: this.takeForgotten() })
+    const named = this.endpoint.named && mode !== "unprepared" && mode !== "command"
+    const plan = named ? this.plans.of(sql, params) : undefined
+    const kept = plan !== undefined && this.plans.isParsed(plan)
+    const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten())
+    if (plan !== undefined) statement.profile = this.pipelining?.texts.of(sql)
     this.send(statement, (failure) => {
       if (failure === undefined) return resume(Effect.succeed(answer(statement, mode)))
-      if (plan !== "" && isStale(failure)) {
-        this.drop(sql)
+      if (plan !== undefined && isStale(failure)) {
+        this.plans.drop(plan)
         // Nothing was executed; and outside of a transaction nothing else is lost either.
         if (kept && !again && !inside && this.aborting === undefined && !this.isDead) {
           return this.start(sql, params, mode, resume, true)
@@ -144,7 +162,7 @@ export class PgConnection {
     return Effect.suspend(() => {
       const values = prepare(params)
       if (!Array.isArray(values)) return Effect.fail(this.unsendable(values.problem))
-      const portal = `sluice_${++this.names}`
+      const portal = `sluice_${++this.portals}`
       return Effect.succeed(this.inTransaction ? this.joined(sql, values, portal) : this.single(sql, values, portal))
     })
   }
@@ -225,15 +243,63 @@ export class PgConnection {
     return { next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
   }
 
-  /** Sends an operation. `settled` is called once, when the server is ready again or the connection has ended. */
+  /** Sends an operation. `settled` is called once, when the server has ended it or the connection has ended. */
   send(operation: Operation, settled: (failure: unknown) => void): void {
-    if (this.current !== undefined) {
+    if (this.current !== undefined && (operation.read === undefined || this.current.read === undefined)) {
       throw new Error("a statement was sent on a connection that is still busy with another one")
     }
-    this.current = operation
+    if (this.last === undefined) this.current = operation
+    else this.last.next = operation
+    this.last = operation
+    this.depth++
+    this.ahead += operation.work
     this.used = true
     operation.settled = settled
+    operation.sentAt = performance.now()
+    if (operation.plan !== undefined) operation.plan.users++
     this.client.query(operation)
+  }
+
+  /** What is sent until the running callbacks have ended leaves in one write. */
+  corkForTick(): void {
+    if (this.corked) return
+    this.corked = true
+    const { stream } = this.wire
+    stream.cork()
+    queueMicrotask(() => {
+      this.corked = false
+      stream.uncork()
+    })
+  }
+
+  /** When the server can have begun with the oldest operation. */
+  beganAt(operation: Operation): number {
+    return Math.max(operation.sentAt + this.endpoint.roundTrip.ms, this.readyAt)
+  }
+
+  /** The server should have ended the oldest packed read long ago: what enforces the statement timeout is stuck. */
+  expire(elapsed: number): void {
+    const { statementTimeout } = this.endpoint
+    if (statementTimeout === 0 || elapsed < statementTimeout + GRACE || this.current?.read === undefined) return
+    this.end(
+      new Error(
+        `Connection terminated: no answer within the statement timeout of ${statementTimeout} ms and ${GRACE} ms more`
+      )
+    )
+    this.wire.stream.destroy()
+  }
+
+  /** The cancel under way is over: what was kept back is sent, if the connection still works. */
+  reopen(works: boolean): void {
+    this.aborting = undefined
+    const { held } = this
+    if (held.length === 0) return
+    this.held = []
+    for (const read of held) {
+      if (read.hasLeft()) continue
+      if (works) read.send()
+      else read.lost(new Error("Connection terminated"))
+    }
   }
 
   /** Calls `f` when no operation is under way, or the connection has ended; gives a way to stop waiting. */
@@ -259,7 +325,7 @@ export class PgConnection {
     return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label))
   }
 
-  private unsendable(problem: unknown): SqlError {
+  unsendable(problem: unknown): SqlError {
     return SqlReason.toError(
       SqlReason.make("Unclassified", { cause: problem }),
       `PostgreSQL at ${this.endpoint.label}: the statement was not sent, because a parameter cannot be turned into text: ${classify.read(problem).message}`
@@ -268,11 +334,34 @@ export class PgConnection {
 
   private ready(): void {
     const operation = this.current
-    if (operation !== undefined) this.settle(operation, operation.failure)
+    if (operation === undefined) return
+    this.measure(operation)
+    this.settle(operation, operation.failure)
+  }
+
+  /** How long the server was at work on it: since it had it, and was done with those before. */
+  private measure(operation: Operation): void {
+    const now = performance.now()
+    const elapsed = now - operation.sentAt
+    const { roundTrip } = this.endpoint
+    if (operation.text === "") roundTrip.measured(elapsed)
+    else if (operation.profile !== undefined) {
+      roundTrip.atMost(elapsed)
+      // Preparing is work too, but done once.
+      if (!operation.prepares) operation.profile.observe(Math.max(0, now - this.beganAt(operation)))
+    }
+    this.readyAt = now
   }
 
   private settle(operation: Operation, failure: unknown): void {
-    this.current = undefined
+    this.current = operation.next
+    operation.next = undefined
+    this.depth--
+    if (operation.plan !== undefined) operation.plan.users--
+    if (this.current === undefined) {
+      this.last = undefined
+      this.ahead = 0
+    } else this.ahead -= operation.work
     const { settled } = operation
     operation.settled = undefined
     settled?.(failure)
@@ -289,43 +378,9 @@ export class PgConnection {
     const { code } = classify.read(first)
     if (code === "57P01" || code === "57P02") this.signals.fatal(first)
     else this.signals.broken(first)
-    if (operation !== undefined) this.settle(operation, first)
-    else for (const waiter of this.waiters.splice(0)) waiter()
-  }
-
-  private plan(sql: string, params: ReadonlyArray<unknown>): string {
-    const known = this.plans.get(sql)
-    if (known !== undefined) {
-      this.plans.delete(sql)
-      this.plans.set(sql, known)
-      return known
-    }
-    if (!isPreparable(sql, params) || temporary.test(sql)) return ""
-    if (this.plans.size >= MAX_PLANS) {
-      for (const oldest of this.plans.keys()) {
-        this.drop(oldest)
-        break
-      }
-    }
-    const name = `s${++this.names}`
-    this.plans.set(sql, name)
-    return name
-  }
-
-  private drop(sql: string): void {
-    const name = this.plans.get(sql)
-    if (name === undefined) return
-    this.plans.delete(sql)
-    delete this.wire.parsedStatements[name]
-    delete this.wire.submittedNamedStatements[name]
-    this.forget.push(name)
-  }
-
-  private takeForgotten(): ReadonlyArray<string> {
-    if (this.forget.length === 0) return none
-    const names = this.forget
-    this.forget = []
-    return names
+    if (operation === undefined) for (const waiter of this.waiters.splice(0)) waiter()
+    while (this.current !== undefined) this.settle(this.current, first)
+    for (const read of this.held.splice(0)) read.lost(first)
   }
 
   /** The command tag is the only thing that says what a statement has done to the session. */
@@ -334,8 +389,8 @@ export class PgConnection {
       case 68: // D
         if (tag === "DISCARD ALL") {
           this.session = false
-          this.forgetAll()
-        } else if (tag.startsWith("DEALLOCATE")) this.forgetAll()
+          this.plans.clear()
+        } else if (tag.startsWith("DEALLOCATE")) this.plans.clear()
         else if (tag === "DO" || tag.startsWith("DECLARE")) this.session = true
         return
       case 83: // S
@@ -358,30 +413,19 @@ export class PgConnection {
     // Statements with a name were looked at when they got it.
     return this.current?.name === undefined && temporary.test(this.current?.text ?? "")
   }
-
-  private forgetAll(): void {
-    for (const name of this.plans.values()) {
-      delete this.wire.parsedStatements[name]
-      delete this.wire.submittedNamedStatements[name]
-    }
-    this.plans.clear()
-    this.forget = []
-  }
 }
-
-const none: ReadonlyArray<string> = []
 
 /** Settings that end with the transaction leave nothing behind. Only when the text is that one statement. */
 const local = /^\s*set\s+(?:local|transaction)\b[^;]*;?\s*$/i
 
-const temporary = /\b(?:temp|temporary)\b/i
-
-const isStale = (failure: unknown): boolean => {
+export const isStale = (failure: unknown): boolean => {
   const { code, routine } = classify.read(failure)
   return code === "26000" || (code === "0A000" && routine === "RevalidateCachedQuery")
 }
 
-const prepare = (params: ReadonlyArray<unknown>): Array<string | Buffer | null> | { readonly problem: unknown } => {
+export const prepare = (
+  params: ReadonlyArray<unknown>
+): Array<string | Buffer | null> | { readonly problem: unknown } => {
   try {
     return params.map((value) => Pg.prepareValue(value))
   } catch (problem) {
@@ -389,7 +433,7 @@ const prepare = (params: ReadonlyArray<unknown>): Array<string | Buffer | null> 
   }
 }
 
-const answer = (statement: Statement, mode: Mode): unknown => {
+export const answer = (statement: Statement, mode: Mode): unknown => {
   const results = statement._results
   if (mode === "raw") return results
   if (mode === "command") return (Array.isArray(results) ? results[results.length - 1] : results)?.command ?? ""

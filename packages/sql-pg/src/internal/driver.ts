@@ -5,16 +5,18 @@ import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { PgConnection } from "./connection.js"
+import { GRACE, PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
+import { type Limits, limits, Pipelining, packing } from "./pipeline.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
 
-/** How long the client waits for the server to enforce its statement timeout before it stops believing in it. */
-const GRACE = 1_000
-
-export const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
+export const connect = (
+  endpoint: Endpoint,
+  signals: Signals,
+  pipelining?: Pipelining
+): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
       const client = endpoint.newClient()
@@ -36,7 +38,7 @@ export const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<PgC
               )
             )
           }
-          const connection = new PgConnection(client, endpoint, signals, server)
+          const connection = new PgConnection(client, endpoint, signals, server, pipelining)
           client.off("error", ignore)
           resume(Effect.succeed(connection))
         })
@@ -106,7 +108,7 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
     key: `postgresql://${user}@${host}:${port}/${database}`,
     label
   }),
-  connect,
+  connect: (endpoint, signals) => connect(endpoint, signals),
   ping,
   reset,
   abort: cancel.abort,
@@ -122,4 +124,18 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
   stream: (connection, sql, params) => connection.cursor(sql, params),
   begin,
   classify: classify.classify
+}
+
+/** A driver that packs short reads. What it learns about them is its own. */
+export const packed = (within: Limits = limits) => {
+  const pipelining = new Pipelining()
+  return {
+    ...driver,
+    connect: (endpoint, signals) =>
+      Effect.tap(connect(endpoint, signals, pipelining), (connection) =>
+        // The first connection to a server measures the way there, without which no statement is known to be short.
+        endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(ping(connection))
+      ),
+    packing: packing(pipelining, within)
+  } satisfies SqlDriver<Endpoint, PgConnection>
 }

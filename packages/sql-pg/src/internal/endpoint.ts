@@ -3,6 +3,7 @@ import * as SqlReason from "@sluice/sql/SqlReason"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
 import * as Pg from "./pg.js"
+import { RoundTrip } from "./texts.js"
 
 /** Where to connect to, with every default applied. */
 export interface Endpoint {
@@ -13,8 +14,11 @@ export interface Endpoint {
   /** For messages and names: `host:port/database`. */
   readonly label: string
   readonly resetOnRelease: "auto" | "always" | "never"
+  /** Whether the server keeps prepared statements for a connection: not so behind a proxy that changes servers. */
+  readonly named: boolean
   /** Milliseconds; 0 is off. */
   readonly statementTimeout: number
+  readonly roundTrip: RoundTrip
   readonly newClient: () => Pg.WireClient
   /** What a cancel needs to speak to the same server in the same way. */
   readonly ssl: unknown
@@ -36,7 +40,10 @@ const clientConfig = (config: PgSqlConfig, at: EndpointConfig, statementTimeout:
     ssl: at.ssl ?? config.ssl,
     types: config.types,
     application_name: config.applicationName ?? "@sluice/sql-pg",
-    ...(statementTimeout > 0 ? { statement_timeout: statementTimeout } : {}),
+    ...(statementTimeout > 0 && config.proxy === undefined ? { statement_timeout: statementTimeout } : {}),
+    // Without it `pg` sends a statement only when the one before has ended. It cannot be changed while one is under way,
+    // so it is set from the start; our own rules say who may send when.
+    pipeline: true,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     ...(config.stream === undefined ? {} : { stream: config.stream })
@@ -74,9 +81,15 @@ export const resolve = (
       const options = clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout)))
       const newClient = () => new Pg.Client(options)
       try {
-        const { host, port, user, database, ssl } = newClient()
+        const { host, port, user, database, ssl, connectionParameters } = newClient()
         if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
           problems.push(`${name}: the url names no valid port`)
+          return undefined
+        }
+        if (config.proxy !== undefined && connectionParameters.options) {
+          problems.push(
+            `${name}: PgBouncer refuses the start-up parameter options; set these on the role or the database`
+          )
           return undefined
         }
         return {
@@ -85,8 +98,11 @@ export const resolve = (
           user: user ?? "",
           database: database ?? user ?? "",
           label: `${host}:${port}/${database ?? user ?? ""}`,
-          resetOnRelease: config.resetOnRelease ?? "auto",
+          // What was set was set on a server that others have by now.
+          resetOnRelease: config.proxy === undefined ? (config.resetOnRelease ?? "auto") : "never",
+          named: config.proxy === undefined,
           statementTimeout: timeout,
+          roundTrip: new RoundTrip(),
           newClient,
           ssl,
           stream: config.stream

@@ -1,5 +1,8 @@
 import type { Mode } from "@sluice/sql/SqlDriver"
 import * as Pg from "./pg.js"
+import type { Read } from "./pipeline.js"
+import type { Plan } from "./plans.js"
+import type { Text } from "./texts.js"
 
 /**
  * One operation on a connection, from the first byte sent until the server says that it is ready for the next.
@@ -12,15 +15,22 @@ export interface Operation extends Pg.WireQuery {
   failure: unknown
   /** Called once. `undefined` after its fiber has left. */
   settled: ((failure: unknown) => void) | undefined
+  /** The one that was sent after it, while it was under way. */
+  next: Operation | undefined
+  sentAt: number
+  /** Milliseconds of work that it is expected to be. */
+  readonly work: number
+  /** Where its time is kept. */
+  readonly profile: Text | undefined
+  readonly plan: Plan | undefined
+  /** The server was told to prepare it. */
+  readonly prepares: boolean
+  /** It shares the connection: what awaits it. */
+  readonly read: Read | undefined
+  /** It was cancelled, so it may well fail. */
+  condemned: boolean
   /** Its fiber has left: it makes the server end the operation at the next opportunity. */
   abandon(connection: Pg.Wire): void
-}
-
-/** Where a prepared statement stands; `name` is empty for statements that are not kept. */
-export interface Plan {
-  readonly name: string
-  /** Names that the server is told to forget in the same round trip. */
-  readonly forget: ReadonlyArray<string>
 }
 
 /** More than one statement, as far as can be told without parsing: those go over the simple protocol, all at once. */
@@ -38,38 +48,46 @@ export const isPreparable = (sql: string, params: ReadonlyArray<unknown>): boole
 export class Statement extends Pg.Query implements Operation {
   failure: unknown = undefined
   settled: ((failure: unknown) => void) | undefined = undefined
+  next: Operation | undefined = undefined
+  sentAt = 0
+  work = 0
+  profile: Text | undefined = undefined
+  prepares = false
+  read: Read | undefined = undefined
+  condemned = false
   private readonly simple: boolean
 
   constructor(
     sql: string,
     private readonly params: ReadonlyArray<string | Buffer | null>,
     mode: Mode,
-    private readonly plan: Plan
+    readonly plan: Plan | undefined,
+    /** Names that the server is told to forget in the same round trip. */
+    private readonly forget: ReadonlyArray<string>
   ) {
     super(mode === "values" ? { text: sql, rowMode: "array" } : { text: sql })
-    this.name = plan.name === "" ? undefined : plan.name
+    this.name = plan?.name
     this.callback = undefined
-    this.simple = params.length === 0 && plan.name === ""
+    this.simple = params.length === 0 && plan === undefined
     this._accumulateRows = true
   }
 
   override submit(connection: Pg.Wire): Error | null {
     const { stream } = connection
-    const { forget, name } = this.plan
+    const name = this.plan === undefined ? "" : this.plan.name
     stream.cork()
-    for (const old of forget) connection.close({ type: "S", name: old })
+    for (const old of this.forget) connection.close({ type: "S", name: old })
     if (this.simple) {
       // A Close is answered only together with a Sync, and a simple query is one.
       connection.query(this.text)
     } else {
-      if (name === "" || connection.parsedStatements[name] === undefined) {
+      if (name === "" || !isKnown(connection, name)) {
+        this.prepares = true
         connection.parse({ text: this.text, name })
         if (name !== "") connection.submittedNamedStatements[name] = this.text
       }
       connection.bind({ portal: "", statement: name, values: this.params })
-      connection.describe({ type: "P", name: "" })
-      connection.execute({ portal: "", rows: 0 })
-      connection.sync()
+      if (stream.writable) stream.write(describeExecuteSync)
     }
     stream.uncork()
     return null
@@ -86,6 +104,13 @@ export class Statement extends Pg.Query implements Operation {
   abandon(): void {}
 }
 
+/** Describe, Execute and Sync of the portal without a name: always the same bytes, so they are one piece of the write. */
+const describeExecuteSync = Buffer.from("440000000650004500000009000000000053" + "00000004", "hex")
+
+/** The server has prepared it, or will have before it reads what is sent now. */
+const isKnown = (connection: Pg.Wire, name: string): boolean =>
+  connection.parsedStatements[name] !== undefined || connection.submittedNamedStatements[name] !== undefined
+
 /**
  * A cursor: a portal of the server, read piece by piece.
  *
@@ -95,6 +120,14 @@ export class Statement extends Pg.Query implements Operation {
 export class CursorQuery extends Pg.Query implements Operation {
   failure: unknown = undefined
   settled: ((failure: unknown) => void) | undefined = undefined
+  next: Operation | undefined = undefined
+  sentAt = 0
+  readonly work = 0
+  readonly profile = undefined
+  readonly plan = undefined
+  readonly prepares = true
+  readonly read = undefined
+  condemned = false
   /** Called when the server has sent a piece and waits; only outside of a transaction. */
   suspended: (() => void) | undefined = undefined
   /** The server has sent everything. */

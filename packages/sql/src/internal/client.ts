@@ -4,8 +4,9 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type * as Pool from "@sluice/pool/Pool"
-import { Chunk, Context, Effect, type Fiber, Option, type Scope, Stream } from "effect"
-import type { Cursor } from "../SqlDriver.js"
+import * as Priority from "@sluice/pool/Priority"
+import { Chunk, Context, Effect, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
+import type { Cursor, Mode } from "../SqlDriver.js"
 import * as Lane from "./lane.js"
 import * as Pin from "./pin.js"
 import * as Router from "./router.js"
@@ -40,6 +41,12 @@ const BlockKey = Symbol.for("@sluice/sql/Block")
 
 let clients = 0
 
+/** Work that can wait shares a connection with nobody, so that it delays nobody. */
+const isUrgent = (context: Context.Context<never>): boolean => {
+  const priority = context.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
+  return priority === undefined || (priority !== "low" && priority !== "background")
+}
+
 const transformed = <E>(
   rows: Effect.Effect<ReadonlyArray<any>, E>,
   transform: Rows
@@ -64,6 +71,7 @@ export const make = <Conn>(
   options: ClientOptions
 ): Core => {
   const { driver } = router
+  const { packing } = driver
   /**
    * Two tags. Our own says which block a fiber is inside of, for this client alone: the tag of `@effect/sql` is shared by
    * all clients, and with it a statement of one database could run inside a transaction of another. But resolvers carry
@@ -81,32 +89,31 @@ export const make = <Conn>(
     return block !== undefined && mine(block) && Pin.carries(block) ? block : undefined
   }
 
-  type Run = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+  type Run = (sql: string, params: ReadonlyArray<unknown>, mode: Mode) => Effect.Effect<any, SqlError>
   type OpenStream = Connection["executeStream"]
 
   // Own arrow properties, not methods: see BlockKey.
   const connectionOf = (run: Run, stream: OpenStream): Connection => ({
-    execute: (sql, params, transform) =>
-      transformed(
-        run((connection) => driver.execute(connection, sql, params, "rows")),
-        transform
-      ),
-    executeRaw: (sql, params) => run((connection) => driver.execute(connection, sql, params, "raw")),
-    executeValues: (sql, params) => run((connection) => driver.execute(connection, sql, params, "values")),
-    executeUnprepared: (sql, params, transform) =>
-      transformed(
-        run((connection) => driver.execute(connection, sql, params, "unprepared")),
-        transform
-      ),
+    execute: (sql, params, transform) => transformed(run(sql, params, "rows"), transform),
+    executeRaw: (sql, params) => run(sql, params, "raw"),
+    executeValues: (sql, params) => run(sql, params, "values"),
+    executeUnprepared: (sql, params, transform) => transformed(run(sql, params, "unprepared"), transform),
     executeStream: stream
   })
 
   const facade = connectionOf(
-    (f) =>
-      Effect.withFiberRuntime((fiber) => {
+    (sql, params, mode) =>
+      Effect.withFiberRuntime((fiber, status) => {
         const context = fiber.currentContext
         const block = blockOf(context)
         const intent = Router.intentOf(context)
+        if (block === undefined && packing?.packs(sql, mode) && isUrgent(context)) {
+          const interruptible = RuntimeFlags.isEnabled(status.runtimeFlags, RuntimeFlags.Interruption)
+          return Router.share(router, intent, (connection) =>
+            packing.execute(connection, sql, params, mode, fiber, interruptible)
+          )
+        }
+        const f = (connection: Conn) => driver.execute(connection, sql, params, mode)
         return block === undefined ? Router.use(router, intent, f) : Pin.statement(block, intent, f)
       }),
     (sql, params, transform) =>
@@ -125,7 +132,12 @@ export const make = <Conn>(
   const connectionIn = (block: Pin.Block<Conn>): Connection =>
     Object.assign(
       connectionOf(
-        (f) => Effect.withFiberRuntime((fiber) => Pin.statement(block, Router.intentOf(fiber.currentContext), f)),
+        (sql, params, mode) =>
+          Effect.withFiberRuntime((fiber) =>
+            Pin.statement(block, Router.intentOf(fiber.currentContext), (connection) =>
+              driver.execute(connection, sql, params, mode)
+            )
+          ),
         (sql, params, transform) =>
           Stream.unwrapScoped(
             Effect.withFiberRuntime((fiber) =>

@@ -68,6 +68,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       },
       reset: driver.reset,
       abort: driver.abort,
+      concurrency: options.pool.concurrency ?? driver.packing?.depth,
+      admits: driver.packing?.admits,
       classify: connectFailureKind,
       describe: driver.describe
     }).pipe(Effect.mapError(invalidOptions))
@@ -147,6 +149,13 @@ export const use = <Conn, A>(
   intent: Intent | undefined,
   f: (connection: Conn) => Effect.Effect<A, SqlError>
 ): Effect.Effect<A, SqlError> => route(router, intent, undefined, (pool, options) => Pool.use(pool, f, options))
+
+/** As `use`, on a connection that others use as well. */
+export const share = <Conn, A>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  f: (connection: Conn) => Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> => route(router, intent, undefined, (pool, options) => Pool.share(pool, f, options))
 
 export const acquire = <Conn>(
   router: Router<Conn>,

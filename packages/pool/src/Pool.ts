@@ -154,13 +154,17 @@ const Proto = {
  * import { Pool } from "@sluice/pool"
  * import { Effect } from "effect"
  *
- * const program = Effect.gen(function*() {
+ * const program = Effect.gen(function* () {
  *   const pool = yield* Pool.make({
  *     maxSize: 2,
- *     connect: () => Effect.acquireRelease(Effect.succeed({ greet: (name: string) => `hello ${name}` }), () => Effect.void)
+ *     connect: () =>
+ *       Effect.acquireRelease(Effect.succeed({ greet: (name: string) => `hello ${name}` }), () => Effect.void)
  *   })
  *   return yield* Pool.use(pool, (connection) => Effect.succeed(connection.greet("world")))
  * }).pipe(Effect.scoped)
+ *
+ * Effect.runPromise(program).then(console.log)
+ * // hello world
  * ```
  *
  * @since 0.1.0
@@ -367,7 +371,7 @@ const waiterOf = <A>(
   const asked = options?.acquireTimeout ?? Context.get(context, CurrentAcquireTimeout)
   const since = engine.host.now()
   const allowed = asked === undefined ? engine.config.acquireTimeout : Duration.toMillis(asked)
-  const left = Context.get(context, CurrentDeadline) - since
+  const left = Math.max(0, Context.get(context, CurrentDeadline) - since)
   // Rounded down, so that waiters with many different deadlines share a few lines of the queue.
   const timeout = left >= allowed ? allowed : left > 100 ? Math.floor(left / 10) * 10 : left
   return new Waiter(priority, shared, fiber, since, timeout)

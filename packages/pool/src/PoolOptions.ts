@@ -91,9 +91,9 @@ export interface PoolConfig {
   /** Bound of one check. Default 1 second, or `acquireTimeout` if that is less. At most `acquireTimeout`. */
   readonly validateTimeout?: Duration.DurationInput | undefined
   /**
-   * Callers that may wait. A guard for memory, not a way to shed load. Default 1,000, and at least `100 × maxSize`.
-   * Range 0 to 10,000,000. Above it the youngest waiter of the lowest class below the newcomer's fails with
-   * `PoolSaturated`; if there is none, the newcomer does.
+   * Callers that may wait, counting those for whom a connection is opened or checked. A guard for memory, not a way to
+   * shed load. Default 1,000, and at least `100 × maxSize`. Range 1 to 10,000,000. Above it the youngest waiter of the
+   * lowest class below the newcomer's fails with `PoolSaturated`; if there is none, the newcomer does.
    */
   readonly maxWaiters?: number | undefined
   /**

@@ -35,6 +35,8 @@ export class CurrentPriority extends Context.Reference<CurrentPriority>()("@slui
  * import { Effect } from "effect"
  *
  * const nightly = Effect.log("syncing").pipe(Priority.withPriority("background"))
+ *
+ * Effect.runPromise(nightly)
  * ```
  *
  * @since 0.1.0

@@ -82,7 +82,7 @@ export const parse = (options: PoolConfig): Either.Either<Config, InvalidOptions
     keepAlive: millis("keepAlive", options.keepAlive, 60_000, 1, 24 * hour),
     validateAfterIdle: millis("validateAfterIdle", options.validateAfterIdle, 500, 0, 24 * hour),
     validateTimeout: millis("validateTimeout", options.validateTimeout, Math.min(1_000, acquireTimeout), 1),
-    maxWaiters: number("maxWaiters", options.maxWaiters, Math.max(1_000, 100 * maxSize), 0, 10_000_000),
+    maxWaiters: number("maxWaiters", options.maxWaiters, Math.max(1_000, 100 * maxSize), 1, 10_000_000),
     backoffBase: millis("backoff.base", options.backoff?.base, 50, 1),
     backoffCap: millis("backoff.cap", options.backoff?.cap, 1_000, 1),
     failFastAfter: millis("failFastAfter", options.failFastAfter, 5_000, 0),

@@ -23,17 +23,17 @@ import type { CloseReason, PoolStats } from "../PoolStats.js"
 import type { Priority } from "../Priority.js"
 import { Books } from "./books.js"
 import type { Config } from "./config.js"
+import { Drain } from "./drain.js"
 import { Entry, EntryList, State } from "./entry.js"
 import * as Governor from "./governor.js"
-import type { DrainCounts, Host, Refusal } from "./host.js"
+import type { Host, Refusal } from "./host.js"
 import { Leases } from "./leases.js"
 import { Load } from "./load.js"
 import { type Waiter, WaiterQueue } from "./queue.js"
+import { snapshot } from "./snapshot.js"
 
 /** How often idle connections are looked after. A tick that comes later than this on top of its time is a stall. */
 const TICK = 1_000
-/** When a drain stops waiting for statements and cancels them. */
-const CANCEL_AT = 0.8
 
 export class Engine<A> {
   readonly idle = new EntryList<A>()
@@ -59,9 +59,7 @@ export class Engine<A> {
   private resumeAt = Infinity
   private retiredAt = -Infinity
   private keepAliveEntry: Entry<A> | undefined
-  private cancelAt = Infinity
-  private forceAt = Infinity
-  private readonly drainReport: DrainCounts = { released: 0, cancelled: 0, aborted: 0 }
+  private readonly ending = new Drain()
   private readonly ready: Array<Waiter<A>> = []
   private readonly todo: Array<() => void> = []
   private flushing = false
@@ -148,7 +146,7 @@ export class Engine<A> {
   abandon(waiter: Waiter<A>): void {
     if (waiter.queued) {
       this.leave(waiter)
-      // The one who stood behind may be served by what this one could not use; a draining share may reopen.
+      // The one who stood behind may be served by what this one could not use: a connection that is shared.
       this.dispatch(this.host.now())
       this.flush()
     } else if (waiter.entry !== undefined) this.release(waiter.entry, waiter.leaseId)
@@ -170,7 +168,7 @@ export class Engine<A> {
     }
     this.unlease(entry, now)
     entry.lastUsedAt = now
-    if (this.phase === "draining") this.drainReport.released++
+    if (this.phase === "draining") this.ending.report.released++
     this.settle(entry, now)
     this.flush()
   }
@@ -222,7 +220,8 @@ export class Engine<A> {
   /** Whether an open entry must not be used again, and why. `others` are open besides it. */
   private unfit(entry: Entry<A>, others: number, now: number): CloseReason | undefined {
     if (entry.doomed !== undefined) return entry.doomed
-    if (others >= this.config.maxSize) return "shrink"
+    // Those that are leased and doomed will go as well: without them it may be small enough already.
+    if (others >= this.config.maxSize && others - this.leased.countDoomed() >= this.config.maxSize) return "shrink"
     if (entry.uses >= this.config.maxUses) return "lifetime"
     return this.retires(entry, now) ? entry.retireReason : undefined
   }
@@ -273,8 +272,6 @@ export class Engine<A> {
         waiter.leaseId = entry.leaseId
         if (waiter.resume !== undefined) this.ready.push(waiter)
       }
-      const first = this.queue.peek()
-      this.leased.drainShared(first !== undefined && !first.shared, first !== undefined)
     }
     this.grow(now)
   }
@@ -379,7 +376,7 @@ export class Engine<A> {
     if (now < this.governor.notBefore) {
       if (waits || this.isBelowMinimum() || this.isDown()) this.wantWake(this.governor.notBefore)
     } else if (waits) {
-      const patience = this.queue.oldest()!.since + this.load.connect
+      const patience = this.queue.busySince + this.load.connect
       if (patience > now) this.wantWake(patience)
     }
   }
@@ -388,9 +385,12 @@ export class Engine<A> {
     return this.open + this.connecting < this.config.minIdle
   }
 
-  /** Nothing is open and arriving callers are refused: somebody must find out when the host is back. */
+  /**
+   * Nothing is open and the last connect failed: somebody must find out when the host is back, also when every caller
+   * has left meanwhile, because those who come later may be refused at once.
+   */
   private isDown(): boolean {
-    return this.governor.phase !== "closed" && this.governor.phase !== "failing" && this.open === 0
+    return this.open === 0 && this.governor.downSince !== Infinity
   }
 
   /** Opens what the waiters need and no more: never more connects than waiters that nothing else is on its way to. */
@@ -404,12 +404,13 @@ export class Engine<A> {
       servers,
       this.connecting,
       this.leased.meanAge(now),
-      now - this.queue.oldest()!.since
+      now - this.queue.busySince
     )
   }
 
   private startConnect(now: number): void {
     this.connecting++
+    this.queue.busySince = now
     this.setGovernor(Governor.attempted(this.governor))
     this.todo.push(() => this.host.connect(now))
   }
@@ -425,8 +426,9 @@ export class Engine<A> {
     const entry = new Entry(++this.ids, resource, handle, now, lifetime, this.epoch)
     if (this.host.emit !== undefined) this.emit(PoolEvent.Connected({ connection: entry.id, elapsedMs: took }))
     if (this.phase === "draining") entry.doomed = "drain"
-    this.wantTick(now)
     this.settle(entry, now)
+    // Not before: the first connection of all counts only now.
+    this.wantTick(now)
     this.grow(now)
     this.flush()
     return entry
@@ -477,8 +479,9 @@ export class Engine<A> {
     } else {
       this.closeSuspects(entry, now)
       this.close(entry, "validation", now)
-      this.dispatch(now)
     }
+    // Whatever became of it, this check is no longer on its way to a waiter: an idle entry may have to be.
+    this.dispatch(now)
     this.flush()
   }
 
@@ -586,7 +589,7 @@ export class Engine<A> {
     this.grow(now)
     this.wantTick(now)
     this.wantWake(this.queue.firstDeadline())
-    this.wantWake(Math.min(this.resumeAt, this.cancelAt, this.forceAt))
+    this.wantWake(Math.min(this.resumeAt, this.ending.next()))
     this.flush()
   }
 
@@ -600,6 +603,11 @@ export class Engine<A> {
       }
       entry = prev
     }
+    this.leased.retireShared((entry) => {
+      const reason = this.unfit(entry, this.open - 1, now)
+      if (reason === "lifetime") this.retiredAt = now
+      return reason
+    })
     this.keepAlive(now)
   }
 
@@ -711,11 +719,7 @@ export class Engine<A> {
   drain(within: number): void {
     if (this.phase === "closed") return
     const now = this.host.now()
-    const forceAt = now + within
-    if (this.phase === "draining") {
-      // A second drain may only be more impatient.
-      if (forceAt >= this.forceAt) return
-    } else {
+    if (this.phase !== "draining") {
       this.phase = "draining"
       this.failAll({ _tag: "PoolClosed" }, now)
       for (const entry of this.entries()) entry.doomed ??= "drain"
@@ -725,41 +729,33 @@ export class Engine<A> {
       }
       if (this.connecting > 0) this.todo.push(() => this.host.interruptConnects())
     }
-    this.cancelAt = now + within * CANCEL_AT
-    this.forceAt = forceAt
+    this.ending.hurry(now, within)
     this.hurryDrain(now)
-    this.wantWake(Math.min(this.cancelAt, this.forceAt))
+    this.wantWake(this.ending.next())
     this.finishDrain()
     this.flush()
   }
 
   private hurryDrain(now: number): void {
-    if (now >= this.cancelAt) {
-      this.cancelAt = Infinity
-      if (now < this.forceAt && this.host.canAbort) {
-        for (let entry = this.leased.head; entry !== undefined; entry = entry.next) {
-          const leased = entry
-          this.drainReport.cancelled++
-          this.todo.push(() => this.host.cancel(leased))
-        }
+    if (this.ending.cancels(now) && this.host.canAbort) {
+      for (let entry = this.leased.head; entry !== undefined; entry = entry.next) {
+        const leased = entry
+        this.ending.report.cancelled++
+        this.todo.push(() => this.host.cancel(leased))
       }
     }
-    if (now >= this.forceAt) {
-      this.forceAt = Infinity
-      for (let entry = this.leased.head; entry !== undefined; entry = this.leased.head) {
-        this.drainReport.aborted++
-        this.unlease(entry, now)
-        this.close(entry, "drain", now)
-      }
+    if (!this.ending.forces(now)) return
+    for (let entry = this.leased.head; entry !== undefined; entry = this.leased.head) {
+      this.ending.report.aborted++
+      this.unlease(entry, now)
+      this.close(entry, "drain", now)
     }
   }
 
   private finishDrain(): void {
     if (this.phase !== "draining" || this.total !== 0) return
     this.phase = "closed"
-    this.cancelAt = Infinity
-    this.forceAt = Infinity
-    this.todo.push(() => this.host.drained(this.drainReport))
+    this.todo.push(() => this.host.drained(this.ending.report))
   }
 
   *entries(): Generator<Entry<A>> {
@@ -770,24 +766,7 @@ export class Engine<A> {
   }
 
   stats(now: number): PoolStats {
-    return {
-      size: this.open,
-      available: this.idle.size,
-      using: this.leased.size,
-      waiting: this.queue.size,
-      connecting: this.connecting,
-      closing: this.closing,
-      validating: this.validating,
-      resetting: this.resetting,
-      quarantined: this.quarantined,
-      max: this.config.maxSize,
-      min: this.config.minIdle,
-      oldestWaitMs: this.queue.size === 0 ? 0 : now - this.queue.oldest()!.since,
-      oldestLeaseMs: this.leased.tail === undefined ? 0 : now - this.leased.tail.leasedAt,
-      host: this.governor.phase,
-      phase: this.phase,
-      ...this.books.copy()
-    }
+    return snapshot(this, now)
   }
 
   // -------------------------------------------------------------------------------------------------------------

@@ -33,8 +33,6 @@ export class Entry<A> {
   /** 0: not leased. 1 and not `shared`: exclusive. Otherwise the number of shared holders (I2). */
   holders = 0
   shared = false
-  /** A shared entry that takes no further holders, because an exclusive waiter is to have it. */
-  draining = false
   holder: RuntimeFiber<any, any> | undefined = undefined
   /** The holder waits for another connection of this pool. */
   holderParked = false

@@ -29,6 +29,8 @@ export interface Governor {
   readonly pause: number
   readonly attempts: number
   readonly since: number
+  /** The first of the last failures in a row that found nothing open; `Infinity` if the last one found something. */
+  readonly downSince: number
   readonly cause: unknown
   readonly kind: ConnectFailureKind | undefined
   /** Above it one connect at a time is tried: the host said that it takes no more. */
@@ -48,6 +50,7 @@ export const initial: Governor = {
   pause: 0,
   attempts: 0,
   since: 0,
+  downSince: Infinity,
   cause: undefined,
   kind: undefined,
   softMax: Infinity
@@ -81,7 +84,8 @@ export const failed = (
   const pause = g.pause === 0 ? floor : Math.min(cap, floor + random * (Math.max(g.pause, floor) * 3 - floor))
   const attempts = g.attempts + 1
   const since = g.attempts === 0 ? now : g.since
-  const next = { width: 1, notBefore: now + pause, pause, attempts, since, cause, kind }
+  const downSince = open > 0 ? Infinity : Math.min(g.downSince, now)
+  const next = { width: 1, notBefore: now + pause, pause, attempts, since, downSince, cause, kind }
   if (kind === "overloaded" && open > 0) return { ...next, phase: "closed", softMax: open }
   return { ...next, phase: phaseOf(g, settings, next, open, now), softMax: Infinity }
 }
@@ -89,14 +93,14 @@ export const failed = (
 const phaseOf = (
   g: Governor,
   settings: Settings,
-  next: { readonly kind: ConnectFailureKind; readonly since: number },
+  next: { readonly kind: ConnectFailureKind; readonly downSince: number },
   open: number,
   now: number
 ): Governor["phase"] => {
   if (open > 0) return "failing"
   if (next.kind === "rejected") return "open"
   if (g.phase === "open" || g.phase === "half-open") return "open"
-  return settings.failFastAfter > 0 && now - next.since >= settings.failFastAfter ? "open" : "failing"
+  return settings.failFastAfter > 0 && now - next.downSince >= settings.failFastAfter ? "open" : "failing"
 }
 
 /**
@@ -104,7 +108,8 @@ const phaseOf = (
  * black hole fails only after its timeout.
  */
 export const refuses = (g: Governor, settings: Settings, now: number, open: number): boolean => {
-  if (open > 0 || g.attempts === 0) return false
+  // Not since the first failure in a row: that one may be hours old and have met a pool that went on working.
+  if (open > 0 || g.downSince === Infinity) return false
   if (g.phase === "open" || g.phase === "half-open") return true
-  return settings.failFastAfter > 0 && now - g.since >= settings.failFastAfter
+  return settings.failFastAfter > 0 && now - g.downSince >= settings.failFastAfter
 }

@@ -2,6 +2,7 @@
  * Who holds what: the leased entries, newest first, and what can be said about all of them together.
  */
 import type { RuntimeFiber } from "effect/Fiber"
+import type { CloseReason } from "../PoolStats.js"
 import { type Entry, EntryList, State } from "./entry.js"
 import type { Waiter } from "./queue.js"
 
@@ -34,7 +35,6 @@ export class Leases<A> extends EntryList<A> {
     this.leasedAtSum -= entry.leasedAt
     if (entry.shared) {
       entry.shared = false
-      entry.draining = false
       this.shared--
     }
     entry.holders = 0
@@ -53,24 +53,29 @@ export class Leases<A> extends EntryList<A> {
     if (this.shared === 0) return undefined
     let best: Entry<A> | undefined
     for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (!entry.shared || entry.draining || entry.doomed !== undefined) continue
+      if (!entry.shared || entry.doomed !== undefined) continue
       if (entry.holders >= concurrency || (best !== undefined && entry.holders <= best.holders)) continue
       if (admits === undefined || admits(entry.resource)) best = entry
     }
     return best
   }
 
-  /** With an exclusive waiter first and nothing idle, the emptiest shared entry takes no more, so that it gets free. */
-  drainShared(exclusiveIsFirst: boolean, someoneWaits: boolean): void {
+  /**
+   * A connection that is always shared by somebody is never given back as a whole, so its end must be decided while it is
+   * used: then it takes no more holders.
+   */
+  retireShared(unfit: (entry: Entry<A>) => CloseReason | undefined): void {
     if (this.shared === 0) return
-    let emptiest: Entry<A> | undefined
     for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (!entry.shared) continue
-      if (!someoneWaits) entry.draining = false
-      else if (entry.draining) return
-      if (emptiest === undefined || entry.holders < emptiest.holders) emptiest = entry
+      if (entry.shared) entry.doomed ??= unfit(entry)
     }
-    if (exclusiveIsFirst && emptiest !== undefined) emptiest.draining = true
+  }
+
+  /** How many will be closed when they come back. */
+  countDoomed(): number {
+    let count = 0
+    for (let entry = this.head; entry !== undefined; entry = entry.next) if (entry.doomed !== undefined) count++
+    return count
   }
 
   /** Notes on the entries that a waiter's fiber holds whether that fiber is parked. */

@@ -22,13 +22,14 @@ export class Load {
   }
 
   /**
-   * A connect is worth its time only if the work ahead of the last of `waiting` callers would take longer, or if the
-   * first one has already waited for as long as a connect takes. `held` is the mean age of the present leases: an
-   * average that moves only on release never sees ten leases stuck on a lock.
+   * A connect is worth its time if the work ahead of the last of `waiting` callers takes longer, or if the queue has not
+   * been empty for as long as a connect takes: then it will not be by itself. (By the age of the first waiter alone, a
+   * queue that moves fast and never ends would be left as it is for ever.) `held` is the mean age of the present leases:
+   * an average that moves only on release never sees ten leases stuck on a lock.
    */
-  wantsOneMore(waiting: number, servers: number, connecting: number, held: number, oldestWait: number): boolean {
+  wantsOneMore(waiting: number, servers: number, connecting: number, held: number, busyFor: number): boolean {
     if (servers === 0) return true
     if (this.holds < SAMPLES || this.connects === 0) return connecting === 0
-    return (waiting * Math.max(this.hold, held)) / servers > this.connect || oldestWait >= this.connect
+    return (waiting * Math.max(this.hold, held)) / servers > this.connect || busyFor >= this.connect
   }
 }

@@ -59,6 +59,8 @@ class Line<A> {
 
 export class WaiterQueue<A> {
   size = 0
+  /** Since when somebody has been waiting without a gap; moved on by each connect that this has caused. */
+  busySince = 0
   skips = 0
   private orders = 0
   /** Bit `31 − rank` is set while that class waits, so that `clz32` is the first one. */
@@ -76,7 +78,7 @@ export class WaiterQueue<A> {
       this.present |= 0x80000000 >>> waiter.rank
     } else line.tail.next = waiter
     line.tail = waiter
-    this.size++
+    if (this.size++ === 0) this.busySince = waiter.since
     this.watch(waiter)
   }
 

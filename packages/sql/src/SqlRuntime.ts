@@ -118,6 +118,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     withConnection: core.withConnection,
     withTransaction: (transaction) =>
       core.withTransaction({ ...transaction, commitTimeout: transaction.commitTimeout ?? Client.defaultCommitTimeout }),
+    retry: core.retry,
     stats: Effect.sync(() => ({ write: statsOf(router.primary), read: router.replicas.map(statsOf) })),
     events: Stream.mergeAll(
       router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),

@@ -7,6 +7,7 @@ import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
 import { PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
+import { witness } from "./witness.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
@@ -121,5 +122,6 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
   },
   stream: (connection, sql, params) => connection.cursor(sql, params),
   begin,
+  witness,
   classify: classify.classify
 }

@@ -6,8 +6,10 @@ import * as Statement from "@effect/sql/Statement"
 import type * as Pool from "@sluice/pool/Pool"
 import { Chunk, Context, Effect, type Fiber, Option, type Scope, Stream } from "effect"
 import type { Cursor } from "../SqlDriver.js"
+import type { Policy } from "../SqlRetry.js"
 import * as Lane from "./lane.js"
 import * as Pin from "./pin.js"
+import * as Retry from "./retry.js"
 import * as Router from "./router.js"
 import * as Transaction from "./transaction.js"
 
@@ -30,6 +32,7 @@ export interface Core {
   readonly withTransaction: (
     options: Transaction.Options
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly retry: (policy: Policy) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 /**
@@ -64,6 +67,7 @@ export const make = <Conn>(
   options: ClientOptions
 ): Core => {
   const { driver } = router
+  const retrying = Retry.make(router)
   /**
    * Two tags. Our own says which block a fiber is inside of, for this client alone: the tag of `@effect/sql` is shared by
    * all clients, and with it a statement of one database could run inside a transaction of another. But resolvers carry
@@ -107,7 +111,9 @@ export const make = <Conn>(
         const context = fiber.currentContext
         const block = blockOf(context)
         const intent = Router.intentOf(context)
-        return block === undefined ? Router.use(router, intent, f) : Pin.statement(block, intent, f)
+        return block === undefined
+          ? retrying.statement(context, intent, Router.use(router, intent, f))
+          : Pin.statement(block, intent, f)
       }),
     (sql, params, transform) =>
       Stream.unwrapScoped(
@@ -222,9 +228,11 @@ export const make = <Conn>(
           const block = blockOf(context)
           const intent = Router.intentOf(context)
           const body = Effect.withParentSpan(effect, span)
-          return block === undefined
-            ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
-            : Transaction.run(block, intent, transaction, enter, body)
+          return retrying.transaction(context, block?.transaction !== undefined, transaction, (transaction) =>
+            block === undefined
+              ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
+              : Transaction.run(block, intent, transaction, enter, body)
+          )
         })
       )
 
@@ -259,7 +267,11 @@ export const make = <Conn>(
     reactiveMailbox: reactivity.query
   })
   client.safe = client
-  return { client, withConnection, withTransaction }
+  const retry: Core["retry"] = (policy) => (effect) =>
+    Effect.withFiberRuntime(({ currentContext }) =>
+      retrying.whole(currentContext, blockOf(currentContext)?.transaction !== undefined, policy, effect)
+    )
+  return { client, withConnection, withTransaction, retry }
 }
 
 export const defaultCommitTimeout = "30 seconds"

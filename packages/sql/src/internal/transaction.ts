@@ -239,10 +239,10 @@ const send = <Conn>(
       onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
       // Refused by the server: nothing is written. But a connection that is lost takes the answer with it.
       onFailure: (error) => {
-        const { _tag, connection, outcome } = SqlReason.of(error)
+        const { connection, outcome } = SqlReason.of(error)
         if (connection !== "destroy") return Effect.fail(error)
         if (outcome === "none") return Effect.fail(lostBeforeCommit(error))
-        return Effect.fail(_tag === "CommitUnknown" && verify === undefined ? error : unknownCommit(error, verify))
+        return Effect.fail(unknownCommit(error, verify))
       }
     }
   )

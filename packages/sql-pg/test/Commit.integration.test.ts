@@ -89,7 +89,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("a
   )
 
   it.effect(
-    "F16: verify waits while the server still has the transaction open, and outlives a crash of the server",
+    "F16: verify waits while the transaction is open, outlives a restart, and trusts no number after a crash",
     () =>
       onPool({ pool: { maxSize: 2 } }, (name) =>
         Effect.gen(function* () {
@@ -99,10 +99,18 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("a
           const late = yield* unknown(insert({ commitTimeout: "100 millis" }))
           assert.strictEqual(yield* late.verify, "rolledBack")
           assert.strictEqual(runs.count, 1)
-          const fiber = yield* Effect.fork(unknown(insert()))
-          yield* committing(name)
-          yield* cluster.primary.restart("immediate")
-          assert.strictEqual(yield* (yield* Fiber.join(fiber)).verify, "rolledBack")
+          // A crash may forget a number and give it out again, so after one nobody knows; a clean restart forgets nothing.
+          for (const [mode, fate] of [
+            ["fast", "rolledBack"],
+            ["immediate", "unknown"]
+          ] as const) {
+            const fiber = yield* Effect.fork(unknown(insert()))
+            yield* committing(name)
+            yield* cluster.primary.restart(mode)
+            const { verify } = yield* Fiber.join(fiber)
+            yield* table("f16_other", "id int")
+            assert.strictEqual(yield* verify, fate, mode)
+          }
           assert.deepStrictEqual(yield* rowsOf("f16_late"), [])
         })
       )

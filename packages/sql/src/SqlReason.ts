@@ -77,7 +77,8 @@ export interface CommitFields {
    * Asks the server, on another connection, what became of the transaction. Never fails.
    *
    * - Knows the answer only after `withTransaction({ verifyCommit: true })`, and where the driver can ask (PostgreSQL);
-   *   else `unknown`, at once.
+   *   else `unknown`, at once. Also `unknown` after a crash or a failover of the server: it may have given the number of
+   *   the transaction to another one.
    * - Worst case: 5 seconds, while the server does not answer, or still has the transaction open.
    */
   readonly verify: Effect.Effect<CommitFate>

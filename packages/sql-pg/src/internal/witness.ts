@@ -4,25 +4,27 @@ import { Effect } from "effect"
 import type { PgConnection } from "./connection.js"
 
 /**
- * The identity of a transaction: its number, which is missing until it writes, and the timeline of the server. After a
- * promotion the numbers that were not replicated are given out a second time, to other transactions.
+ * A transaction is known by its number, which is missing until it writes. A number means something only while the server
+ * cannot have given it out a second time, which it does
+ *
+ * - after a promotion, to what was not replicated: another timeline;
+ * - after a crash, to what had not reached the disk: its statistics begin anew then, and at no clean restart.
  */
-const timeline =
-  "case when pg_is_in_recovery() then null else left(pg_walfile_name(pg_current_wal_lsn()), 8) end as timeline"
+const LIFE = `case when pg_is_in_recovery() then null else left(pg_walfile_name(pg_current_wal_lsn()), 8)
+  || coalesce((select stats_reset from pg_stat_bgwriter)::text, '') end`
 
-const WHO = `select pg_current_xact_id_if_assigned()::text as xid, ${timeline}`
+const WHO = `select pg_current_xact_id_if_assigned()::text as xid, ${LIFE} as life`
 
-const FATE = `select pg_xact_status($1::xid8) as fate, ${timeline}`
+const FATE = `select case when life = $2 then pg_xact_status($1::xid8) end as fate from (select ${LIFE} as life) as now`
 
 export const witness = (
   connection: PgConnection
 ): Effect.Effect<(other: PgConnection) => Effect.Effect<CommitFate | "open", SqlError>, SqlError> =>
-  Effect.map(connection.execute(WHO, [], "rows"), ([{ timeline, xid }]) => (other: PgConnection) => {
+  Effect.map(connection.execute(WHO, [], "rows"), ([{ life, xid }]) => (other: PgConnection) => {
     // Nothing was written before COMMIT; a trigger that COMMIT itself runs may still have.
-    if (xid === null) return Effect.succeed("unknown")
-    return Effect.map(other.execute(FATE, [xid], "rows"), ([found]): CommitFate | "open" => {
-      if (found.timeline === null || found.timeline !== timeline) return "unknown"
-      switch (found.fate) {
+    if (xid === null || life === null) return Effect.succeed("unknown")
+    return Effect.map(other.execute(FATE, [xid, life], "rows"), ([{ fate }]): CommitFate | "open" => {
+      switch (fate) {
         case "committed":
           return "committed"
         case "aborted":
@@ -30,7 +32,7 @@ export const witness = (
         case "in progress":
           return "open"
         default:
-          // Too long ago for the server to remember.
+          // Another life, or too long ago for the server to remember.
           return "unknown"
       }
     })

@@ -19,13 +19,14 @@ import {
   type Duration,
   Effect,
   Layer,
+  Option,
   type Redacted,
   type Scope,
   Stream
 } from "effect"
 import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
-import { listen } from "./internal/listen.js"
+import * as Listen from "./internal/listen.js"
 
 /**
  * One server. What is left out is taken from the configuration around it, then from the environment (`PGHOST`, …), then
@@ -127,6 +128,25 @@ export interface PgSql {
   readonly client: PgClient
 }
 
+/**
+ * What a listener hears.
+ *
+ * - `Notification`: `payload` is empty when none was sent; `processId` is the backend that sent it.
+ * - `Resubscribed`: the listening connection had been lost and there is another one. What was sent in the `lostForMs`
+ *   milliseconds before is lost: read again whatever the notifications stand for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ListenEvent =
+  | {
+      readonly _tag: "Notification"
+      readonly channel: string
+      readonly payload: string
+      readonly processId: number
+    }
+  | { readonly _tag: "Resubscribed"; readonly channel: string; readonly lostForMs: number }
+
 const PgJson = Statement.custom<PgCustom>("PgJson")
 
 /**
@@ -147,7 +167,7 @@ const makeAt = Effect.fnUntraced(function* (
   madeAt: string
 ): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, sql } = yield* SqlRuntime.make(
+  const { client, lease, sql } = yield* SqlRuntime.make(
     config.pipeline === false || config.proxy !== undefined ? driver : packed(),
     {
       primary,
@@ -170,7 +190,9 @@ const makeAt = Effect.fnUntraced(function* (
       ]
     }
   )
+  const hub = yield* Listen.make(lease)
   const pgClient: PgClient = Object.assign(client, {
+    [HubKey]: hub,
     [TypeId]: TypeId as TypeId,
     config: {
       ...config,
@@ -182,7 +204,11 @@ const makeAt = Effect.fnUntraced(function* (
     } satisfies PgClientConfig,
     json: (value: unknown) => PgJson(value, undefined, undefined),
     listen: (channel: string) =>
-      config.proxy === undefined ? listen(primary, channel) : Stream.fail(cannotListen(primary)),
+      config.proxy !== undefined
+        ? Stream.fail(cannotListen(primary))
+        : Stream.filterMap(hub.listen(channel), (event) =>
+            event._tag === "Notification" ? Option.some(event.payload) : Option.none()
+          ),
     notify: (channel: string, payload: string) =>
       Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw)
   })
@@ -193,6 +219,55 @@ const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
   SqlReason.toError(
     SqlReason.make("InvalidUse"),
     `PostgreSQL at ${label}: listen does not work through PgBouncer in transaction mode, where no server connection is kept: make a second client with the address of the server itself`
+  )
+
+const HubKey: unique symbol = Symbol.for("@sluice/sql-pg/Hub")
+
+/**
+ * The notifications of a channel, and the moments at which some may have been missed. `PgClient.listen` is the same without
+ * those moments.
+ *
+ * - All listeners of a client share one connection, leased from the pool while there are any, so it counts towards `maxSize`.
+ *   One that ends leaves the others alone.
+ * - A lost connection is replaced, after a pause of up to 1 second while that fails. Notifications that are sent between the
+ *   loss and the `Resubscribed` are never delivered: PostgreSQL keeps none for who is not there. A path that dies without a
+ *   word is noticed after 35 seconds at most. A warning is logged at each loss.
+ * - Fails when the first LISTEN does, as a statement would, and with `PoolClosed` when the Layer ends.
+ * - What is not read yet is kept without a bound.
+ *
+ * @example
+ * ```ts
+ * import { PgSql } from "@sluice/sql-pg"
+ * import { Effect, Stream } from "effect"
+ *
+ * declare const readAll: Effect.Effect<void>
+ * declare const readOne: (id: string) => Effect.Effect<void>
+ *
+ * const program = PgSql.listen("orders").pipe(
+ *   Stream.runForEach((event) => (event._tag === "Resubscribed" ? readAll : readOne(event.payload)))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category notifications
+ */
+export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, PgClient> =>
+  Stream.unwrap(
+    Effect.map(PgClient, (client) => {
+      const hub = (client as { readonly [HubKey]?: Listen.Hub })[HubKey]
+      return hub === undefined
+        ? // Another library's client fails or goes silent when it is lost; it cannot say so.
+          Stream.map(
+            client.listen(channel),
+            (payload): ListenEvent => ({
+              _tag: "Notification",
+              channel,
+              payload,
+              processId: 0
+            })
+          )
+        : hub.listen(channel)
+    })
   )
 
 const layerAt = (

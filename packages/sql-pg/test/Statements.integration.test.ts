@@ -375,33 +375,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
     )
   )
 
-  it.effect("notifications arrive, empty ones too; when the listening connection is lost the stream fails", () =>
-    onPool({}, (name) =>
-      Effect.gen(function* () {
-        const sql = yield* PgClient.PgClient
-        const cluster = yield* PgCluster.PgCluster
-        const got: Array<string> = []
-        const listener = yield* sql.listen('odd "name"').pipe(
-          Stream.runForEach((payload) => Effect.sync(() => got.push(payload))),
-          Effect.fork
-        )
-        yield* eventually(
-          "it listens",
-          Effect.map(backends(name), (all) => all.some((one) => one.query.startsWith("LISTEN")))
-        )
-        yield* sql.notify('odd "name"', "it's")
-        yield* sql.notify('odd "name"', "")
-        yield* eventually(
-          "both have come",
-          Effect.sync(() => got.length === 2)
-        )
-        assert.deepStrictEqual(got, ["it's", ""])
-        yield* cluster.primary.terminateBackends({ applicationName: name })
-        assert.strictEqual((yield* reasonOf(Effect.timeout(Fiber.join(listener), "2 seconds")))._tag, "ServerShutdown")
-      })
-    )
-  )
-
   it.effect("the parts of pg that its types leave out are there", () =>
     Effect.gen(function* () {
       const { primary } = yield* PgCluster.PgCluster

@@ -45,7 +45,7 @@ type Raisable = Exclude<
 
 const cases: Record<Raisable, ReadonlyArray<Case>> = {
   ConnectFailed: [
-    ...["ECONNREFUSED", "EHOSTUNREACH", "ENOTFOUND", "EAI_AGAIN", "57P03", "08001"].map((code) => ({
+    ...["ECONNREFUSED", "EHOSTUNREACH", "ENOTFOUND", "EAI_AGAIN", "57P03", "08001", "08004"].map((code) => ({
       name: code,
       error: raised(code),
       phases: inConnect("ConnectFailed", "A")
@@ -106,11 +106,16 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
       phases: lost("ConnectionLost")
     })),
     { name: "no code", error: raised(undefined, "Connection terminated unexpectedly"), phases: lost("ConnectionLost") },
-    {
-      name: "PgBouncer's wait is over",
-      error: raised("08P01", "query_wait_timeout"),
+    ...["query_wait_timeout", "server_login_retry", "cannot connect to the server"].map((text) => ({
+      name: `PgBouncer: ${text}`,
+      error: raised("08P01", text),
       phases: lost("ConnectionLost")
-    }
+    })),
+    ...["Connection terminated", "Client has encountered a connection error and is not queryable"].map((text) => ({
+      name: text,
+      error: raised(undefined, text),
+      phases: lost("ConnectionLost")
+    }))
   ],
   ServerShutdown: ["57P01", "57P02", "25P03", "57P05"].map((code) => ({
     name: code,
@@ -224,7 +229,7 @@ describe("classify", () => {
         .flatMap(({ error }) => (error as { code?: string } | undefined)?.code ?? [])
     )
     const missing = Object.keys(byState).filter((code) => !seen.has(code))
-    assert.deepStrictEqual(missing, ["08004"])
+    assert.deepStrictEqual(missing, [])
     assert.isTrue(Object.keys(byClass).every((prefix) => prefix.length === 2))
     assert.isTrue(Object.keys(bySystem).every((code) => code.startsWith("E")))
   })

@@ -14,8 +14,10 @@ import type { PoolEvent } from "@sluice/pool/PoolEvent"
 import type { PoolStats } from "@sluice/pool/PoolStats"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, DateTime, type Duration, Effect, Stream } from "effect"
+import { Idempotent } from "./internal/retry.js"
 import { CurrentIntent, type Intent } from "./internal/router.js"
 import type { BeginOptions } from "./SqlDriver.js"
+import * as SqlRetry from "./SqlRetry.js"
 
 /**
  * What `withConnection` can be told.
@@ -52,6 +54,28 @@ export interface TransactionOptions extends BeginOptions {
    * - Unit: duration. Default 30 seconds. Fails with `CommitUnknown`.
    */
   readonly commitTimeout?: Duration.DurationInput | undefined
+  /**
+   * Runs the whole transaction again, body included, when it was rolled back for a reason that passes: a serialization
+   * failure or a deadlock up to 5 times after 5 to 50 milliseconds, a connection lost before COMMIT up to 2 times. Never after
+   * `CommitUnknown`. `true` is `SqlRetry.standard`. Default false: only what failed before the body began is tried again. In
+   * a nested one it means nothing: the outermost decides.
+   */
+  readonly retry?: boolean | SqlRetry.Policy | undefined
+  /**
+   * Longest time for everything: connection, BEGIN, body, COMMIT, rollback and all further runs. The caller waits for no
+   * rollback beyond it.
+   *
+   * - Unit: duration. Default none. Fails with `StatementTimeout`, while waiting for a connection with `AcquireTimeout`,
+   *   while COMMIT is under way with `CommitUnknown`.
+   * - Worst case: longer by what the body's own finalizers take.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * Asks the server for the identity of the transaction before COMMIT, so that the `verify` of a `CommitUnknown` can find out
+   * what became of it. Costs one round trip for each transaction: an identity that is sent together with the answer of COMMIT
+   * would be lost together with it. Default false. PostgreSQL only.
+   */
+  readonly verifyCommit?: boolean | undefined
 }
 
 /**
@@ -104,6 +128,7 @@ export interface Service {
   readonly withTransaction: (
     options: TransactionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly retry: (policy: SqlRetry.Policy) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   readonly stats: Effect.Effect<SqlStats>
   readonly events: Stream.Stream<SqlEvent>
   readonly drain: (options?: {
@@ -228,6 +253,33 @@ export const read: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A,
  * @category combinators
  */
 export const write: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = withIntent("write")
+
+/**
+ * Runs all of `effect` again when it fails in a way that the policy allows, within the budget of this `Sql` and before the
+ * deadline: see `SqlRetry`. What is tried again inside counts as a run of this one.
+ *
+ * - Whatever `effect` has done before its failure it does again.
+ * - An unknown outcome is tried again only when `Sql.read` or `Sql.idempotent` is around all of this.
+ * - Inside of a transaction it runs once: only the outermost `withTransaction({ retry })` can run that again.
+ * - The last failure, when it is a `SqlError`, says in `SqlReason.of(error).attempts` how often it was tried.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const retry =
+  (policy: SqlRetry.Policy = SqlRetry.standard) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Sql> =>
+    Effect.flatMap(Sql, (sql) => sql.retry(policy)(effect))
+
+/**
+ * The statements inside may be executed twice, without harm: one whose answer was lost is tried again. A COMMIT whose answer
+ * was lost is not.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const idempotent = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, Idempotent, true)
 
 /**
  * Who is served first when all connections are in use. Default `normal`.

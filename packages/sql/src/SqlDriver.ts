@@ -10,7 +10,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import type { Effect, Fiber, Scope } from "effect"
-import type { SqlReason } from "./SqlReason.js"
+import type { CommitFate, SqlReason } from "./SqlReason.js"
 
 /**
  * What a connection says about itself without I/O.
@@ -162,5 +162,12 @@ export interface SqlDriver<Endpoint, Conn> {
   readonly stream: (connection: Conn, sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<Cursor, SqlError>
   /** The statements that open a transaction. */
   readonly begin: (options: BeginOptions) => ReadonlyArray<string>
+  /**
+   * Notes, inside a transaction, who it is; the effect it gives asks on another connection what became of it, and `open` is
+   * that it goes on. Without it nobody can tell.
+   */
+  readonly witness?: (
+    connection: Conn
+  ) => Effect.Effect<(other: Conn) => Effect.Effect<CommitFate | "open", SqlError>, SqlError>
   readonly classify: (cause: unknown, phase: Phase) => SqlReason
 }

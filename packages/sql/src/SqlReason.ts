@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import { SqlError } from "@effect/sql/SqlError"
+import { Effect } from "effect"
 
 /**
  * What becomes of the connection: `keep` it, `destroy` it, or there was `none` yet.
@@ -49,8 +50,38 @@ export interface Fields {
   readonly connection: ConnectionFate
   readonly outcome: Outcome
   readonly retry: Retry
+  /** How often it was tried, all in all; 1 unless `SqlRetry` tried again. */
+  readonly attempts: number
   /** The driver's or the pool's own error. */
   readonly cause: unknown
+}
+
+/**
+ * What became of a transaction whose COMMIT got no answer.
+ *
+ * - `unknown`: the server cannot be asked, does not remember, or still has the transaction open.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type CommitFate = "committed" | "rolledBack" | "unknown"
+
+/**
+ * What `CommitUnknown` says besides.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CommitFields {
+  /**
+   * Asks the server, on another connection, what became of the transaction. Never fails.
+   *
+   * - Knows the answer only after `withTransaction({ verifyCommit: true })`, and where the driver can ask (PostgreSQL);
+   *   else `unknown`, at once. Also `unknown` after a crash or a failover of the server: it may have given the number of
+   *   the transaction to another one.
+   * - Worst case: 5 seconds, while the server does not answer, or still has the transaction open.
+   */
+  readonly verify: Effect.Effect<CommitFate>
 }
 
 /**
@@ -127,7 +158,9 @@ export type Tag = (typeof tags)[number]
  * @since 0.1.0
  * @category models
  */
-export type SqlReason = { readonly [T in Tag]: Fields & { readonly _tag: T } }[Tag]
+export type SqlReason = {
+  readonly [T in Tag]: Fields & { readonly _tag: T } & (T extends "CommitUnknown" ? CommitFields : unknown)
+}[Tag]
 
 /**
  * The key under which a `SqlError` carries its reason.
@@ -141,15 +174,19 @@ export const key: unique symbol = Symbol.for("@sluice/sql/SqlReason")
  * @since 0.1.0
  * @category constructors
  */
-export const make = (tag: Tag, fields: Partial<Fields> = {}): SqlReason =>
+export const make = (tag: Tag, fields: Partial<Fields & CommitFields> = {}): SqlReason =>
   ({
     _tag: tag,
     code: fields.code,
     connection: fields.connection ?? "keep",
     outcome: fields.outcome ?? "none",
     retry: fields.retry ?? "N",
-    cause: fields.cause
+    attempts: fields.attempts ?? 1,
+    cause: fields.cause,
+    ...(tag === "CommitUnknown" ? { verify: fields.verify ?? nobodyKnows } : {})
   }) as SqlReason
+
+const nobodyKnows: Effect.Effect<CommitFate> = Effect.succeed("unknown")
 
 /**
  * A `SqlError` that carries `reason`. Its `cause` is the reason's cause, or an `Error` with the same message when there

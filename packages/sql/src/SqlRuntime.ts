@@ -61,9 +61,11 @@ export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
  * @since 0.1.0
  * @category models
  */
-export interface Runtime {
+export interface Runtime<Conn> {
   readonly sql: Service
   readonly client: SqlClient
+  /** One connection to the primary for a long time, counted like any other, until the scope closes. */
+  readonly lease: Effect.Effect<Conn, SqlError, Scope.Scope>
 }
 
 /**
@@ -88,7 +90,7 @@ export const callSite: (of: Function) => string = registry.callSite
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   driver: SqlDriver<Endpoint, Conn>,
   options: RuntimeOptions<Endpoint>
-): Effect.fn.Return<Runtime, SqlError, Scope.Scope | Reactivity.Reactivity> {
+): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const reactivity = yield* Reactivity.Reactivity
   const keys = new Map<string, string>()
   for (const endpoint of [options.primary, ...(options.replicas ?? [])]) {
@@ -118,6 +120,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     withConnection: core.withConnection,
     withTransaction: (transaction) =>
       core.withTransaction({ ...transaction, commitTimeout: transaction.commitTimeout ?? Client.defaultCommitTimeout }),
+    retry: core.retry,
     stats: Effect.sync(() => ({ write: statsOf(router.primary), read: router.replicas.map(statsOf) })),
     events: Stream.mergeAll(
       router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
@@ -128,7 +131,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     suspend: (options) => Effect.asVoid(everywhere((pool) => Pool.suspend(pool, options))),
     resume: Effect.asVoid(everywhere(Pool.resume))
   }
-  return { sql, client: core.client }
+  return { sql, client: core.client, lease: Router.acquire(router, "write") }
 })
 
 /** The pool would go on trying until the acquire timeout; a program that starts wants to know at the first failure. */

@@ -171,5 +171,7 @@ it.effect(
       yield* program
       assert.isAtMost(fake.connections.filter(({ state }) => state !== "dead").length, 10)
     }).pipe(Effect.provide(on(fake)))
-  }
+  },
+  // Seven hundred programs: on a busy machine more than the usual five seconds.
+  30_000
 )

@@ -15,6 +15,7 @@ it("an error carries its reason unseen: equal, printed and serialised as any Sql
     connection: "keep",
     outcome: "none",
     retry: "T",
+    attempts: 1,
     cause
   })
 })

@@ -8,6 +8,7 @@ import * as classify from "./classify.js"
 import { GRACE, PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
 import { type Limits, limits, Pipelining, packing } from "./pipeline.js"
+import { witness } from "./witness.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
@@ -123,6 +124,7 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
   },
   stream: (connection, sql, params) => connection.cursor(sql, params),
   begin,
+  witness,
   classify: classify.classify
 }
 

@@ -7,8 +7,10 @@ import type * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
 import { Chunk, Context, Effect, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
 import type { Cursor, Mode } from "../SqlDriver.js"
+import type { Policy } from "../SqlRetry.js"
 import * as Lane from "./lane.js"
 import * as Pin from "./pin.js"
+import * as Retry from "./retry.js"
 import * as Router from "./router.js"
 import * as Transaction from "./transaction.js"
 
@@ -31,6 +33,7 @@ export interface Core {
   readonly withTransaction: (
     options: Transaction.Options
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly retry: (policy: Policy) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 /**
@@ -72,6 +75,7 @@ export const make = <Conn>(
 ): Core => {
   const { driver } = router
   const { packing } = driver
+  const retrying = Retry.make(router)
   /**
    * Two tags. Our own says which block a fiber is inside of, for this client alone: the tag of `@effect/sql` is shared by
    * all clients, and with it a statement of one database could run inside a transaction of another. But resolvers carry
@@ -109,12 +113,15 @@ export const make = <Conn>(
         const intent = Router.intentOf(context)
         if (block === undefined && packing?.packs(sql, mode) && isUrgent(context)) {
           const interruptible = RuntimeFlags.isEnabled(status.runtimeFlags, RuntimeFlags.Interruption)
-          return Router.share(router, intent, (connection) =>
+          const read = Router.share(router, intent, (connection) =>
             packing.execute(connection, sql, params, mode, fiber, interruptible)
           )
+          return retrying.statement(context, intent, read)
         }
         const f = (connection: Conn) => driver.execute(connection, sql, params, mode)
-        return block === undefined ? Router.use(router, intent, f) : Pin.statement(block, intent, f)
+        return block === undefined
+          ? retrying.statement(context, intent, Router.use(router, intent, f))
+          : Pin.statement(block, intent, f)
       }),
     (sql, params, transform) =>
       Stream.unwrapScoped(
@@ -234,9 +241,11 @@ export const make = <Conn>(
           const block = blockOf(context)
           const intent = Router.intentOf(context)
           const body = Effect.withParentSpan(effect, span)
-          return block === undefined
-            ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
-            : Transaction.run(block, intent, transaction, enter, body)
+          return retrying.transaction(context, block?.transaction !== undefined, transaction, (transaction) =>
+            block === undefined
+              ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
+              : Transaction.run(block, intent, transaction, enter, body)
+          )
         })
       )
 
@@ -271,7 +280,11 @@ export const make = <Conn>(
     reactiveMailbox: reactivity.query
   })
   client.safe = client
-  return { client, withConnection, withTransaction }
+  const retry: Core["retry"] = (policy) => (effect) =>
+    Effect.withFiberRuntime(({ currentContext }) =>
+      retrying.whole(currentContext, blockOf(currentContext)?.transaction !== undefined, policy, effect)
+    )
+  return { client, withConnection, withTransaction, retry }
 }
 
 export const defaultCommitTimeout = "30 seconds"

@@ -78,11 +78,21 @@ const endOfTransaction = () =>
     "this transaction has ended: a fiber that was started inside it went on after its end. Join such fibers before the transaction ends, or start them outside"
   )
 
-const lost = (what: string) =>
-  SqlReason.toError(
-    SqlReason.make("ConnectionLost", { connection: "destroy", outcome: "rolledBack", retry: "T" }),
-    `the connection was lost inside ${what}, and what it held is lost with it: run ${what} again from its beginning`
+const lost = (what: string, by?: SqlError) => {
+  const { _tag, code, retry } = SqlReason.of(by)
+  const known = _tag === "ServerShutdown" || _tag === "StatementTimeout"
+  return SqlReason.toError(
+    SqlReason.make(known ? _tag : "ConnectionLost", {
+      code,
+      connection: "destroy",
+      outcome: "rolledBack",
+      // A time limit that ended it once would end it again.
+      retry: known && retry === "N" ? "N" : "T",
+      cause: by?.cause
+    }),
+    `the connection was lost inside ${what}${by === undefined ? "" : ` (${by.message})`}, and what it held is lost with it: run ${what} again from its beginning`
   )
+}
 
 // Uninterruptible: between forgetting the lease and closing its scope nobody else knows of it. Releasing never waits.
 const giveBack = <Conn>(pin: Pin<Conn>): Effect.Effect<void> =>
@@ -138,11 +148,18 @@ export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefin
     const { driver } = pin.router
     const state = driver.status(lease.connection)
     const { session } = pin
+    // What a dead connection answers at once is why it died.
+    const why = (what: string) =>
+      state === "dead"
+        ? Effect.flatMap(Effect.flip(driver.execute(lease.connection, "", [], "command")), (by) =>
+            Effect.fail(lost(what, by))
+          )
+        : Effect.fail(lost(what))
     const another = Effect.suspend(() =>
       inside !== undefined
-        ? Effect.fail(lost("a transaction"))
+        ? why("a transaction")
         : session
-          ? Effect.fail(lost("a pinned connection whose session had been changed"))
+          ? why("a pinned connection whose session had been changed")
           : take(pin, wanted)
     )
     if (state === "dead") return inside !== undefined ? another : Effect.zipRight(giveBack(pin), another)

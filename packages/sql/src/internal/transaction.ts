@@ -1,16 +1,23 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Duration } from "effect"
-import { Effect, Exit } from "effect"
+import { Clock, Duration, Effect, Exit } from "effect"
 import type { BeginOptions } from "../SqlDriver.js"
 import * as SqlReason from "../SqlReason.js"
+import type { Policy } from "../SqlRetry.js"
 import { bounded } from "./bounded.js"
 import { invalidUse } from "./errors.js"
 import * as Pin from "./pin.js"
-import type { Intent } from "./router.js"
+import { markNotBegun } from "./retry.js"
+import { type Intent, use } from "./router.js"
+import * as Verify from "./verify.js"
 
 export interface Options extends BeginOptions {
   /** Bound of the COMMIT. */
   readonly commitTimeout: Duration.DurationInput
+  readonly retry?: boolean | Policy | undefined
+  readonly timeout?: Duration.DurationInput | undefined
+  readonly verifyCommit?: boolean | undefined
+  /** Milliseconds since the epoch: `timeout`, counted from the beginning of the first run. */
+  readonly deadline?: number | undefined
 }
 
 /** Puts the block of a transaction into the context of its body. */
@@ -33,7 +40,7 @@ export const run = <Conn, A, E, R>(
   Pin.alone(
     outer,
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(open(outer, intent, options)), ({ block, connection, savepoint }) => {
+      Effect.flatMap(restore(within(options, open(outer, intent, options))), ({ block, connection, savepoint }) => {
         // Waits, interruptibly, for statements of other fibers of this transaction; then cannot be interrupted.
         const finish = restore(
           Pin.alone(
@@ -43,12 +50,12 @@ export const run = <Conn, A, E, R>(
             )
           )
         )
-        return Effect.exit(restore(enter(body, block))).pipe(
+        return Effect.exit(restore(within(options, enter(body, block)))).pipe(
           Effect.flatMap(
             (exit): Effect.Effect<A, E | SqlError> => (Exit.isSuccess(exit) ? Effect.as(finish, exit.value) : exit)
           ),
           // The failure of the body, or of the COMMIT, is what the caller sees, whatever becomes of the rollback.
-          Effect.onError(() => undo(block, connection, savepoint)),
+          Effect.onError(() => undo(block, connection, savepoint, options.deadline)),
           // From here on a fiber that outlives the transaction gets an error, not the connection.
           Effect.ensuring(
             Effect.sync(() => {
@@ -59,6 +66,32 @@ export const run = <Conn, A, E, R>(
       })
     )
   )
+
+/** `effect`, until the deadline of the transaction. */
+const within = <A, E, R>(options: Options, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> => {
+  const { deadline, timeout } = options
+  if (deadline === undefined || timeout === undefined) return effect
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.timeoutFail(effect, { duration: Math.max(0, deadline - now), onTimeout: () => tooLong(timeout) })
+  )
+}
+
+const tooLong = (timeout: Duration.DurationInput): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("StatementTimeout", { outcome: "rolledBack" }),
+    `the transaction was not done within its timeout of ${Duration.toMillis(timeout)} ms, and is rolled back. Do less in it, or raise the timeout of withTransaction`
+  )
+
+/** BEGIN does nothing that could be lost with its answer. */
+const failedToBegin = (error: SqlError): SqlError => {
+  const reason = SqlReason.of(error)
+  const lost =
+    reason.connection === "destroy" && reason.retry === "R"
+      ? SqlReason.toError({ ...reason, outcome: "none", retry: "A", cause: error.cause }, error.message)
+      : error
+  markNotBegun(lost)
+  return lost
+}
 
 const open = <Conn>(
   outer: Pin.Block<Conn>,
@@ -73,12 +106,23 @@ const open = <Conn>(
     const begin: BeginOptions = { ...options, readOnly: options.readOnly ?? intent === "read" }
     return Effect.flatMap(Pin.connect(outer, intent), (connection) => {
       const block = Pin.makeBlock(pin, { ...begin, depth: 0, failedBy: undefined })
-      const statements = pin.router.driver.begin(begin)
+      const { driver } = pin.router
+      const statements = driver.begin(begin)
       return Effect.as(
         Effect.forEach(statements, (sql) => command(block, connection, sql), { discard: true }),
         { block, connection, savepoint: undefined }
+      ).pipe(
+        // An interrupted BEGIN may have begun: whoever is next on this connection ends it first.
+        Effect.onError(() =>
+          Effect.sync(() => {
+            const state = driver.status(connection)
+            if (state !== "idle" && state !== "session" && state !== "dead" && pin.lease?.connection === connection) {
+              pin.debts.push((connection) => (isOpen(block, connection) ? rollback(block, connection) : Effect.void))
+            }
+          })
+        )
       )
-    })
+    }).pipe(Effect.mapError(failedToBegin))
   }
   if (
     (options.isolation !== undefined && options.isolation !== inside.isolation) ||
@@ -109,12 +153,39 @@ const aborted = <Conn>(block: Pin.Block<Conn>): SqlError => {
       outcome: "rolledBack",
       code: reason.code,
       // What made it fail decides whether it is worth another run.
-      retry: by === undefined ? "N" : reason.retry === "T" ? "T" : "N",
+      retry: reason.retry === "T" && reason._tag !== "LockTimeout" ? "T" : "N",
       cause: by?.cause
     }),
     `nothing was written: a statement inside the transaction had failed${
       by === undefined ? "" : ` (${reason._tag}: ${by.message})`
     }, and a transaction that has failed can only be rolled back. Let the failure pass, or put the statement that may fail into a withTransaction of its own`
+  )
+}
+
+const isOpen = <Conn>(block: Pin.Block<Conn>, connection: Conn): boolean => {
+  const state = block.pin.router.driver.status(connection)
+  return state === "transaction" || state === "failed"
+}
+
+const rollback = <Conn>(block: Pin.Block<Conn>, connection: Conn): Effect.Effect<void, SqlError> =>
+  Effect.asVoid(command(block, connection, "ROLLBACK"))
+
+/** Asks for what `verify` will need. If that fails, so does the transaction: COMMIT was not sent. */
+const witness = <Conn>(
+  block: Pin.Block<Conn>,
+  connection: Conn,
+  options: Options
+): Effect.Effect<Effect.Effect<SqlReason.CommitFate> | undefined, SqlError> => {
+  const { router } = block.pin
+  const { witness } = router.driver
+  if (options.verifyCommit !== true || witness === undefined) return Effect.succeed(undefined)
+  return Effect.map(
+    bounded(
+      witness(connection),
+      options.commitTimeout,
+      Effect.suspend(() => Effect.fail(lostBeforeCommit()))
+    ),
+    (ask) => Verify.make((connection) => use(router, "write", connection), ask)
   )
 }
 
@@ -138,23 +209,44 @@ const commit = <Conn>(block: Pin.Block<Conn>, connection: Conn, options: Options
             )
           )
       }
-      const answer = bounded(
-        command(block, connection, "COMMIT"),
-        options.commitTimeout,
-        Effect.suspend(() => Effect.fail(unknownCommit()))
-      )
-      return Effect.matchEffect(answer, {
-        // The server says ROLLBACK when it could not commit; to the driver that is no error.
-        onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
-        // Refused by the server: nothing is written. But a connection that is lost takes the answer with it.
-        onFailure: (error) => {
-          const { _tag, connection, outcome } = SqlReason.of(error)
-          if (connection !== "destroy" || _tag === "CommitUnknown") return Effect.fail(error)
-          return Effect.fail(outcome === "none" ? lostBeforeCommit(error) : unknownCommit(error))
-        }
-      })
+      return options.verifyCommit === true
+        ? Effect.flatMap(witness(block, connection, options), (verify) => send(block, connection, options, verify))
+        : send(block, connection, options, undefined)
     })
   })
+
+const send = <Conn>(
+  block: Pin.Block<Conn>,
+  connection: Conn,
+  options: Options,
+  verify: Effect.Effect<SqlReason.CommitFate> | undefined
+): Effect.Effect<void, SqlError> => {
+  const answer = (bound: Duration.DurationInput) =>
+    bounded(
+      command(block, connection, "COMMIT"),
+      bound,
+      Effect.suspend(() => Effect.fail(unknownCommit(undefined, verify)))
+    )
+  const { commitTimeout, deadline } = options
+  return Effect.matchEffect(
+    deadline === undefined
+      ? answer(commitTimeout)
+      : Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          answer(Math.max(1, Math.min(Duration.toMillis(commitTimeout), deadline - now)))
+        ),
+    {
+      // The server says ROLLBACK when it could not commit; to the driver that is no error.
+      onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
+      // Refused by the server: nothing is written. But a connection that is lost takes the answer with it.
+      onFailure: (error) => {
+        const { connection, outcome } = SqlReason.of(error)
+        if (connection !== "destroy") return Effect.fail(error)
+        if (outcome === "none") return Effect.fail(lostBeforeCommit(error))
+        return Effect.fail(unknownCommit(error, verify))
+      }
+    }
+  )
+}
 
 const lostBeforeCommit = (by?: SqlError): SqlError =>
   SqlReason.toError(
@@ -162,7 +254,7 @@ const lostBeforeCommit = (by?: SqlError): SqlError =>
     "the connection was lost before COMMIT: nothing was written. Run the transaction again from its beginning"
   )
 
-const unknownCommit = (by?: SqlError): SqlError => {
+const unknownCommit = (by?: SqlError, verify?: Effect.Effect<SqlReason.CommitFate>): SqlError => {
   const { cause, code } = SqlReason.of(by)
   return SqlReason.toError(
     SqlReason.make("CommitUnknown", {
@@ -170,9 +262,14 @@ const unknownCommit = (by?: SqlError): SqlError => {
       connection: "destroy",
       outcome: "unknown",
       retry: "R",
-      cause: by && cause
+      cause: by && cause,
+      ...(verify === undefined ? {} : { verify })
     }),
-    `COMMIT was sent and its answer did not come${by === undefined ? " in time" : ` (${by.message})`}: the transaction is either written or not. Look before you run it again`
+    `COMMIT was sent and its answer did not come${by === undefined ? " in time" : ` (${by.message})`}: the transaction is either written or not. ${
+      verify === undefined
+        ? "Look before you run it again; withTransaction({ verifyCommit: true }) can ask the server"
+        : "The `verify` of its reason asks the server"
+    }`
   )
 }
 
@@ -185,30 +282,34 @@ const keep = <Conn>(block: Pin.Block<Conn>, connection: Conn, savepoint: string)
       : command(block, connection, `RELEASE SAVEPOINT ${savepoint}`)
   })
 
-const undo = <Conn>(block: Pin.Block<Conn>, connection: Conn, savepoint: string | undefined): Effect.Effect<void> =>
-  Effect.suspend(() => {
+const undo = <Conn>(
+  block: Pin.Block<Conn>,
+  connection: Conn,
+  savepoint: string | undefined,
+  deadline: number | undefined
+): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const { pin } = block
     const { driver } = pin.router
     block.closed = true
-    const inTransaction = () => {
-      const state = driver.status(connection)
-      return state === "transaction" || state === "failed"
-    }
-    const rollback = (connection: Conn) =>
-      !inTransaction()
+    const back = (connection: Conn) =>
+      !isOpen(block, connection)
         ? Effect.void
         : savepoint === undefined
-          ? command(block, connection, "ROLLBACK")
+          ? rollback(block, connection)
           : Effect.zipRight(
               command(block, connection, `ROLLBACK TO SAVEPOINT ${savepoint}`),
               command(block, connection, `RELEASE SAVEPOINT ${savepoint}`)
             )
     const later = () => {
-      if (pin.lease?.connection === connection) pin.debts.push((connection) => Effect.asVoid(rollback(connection)))
+      if (pin.lease?.connection === connection) pin.debts.push((connection) => Effect.asVoid(back(connection)))
     }
-    // Interrupted while a statement runs: the caller does not wait for the server. The next user of the connection does
-    // this first; if the pin ends with it, the pool aborts and resets the connection.
+    // Interrupted while a statement runs, or out of time: the caller does not wait for the server. The next user of the
+    // connection does this first; if the pin ends with it, the pool aborts and resets the connection.
     if (driver.status(connection) === "busy" || pin.debts.length > 0) return Effect.sync(later)
-    if (!inTransaction()) return Effect.void
-    return bounded(Effect.ignore(rollback(connection)), pin.router.abortTimeout, Effect.sync(later))
+    if (!isOpen(block, connection)) return Effect.void
+    const rest = deadline === undefined ? Infinity : deadline - now
+    if (rest <= 0) return Effect.sync(later)
+    const bound = Math.min(rest, Duration.toMillis(pin.router.abortTimeout))
+    return bounded(Effect.ignore(back(connection)), bound, Effect.sync(later))
   })

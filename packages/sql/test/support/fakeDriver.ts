@@ -20,6 +20,8 @@ export interface Fake {
   readonly log: Array<string>
   /** Answers of statements; `fail` makes a statement fail, `hang` never ends. */
   readonly answers: Map<string, "fail" | "hang" | string>
+  /** What a text fails with, once for each entry, before `answers` is looked at. The connection stays as it is. */
+  readonly failures: Map<string, Array<SqlError>>
   /** Hosts that refuse to connect. */
   readonly down: Set<string>
   aborts: number
@@ -33,6 +35,7 @@ export const make = (): Fake => {
     connections: [],
     log: [],
     answers: new Map(),
+    failures: new Map(),
     down: new Set(),
     aborts: 0,
     driver: {
@@ -121,6 +124,13 @@ const execute = (fake: Fake, connection: FakeConnection, sql: string, mode: Mode
     if (answer === "hang") return
     setImmediate(() => {
       if (connection.running !== cancel) return
+      const failed = fake.failures.get(sql)?.shift()
+      if (failed !== undefined) {
+        connection.running = undefined
+        if (SqlReason.of(failed).connection === "destroy") connection.state = "dead"
+        else if (connection.state === "transaction") connection.state = "failed"
+        return resume(Effect.fail(failed))
+      }
       if (answer === "fail") return fail(`${sql} failed`)
       connection.running = undefined
       if (sql === "BEGIN") connection.state = "transaction"

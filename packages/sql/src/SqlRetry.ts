@@ -1,0 +1,215 @@
+/**
+ * When a failed statement or transaction is worth another run, and when that run begins.
+ *
+ * Without being asked, this library tries again what was never executed (class A of `SqlReason`), and inside of `Sql.read`
+ * or `Sql.idempotent` what may be executed twice (class R). A transaction is run again only under
+ * `withTransaction({ retry })`. Nothing is run again inside of a transaction, or when nobody knows what became of the first
+ * run, unless it was declared idempotent.
+ *
+ * Three bounds hold for all of it: the number of runs; the caller's deadline (`Sql.withDeadline`, else the acquire timeout,
+ * counted from the first failure), after which no run begins; and a budget for each `Sql`, so that a failing server is not
+ * asked twice by everybody: ten retries to begin with, one more for every ten successful acquires, a hundred saved at most.
+ * Conflicts between transactions are no sign of a failing server and spend nothing.
+ *
+ * @since 0.1.0
+ */
+import { Data, Duration, Either, type Schedule } from "effect"
+import * as policies from "./internal/policy.js"
+import type * as SqlReason from "./SqlReason.js"
+
+/**
+ * When to run again: plain data, checked.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Policy {
+  /** Runs at most, the first one included; `undefined`: 3, and for serialization failures and deadlocks 6. */
+  readonly max: number | undefined
+  /** Milliseconds; `undefined`: 25, and for conflicts between transactions 5. */
+  readonly base: number | undefined
+  readonly exponent: number
+  /** Milliseconds; `undefined`: 1,000, and for conflicts between transactions 50. */
+  readonly cap: number | undefined
+  /** Milliseconds from the beginning of the first run. */
+  readonly timeout: number
+  /** `undefined`: what the class of the reason allows. */
+  readonly match: ReadonlyArray<RegExp | string> | undefined
+}
+
+/**
+ * What `make` and `fromMatch` take.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Runs at most, the first one included. Default 3; serialization failures and deadlocks 6. Range 1 to 100. */
+  readonly max?: number | undefined
+  /**
+   * The pause before run n + 1 is a random time between 0 and `backoffBase × backoffExponent ^ (n - 1)`, at most
+   * `backoffCap`.
+   *
+   * - Unit: duration. Default 25 milliseconds; conflicts between transactions 5. Range 0 to 1 minute.
+   */
+  readonly backoffBase?: Duration.DurationInput | undefined
+  /** Default 2. Range 1 to 10. */
+  readonly backoffExponent?: number | undefined
+  /** Unit: duration. Default 1 second; conflicts between transactions 50 milliseconds. Range 0 to 10 minutes. */
+  readonly backoffCap?: Duration.DurationInput | undefined
+  /**
+   * No run begins later than this after the first one began. A run that has begun is not cut short.
+   *
+   * - Unit: duration. Default: none but the deadline. Range 1 millisecond and more.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * What is to be run again, for `fromMatch`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MatchOptions extends Options {
+  /**
+   * At least one. A string is the tag or the code of a reason, or a part of the message; a regular expression is tried on
+   * each of these. Matched failures are run again whatever their class, but one with an unknown outcome only inside of
+   * `Sql.read` or `Sql.idempotent`.
+   */
+  readonly match: ReadonlyArray<RegExp | string | SqlReason.Tag>
+}
+
+/**
+ * A policy that cannot work. Lists every problem, not the first.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidPolicy extends Data.TaggedError("InvalidPolicy")<{ readonly problems: ReadonlyArray<string> }> {
+  override get message(): string {
+    return `SqlRetry: ${this.problems.length === 1 ? "an option is" : "options are"} invalid: ${this.problems.join("; ")}`
+  }
+}
+
+const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Either.Either<Policy, InvalidPolicy> => {
+  const problems: Array<string> = []
+  const number = (name: "max" | "backoffExponent", low: number, high: number, whole: boolean): number | undefined => {
+    const value = options[name]
+    if (value === undefined) return undefined
+    if (!(typeof value === "number" && value >= low && value <= high && (!whole || Number.isInteger(value)))) {
+      problems.push(`${name} must be ${whole ? "an integer" : "a number"} from ${low} to ${high}, and is ${value}`)
+    }
+    return value
+  }
+  const millis = (
+    name: "backoffBase" | "backoffCap" | "timeout",
+    low: number,
+    high: number,
+    range: string
+  ): number | undefined => {
+    const value = options[name]
+    if (value === undefined) return undefined
+    const decoded = Duration.decodeUnknown(value)
+    const ms = decoded._tag === "Some" ? Duration.toMillis(decoded.value) : Number.NaN
+    if (!(ms >= low && ms <= high)) problems.push(`${name} must be a duration ${range}, and is ${String(value)}`)
+    return ms
+  }
+  const max = number("max", 1, 100, true)
+  const exponent = number("backoffExponent", 1, 10, false)
+  const base = millis("backoffBase", 0, 60_000, "from 0 to 1 minute")
+  const cap = millis("backoffCap", 0, 600_000, "from 0 to 10 minutes")
+  const timeout = millis("timeout", 1, Infinity, "of at least 1 millisecond")
+  if (base !== undefined && base > (cap ?? 1_000)) {
+    problems.push(`backoffBase must not be above backoffCap, ${base} ms are above ${cap ?? 1_000} ms`)
+  }
+  if (match !== undefined) {
+    if (!Array.isArray(match) || match.length === 0) problems.push("match must name at least one failure")
+    else {
+      match.forEach((one, i) => {
+        if (!(one instanceof RegExp) && !(typeof one === "string" && one !== "")) {
+          problems.push(`match[${i}] must be a regular expression, a tag, a code or a text`)
+        }
+      })
+    }
+  }
+  return problems.length > 0
+    ? Either.left(new InvalidPolicy({ problems }))
+    : Either.right({
+        max,
+        base,
+        exponent: exponent ?? 2,
+        cap,
+        timeout: timeout ?? Infinity,
+        match: match as ReadonlyArray<RegExp | string> | undefined
+      })
+}
+
+/**
+ * A policy that goes by the class of the reason.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Either.Either<Policy, InvalidPolicy> => check(options, undefined)
+
+/**
+ * A policy that goes by what a failure looks like: the shape that other libraries have in their configuration.
+ *
+ * @example
+ * ```ts
+ * import { Sql, SqlRetry } from "@sluice/sql"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const policy = yield* SqlRetry.fromMatch({
+ *     match: ["Deadlock", "55P03", /too many connections/i],
+ *     backoffBase: "100 millis",
+ *     backoffExponent: 1.5,
+ *     timeout: "5 seconds",
+ *     max: 4
+ *   })
+ *   return yield* Sql.query("update accounts set balance = 0").pipe(Sql.retry(policy))
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromMatch = (options: MatchOptions): Either.Either<Policy, InvalidPolicy> => check(options, options.match)
+
+/**
+ * What holds where nothing else was said.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const standard: Policy = Either.getOrThrow(make())
+
+/**
+ * Whether the policy ever runs again what failed like this, and nothing is known about it but the error.
+ *
+ * - `repeatable`: it only reads, or was declared idempotent. Default false.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const allows = (
+  policy: Policy,
+  error: unknown,
+  options?: { readonly repeatable?: boolean | undefined }
+): boolean =>
+  policies.ceiling(policy, error, 0, { repeatable: options?.repeatable === true, whole: true }) !== undefined
+
+/**
+ * The policy as a `Schedule` for `Effect.retry`, without the budget and the deadline that `Sql.retry` adds. Gives the
+ * number of the retry.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const schedule = (
+  policy: Policy,
+  options?: { readonly repeatable?: boolean | undefined }
+): Schedule.Schedule<number, unknown> =>
+  policies.schedule(policy, { repeatable: options?.repeatable === true, whole: true })

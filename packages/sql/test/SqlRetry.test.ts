@@ -1,0 +1,465 @@
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { Statement } from "@effect/sql"
+import type { SqlError } from "@effect/sql/SqlError"
+import { assert, describe, it } from "@effect/vitest"
+import { Sql, SqlReason, SqlRetry, SqlRuntime } from "@sluice/sql"
+import {
+  Cause,
+  Clock,
+  Effect,
+  Either,
+  Exit,
+  Layer,
+  Random,
+  ScheduleDecision,
+  ScheduleIntervals,
+  TestClock
+} from "effect"
+import * as Budget from "../src/internal/budget.js"
+import * as FakeDriver from "./support/fakeDriver.js"
+
+const error = (tag: SqlReason.Tag, fields: Partial<SqlReason.Fields> = {}) =>
+  SqlReason.toError(SqlReason.make(tag, fields), `${tag} happened`)
+
+const unsent = () => error("ConnectionLost", { connection: "destroy", outcome: "none", retry: "A" })
+const lost = () => error("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "R" })
+const lostInside = () => error("ConnectionLost", { connection: "destroy", outcome: "rolledBack", retry: "T" })
+const serialization = () => error("SerializationFailure", { outcome: "rolledBack", retry: "T", code: "40001" })
+
+const tick = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+
+/** Lets time pass, quickly, until the effect is done. */
+const played = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(effect)
+    while (fiber.unsafePoll() === null) {
+      yield* tick
+      yield* TestClock.adjust("20 millis")
+    }
+    return yield* fiber
+  })
+
+interface Given {
+  readonly fake: FakeDriver.Fake
+  readonly count: (text: string) => number
+}
+
+/** A body on a database in memory; afterwards the books must balance and no connection be in a transaction. */
+const on = <A, E>(body: (given: Given) => Effect.Effect<A, E, Sql.Sql>) => {
+  const fake = FakeDriver.make()
+  const count = (text: string) => fake.log.filter((line) => line.endsWith(`: ${text}`)).length
+  const sql = Layer.scoped(
+    Sql.Sql,
+    Effect.map(
+      SqlRuntime.make(fake.driver, {
+        primary: "primary",
+        duplicates: "allow",
+        startup: "lazy",
+        compiler: Statement.makeCompilerSqlite(),
+        spanAttributes: [],
+        pool: { maxSize: 4 }
+      }),
+      ({ sql }) => sql
+    )
+  ).pipe(Layer.provide(Reactivity.layer))
+  return Effect.gen(function* () {
+    yield* body({ fake, count })
+    for (let i = 0; i < 200; i++) {
+      const { write } = yield* Sql.stats
+      if (write.using + write.waiting + write.resetting + write.quarantined === 0) break
+      assert.isBelow(i, 199, "the books balance")
+      yield* tick
+    }
+    for (const connection of fake.connections) assert.include(["idle", "dead"], fake.driver.status(connection))
+  }).pipe(Effect.provide(sql))
+}
+
+const fail = (fake: FakeDriver.Fake, text: string, times: number, make: () => SqlError) =>
+  fake.failures.set(text, Array.from({ length: times }, make))
+
+const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)
+
+describe("the schedule", () => {
+  /** When each run begins, in milliseconds, if none takes any time; `chance` 1: every pause is the longest possible. */
+  const runs = (policy: SqlRetry.Policy, failure: unknown, repeatable?: boolean, chance = 0.999_999) =>
+    Effect.gen(function* () {
+      const at = [0]
+      const schedule = SqlRetry.schedule(policy, { repeatable })
+      let state = schedule.initial
+      while (true) {
+        const [next, , decision] = yield* schedule.step(at[at.length - 1]!, failure, state)
+        if (ScheduleDecision.isDone(decision)) return at
+        at.push(ScheduleIntervals.start(decision.intervals))
+        state = next
+      }
+    }).pipe(Effect.withRandom(Random.fixed([chance])))
+
+  it.effect("three runs, with pauses of at most 25 and 50 milliseconds", () =>
+    Effect.map(runs(SqlRetry.standard, unsent()), (at) => assert.deepStrictEqual(at, [0, 25, 75]))
+  )
+
+  it.effect("conflicts have five more runs, with pauses from 5 to 50 milliseconds", () =>
+    Effect.map(runs(SqlRetry.standard, serialization()), (at) => assert.deepStrictEqual(at, [0, 5, 15, 35, 75, 125]))
+  )
+
+  it.effect("pauses grow to the cap and no further; the timeout begins no run after it", () =>
+    Effect.gen(function* () {
+      const capped = Either.getOrThrow(SqlRetry.make({ max: 9 }))
+      const at = yield* runs(capped, unsent())
+      assert.deepStrictEqual(
+        at.map((time, i) => time - (at[i - 1] ?? 0)),
+        [0, 25, 50, 100, 200, 400, 800, 1_000, 1_000]
+      )
+      const timed = Either.getOrThrow(SqlRetry.make({ max: 9, timeout: "300 millis" }))
+      assert.lengthOf(yield* runs(timed, unsent()), 4)
+    })
+  )
+
+  it.effect("pauses are spread from zero on, so that what failed together does not come back together", () =>
+    Effect.gen(function* () {
+      const pauses = yield* Effect.forEach([0, 0.2, 0.6], (chance) => runs(SqlRetry.standard, unsent(), false, chance))
+      assert.deepStrictEqual(pauses, [
+        [0, 0, 0],
+        [0, 5, 15],
+        [0, 15, 45]
+      ])
+    })
+  )
+
+  it.effect("disk and memory that are used up get the long pause at once", () =>
+    Effect.map(runs(SqlRetry.standard, error("ResourceExhausted", { retry: "R", outcome: "rolledBack" }), true), (at) =>
+      assert.deepStrictEqual(at, [0, 1_000, 2_000])
+    )
+  )
+})
+
+describe("a policy", () => {
+  const policy = (options: SqlRetry.MatchOptions) => Either.getOrThrow(SqlRetry.fromMatch(options))
+
+  it("goes by the class: A always, T as a whole, R only what is repeatable, N never", () => {
+    const rows: ReadonlyArray<readonly [SqlError, plain: boolean, repeatable: boolean]> = [
+      [unsent(), true, true],
+      [lost(), false, true],
+      [lostInside(), true, true],
+      [serialization(), true, true],
+      [error("ResourceExhausted", { retry: "R", outcome: "rolledBack" }), false, true],
+      [error("UniqueViolation", { outcome: "rolledBack" }), false, false],
+      [error("AcquireTimeout"), false, false],
+      [error("CommitUnknown", { retry: "R", outcome: "unknown" }), false, false],
+      [error("LockTimeout", { retry: "T", outcome: "rolledBack", code: "55P03" }), false, false],
+      [error("LockTimeout", { retry: "T", outcome: "rolledBack", code: "1205" }), true, true]
+    ]
+    for (const [failure, plain, repeatable] of rows) {
+      assert.strictEqual(SqlRetry.allows(SqlRetry.standard, failure), plain, failure.message)
+      assert.strictEqual(SqlRetry.allows(SqlRetry.standard, failure, { repeatable }), repeatable, failure.message)
+    }
+    assert.isFalse(SqlRetry.allows(SqlRetry.standard, new Error("not of ours"), { repeatable: true }))
+  })
+
+  it("matches tags, codes, parts of the message, and expressions; an unknown outcome only if repeatable", () => {
+    const timeout = error("LockTimeout", { retry: "T", outcome: "rolledBack", code: "55P03" })
+    for (const one of ["LockTimeout", "55P03", "happened", /^55/, /timeout/i, /HAPPENED$/gi]) {
+      const matching = policy({ match: [one] })
+      assert.isTrue(SqlRetry.allows(matching, timeout), String(one))
+      assert.isTrue(SqlRetry.allows(matching, timeout), `${one}, a second time`)
+      assert.isFalse(SqlRetry.allows(matching, error("Deadlock").cause))
+    }
+    assert.isFalse(SqlRetry.allows(policy({ match: ["Deadlock"] }), timeout))
+    assert.isFalse(SqlRetry.allows(policy({ match: ["ConnectionLost"] }), lost()))
+    assert.isTrue(SqlRetry.allows(policy({ match: ["ConnectionLost"] }), lost(), { repeatable: true }))
+  })
+
+  it("that cannot work is refused, with every problem", () => {
+    const bad = SqlRetry.fromMatch({
+      match: ["", 5 as never, "Deadlock"],
+      max: 0,
+      backoffBase: "nonsense" as never,
+      backoffExponent: 0.5,
+      timeout: 0
+    })
+    const problems = Either.isLeft(bad) ? bad.left.problems : []
+    assert.lengthOf(problems, 6)
+    for (const name of ["match[0]", "match[1]", "max", "backoffBase", "backoffExponent", "timeout"]) {
+      assert.isTrue(
+        problems.some((problem) => problem.startsWith(name)),
+        name
+      )
+      assert.include(Either.isLeft(bad) ? bad.left.message : "", name)
+    }
+    assert.isTrue(Either.isLeft(SqlRetry.fromMatch({ match: [] })))
+    assert.isTrue(Either.isLeft(SqlRetry.make({ max: 1.5 })))
+    assert.isTrue(Either.isLeft(SqlRetry.make({ backoffBase: "2 seconds" })))
+    assert.isTrue(Either.isRight(SqlRetry.make({ max: 100, backoffBase: 0, backoffExponent: 10, backoffCap: 0 })))
+    assert.isTrue(Either.isRight(SqlRetry.make({ max: 1, backoffExponent: 1, timeout: 1 })))
+  })
+})
+
+describe("the budget", () => {
+  it("has ten retries to begin with, earns one in ten acquires, and saves a hundred", () => {
+    let acquired = 0
+    const budget = Budget.make(() => acquired)
+    const spend = () => {
+      let n = 0
+      while (budget.take()) n++
+      return n
+    }
+    assert.strictEqual(spend(), 10)
+    acquired += 9
+    assert.strictEqual(spend(), 0)
+    acquired += 1
+    assert.strictEqual(spend(), 1)
+    acquired += 1_000_000
+    assert.strictEqual(spend(), 100)
+  })
+
+  it.effect("when it is used up a failure passes as it is, and says so; conflicts spend nothing", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const atOnce = Either.getOrThrow(SqlRetry.make({ backoffBase: 0 }))
+        for (let i = 0; i < 10; i++) {
+          fail(fake, "a", 6, serialization)
+          yield* played(Effect.exit(Sql.withTransaction({ retry: atOnce })(Sql.query("a"))))
+        }
+        assert.strictEqual(count("a"), 60)
+        let denied = 0
+        for (let i = 0; i < 40; i++) {
+          fail(fake, "b", 3, unsent)
+          const failure = yield* played(Effect.flip(Sql.query("b")))
+          if (failure.message.includes("budget")) denied++
+        }
+        // Sixty acquires have earned six; what fails is acquired too, and earns a tenth of a retry.
+        assert.isAtLeast(count("b"), 40 + 10 + 6)
+        assert.isAtMost(count("b"), 40 + 10 + 6 + Math.ceil(count("b") / 10))
+        assert.isAtLeast(denied, 20)
+      })
+    )
+  )
+})
+
+describe("a statement", () => {
+  it.effect("that was not executed is tried again unasked, three runs in all, and its failure says so", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        fail(fake, "a", 2, unsent)
+        yield* played(Sql.query("a"))
+        assert.strictEqual(count("a"), 3)
+        fail(fake, "b", 9, unsent)
+        const failure = yield* played(Effect.flip(Sql.query("b")))
+        assert.strictEqual(count("b"), 3)
+        assert.strictEqual(SqlReason.of(failure).attempts, 3)
+        assert.include(failure.message, "after 3 attempts")
+      })
+    )
+  )
+
+  it.effect("whose answer was lost is tried again only where it reads or is idempotent", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        fail(fake, "plain", 1, lost)
+        assert.strictEqual((yield* played(reasonOf(Sql.query("plain")))).attempts, 1)
+        assert.strictEqual(count("plain"), 1)
+        fail(fake, "write", 1, lost)
+        yield* played(reasonOf(Sql.read(Sql.write(Sql.query("write")))))
+        assert.strictEqual(count("write"), 1)
+        fail(fake, "read", 1, lost)
+        yield* played(Sql.read(Sql.query("read")))
+        fail(fake, "idempotent", 1, lost)
+        yield* played(Sql.idempotent(Sql.query("idempotent")))
+        assert.deepStrictEqual([count("read"), count("idempotent")], [2, 2])
+      })
+    )
+  )
+
+  it.effect("that lost a conflict, or that the server refused, is not tried again", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        for (const make of [serialization, () => error("UniqueViolation")]) {
+          fail(fake, "a", 1, make)
+          yield* played(reasonOf(Sql.idempotent(Sql.query("a"))))
+        }
+        assert.strictEqual(count("a"), 2)
+      })
+    )
+  )
+
+  it.effect("on a pinned connection or inside of a transaction is never tried again by itself", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        for (const around of [Sql.withConnection({}), Sql.withTransaction({})]) {
+          fake.log.length = 0
+          fail(fake, "a", 1, unsent)
+          yield* played(reasonOf(around(Sql.read(Sql.idempotent(Sql.query("a"))))))
+          assert.strictEqual(count("a"), 1)
+        }
+        fake.log.length = 0
+        fail(fake, "a", 1, serialization)
+        yield* played(reasonOf(Sql.withTransaction(Sql.query("a").pipe(Sql.retry()))))
+        assert.strictEqual(count("a"), 1)
+      })
+    )
+  )
+
+  it.effect("is not tried again after the caller's deadline, or after the acquire timeout where there is none", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const slow = Either.getOrThrow(SqlRetry.make({ max: 9, backoffBase: 900, backoffExponent: 1 }))
+        const now = yield* Clock.currentTimeMillis
+        fail(fake, "a", 9, unsent)
+        const tried = Sql.query("a").pipe(
+          Sql.withConnection,
+          Sql.retry(slow),
+          Effect.withRandom(Random.fixed([0.999_999]))
+        )
+        yield* played(reasonOf(Sql.withDeadline(now + 1_000)(tried)))
+        assert.isAtMost(yield* Clock.currentTimeMillis, now + 1_020)
+        assert.strictEqual(count("a"), 2)
+        fail(fake, "a", 9, unsent)
+        yield* played(reasonOf(Sql.withAcquireTimeout("2 seconds")(tried)))
+        assert.strictEqual(count("a"), 2 + 3)
+      })
+    )
+  )
+})
+
+describe("Sql.retry", () => {
+  it.effect("runs all of it again, and what is tried again inside counts", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        fail(fake, "b", 9, unsent)
+        const policy = Either.getOrThrow(SqlRetry.make({ max: 4 }))
+        const reason = yield* played(reasonOf(Effect.zipRight(Sql.query("a"), Sql.query("b")).pipe(Sql.retry(policy))))
+        // The statement alone has used its two and the whole one more.
+        assert.strictEqual(count("b"), 4)
+        assert.strictEqual(count("a"), 2)
+        assert.isAtLeast(reason.attempts, 2)
+      })
+    )
+  )
+
+  it.effect("an unknown outcome only when all of it reads or is idempotent", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const work = Effect.zipRight(Sql.query("insert"), Sql.withConnection(Sql.read(Sql.query("read"))))
+        fail(fake, "read", 1, lost)
+        yield* played(reasonOf(work.pipe(Sql.retry())))
+        assert.strictEqual(count("insert"), 1)
+        fail(fake, "read", 1, lost)
+        yield* played(work.pipe(Sql.retry(), Sql.idempotent))
+        assert.strictEqual(count("insert"), 3)
+      })
+    )
+  )
+})
+
+describe("a transaction", () => {
+  it.effect("with retry runs again as a whole, at most five times more after a conflict; without it never", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        let bodies = 0
+        const body = Effect.zipRight(
+          Effect.sync(() => bodies++),
+          Effect.zipRight(Sql.query("a"), Sql.withTransaction({ retry: true })(Sql.query("b")))
+        )
+        fail(fake, "b", 2, serialization)
+        yield* played(Sql.withTransaction({ retry: true })(body))
+        assert.deepStrictEqual([bodies, count("BEGIN"), count("a"), count("b"), count("COMMIT")], [3, 3, 3, 3, 1])
+        fail(fake, "b", 99, serialization)
+        const reason = yield* played(reasonOf(Sql.withTransaction({ retry: true })(body)))
+        assert.strictEqual(reason.attempts, 6)
+        assert.strictEqual(bodies, 9)
+        yield* played(reasonOf(Sql.withTransaction(body)))
+        assert.strictEqual(bodies, 10)
+        fail(fake, "b", 2, lostInside)
+        yield* played(Sql.withTransaction({ retry: true })(body))
+        assert.strictEqual(bodies, 13)
+      })
+    )
+  )
+
+  it.effect("whose BEGIN was lost is begun again unasked; once its body runs, it is not", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        let bodies = 0
+        const body = Effect.zipRight(
+          Effect.sync(() => bodies++),
+          Sql.query("a")
+        )
+        fail(fake, "BEGIN", 2, lost)
+        yield* played(Sql.withTransaction(body))
+        assert.deepStrictEqual([count("BEGIN"), bodies], [3, 1])
+        fail(fake, "a", 1, unsent)
+        yield* played(reasonOf(Sql.withTransaction(body)))
+        assert.strictEqual(bodies, 2)
+      })
+    )
+  )
+
+  it.effect("whose COMMIT got no answer is never run again", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        fail(fake, "COMMIT", 1, lost)
+        const reason = yield* played(
+          reasonOf(Sql.query("a").pipe(Sql.withTransaction({ retry: true }), Sql.retry(), Sql.idempotent))
+        )
+        assert.strictEqual(reason._tag, "CommitUnknown")
+        assert.strictEqual(reason._tag === "CommitUnknown" && (yield* reason.verify), "unknown")
+        assert.strictEqual(count("a"), 1)
+      })
+    )
+  )
+
+  it.effect("has a timeout for all of it: runs, pauses and rollback", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const began = yield* Clock.currentTimeMillis
+        const elapsed = Effect.map(Clock.currentTimeMillis, (now) => now - began)
+        fake.answers.set("ROLLBACK", "hang")
+        const sleeping = yield* played(
+          reasonOf(Sql.withTransaction({ timeout: "1 second" })(Effect.zipRight(Sql.query("a"), Effect.never)))
+        )
+        assert.deepStrictEqual([sleeping._tag, sleeping.outcome], ["StatementTimeout", "rolledBack"])
+        assert.isAtMost(yield* elapsed, 1_040)
+        fake.answers.clear()
+        fake.answers.set("hang", "hang")
+        yield* played(reasonOf(Sql.withTransaction({ timeout: "1 second" })(Sql.query("hang"))))
+        assert.isAtMost(yield* elapsed, 2_080)
+        fake.answers.set("COMMIT", "hang")
+        const late = yield* played(reasonOf(Sql.withTransaction({ timeout: "1 second" })(Sql.query("a"))))
+        assert.strictEqual(late._tag, "CommitUnknown")
+        assert.isAtMost(yield* elapsed, 3_120)
+        fake.answers.clear()
+        fail(fake, "b", 99, serialization)
+        const forever = Either.getOrThrow(SqlRetry.make({ max: 100, backoffBase: 300, backoffExponent: 1 }))
+        yield* played(reasonOf(Sql.withTransaction({ timeout: "1 second", retry: forever })(Sql.query("b"))))
+        assert.isAtMost(yield* elapsed, 4_160)
+        assert.isAbove(count("b"), 2)
+        assert.isBelow(count("b"), 30)
+        // A statement that finds the pinned connection in the transaction that ran out of time ends that first.
+        fake.log.length = 0
+        const pinned = Effect.zipRight(
+          Effect.ignore(Sql.withTransaction({ timeout: "1 second" })(Effect.zipRight(Sql.query("c"), Effect.never))),
+          Sql.query("d")
+        )
+        yield* played(Sql.withConnection(pinned))
+        assert.deepStrictEqual(
+          fake.log.map((line) => line.replace(/^\d+: /, "")),
+          ["BEGIN", "c", "ROLLBACK", "d"]
+        )
+      })
+    )
+  )
+
+  it.effect("the failure of its body is nobody's to retry", () =>
+    on(({ count }) =>
+      Effect.gen(function* () {
+        const exit = yield* played(
+          Effect.exit(Sql.withTransaction({ retry: true })(Effect.zipRight(Sql.query("a"), Effect.fail("mine"))))
+        )
+        assert.deepStrictEqual(exit, Exit.fail("mine"))
+        const died = yield* played(Effect.exit(Sql.withTransaction({ retry: true })(Effect.die("bug"))))
+        assert.isTrue(Exit.isFailure(died) && Cause.isDie(died.cause))
+        assert.strictEqual(count("a"), 1)
+      })
+    )
+  )
+})

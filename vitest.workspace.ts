@@ -13,6 +13,7 @@ export default defineWorkspace([
   {
     test: {
       name: "integration",
+      globalSetup: ["./test/support/systemParts.ts"],
       include: [
         "packages/*/test/**/*.integration.test.ts",
         "packages/examples/*/test/**/*.test.ts",

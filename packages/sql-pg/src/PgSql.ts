@@ -200,7 +200,8 @@ const makeAt = Effect.fnUntraced(function* (
       host: primary.host,
       port: primary.port,
       database: primary.database,
-      username: primary.user
+      username: primary.user,
+      password: primary.password
     } satisfies PgClientConfig,
     json: (value: unknown) => PgJson(value, undefined, undefined),
     listen: (channel: string) =>

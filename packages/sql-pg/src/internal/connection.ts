@@ -138,14 +138,14 @@ export class PgConnection {
       resume(Effect.fail(this.unsendable(values.problem)))
       return
     }
-    const named = this.endpoint.named && mode !== "unprepared" && mode !== "command"
+    const named = this.endpoint.named && mode !== "unprepared" && mode !== "command" && !(inside && givesRows.test(sql))
     const plan = named ? this.plans.of(sql, params) : undefined
     const kept = plan !== undefined && this.plans.isParsed(plan)
     const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten())
     if (plan !== undefined) statement.profile = this.pipelining?.texts.of(sql)
     this.send(statement, (failure) => {
       if (failure === undefined) return resume(Effect.succeed(answer(statement, mode)))
-      if (plan !== undefined && isStale(failure)) {
+      if (plan !== undefined && (isStale(failure) || (kept && isMistyped(failure)))) {
         this.plans.drop(plan)
         // Nothing was executed; and outside of a transaction nothing else is lost either.
         if (kept && !again && !inside && this.aborting === undefined && !this.isDead) {
@@ -417,6 +417,31 @@ export class PgConnection {
 
 /** Settings that end with the transaction leave nothing behind. Only when the text is that one statement. */
 const local = /^\s*set\s+(?:local|transaction)\b[^;]*;?\s*$/i
+
+/**
+ * The rows of a kept plan must have the columns that they had when it was made; a table that was altered meanwhile, or
+ * another search path, fails the statement, and inside a transaction everything with it. So there what gives rows is
+ * planned anew.
+ */
+const givesRows = /^\s*(?:select|with|values|table)\b|\breturning\b/i
+
+/**
+ * The parameters of a kept plan have the types that the columns had when it was made: a value that fits the column of
+ * today may be refused. Whether it was the plan or the value, a plan made now says.
+ */
+export const isMistyped = (failure: unknown): boolean => {
+  switch (classify.read(failure).code) {
+    case "22003":
+    case "22007":
+    case "22P02":
+    case "22P03":
+    case "42804":
+    case "42883":
+      return true
+    default:
+      return false
+  }
+}
 
 export const isStale = (failure: unknown): boolean => {
   const { code, routine } = classify.read(failure)

@@ -11,6 +11,8 @@ export interface Endpoint {
   readonly port: number
   readonly database: string
   readonly user: string
+  /** For tools that connect by themselves, such as `pg_dump`. */
+  readonly password: Redacted.Redacted | undefined
   /** For messages and names: `host:port/database`. */
   readonly label: string
   readonly resetOnRelease: "auto" | "always" | "never"
@@ -81,7 +83,7 @@ export const resolve = (
       const options = clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout)))
       const newClient = () => new Pg.Client(options)
       try {
-        const { host, port, user, database, ssl, connectionParameters } = newClient()
+        const { host, port, user, database, ssl, connectionParameters, password } = newClient()
         if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
           problems.push(`${name}: the url names no valid port`)
           return undefined
@@ -96,6 +98,7 @@ export const resolve = (
           host,
           port,
           user: user ?? "",
+          password: password ? Redacted.make(password) : undefined,
           database: database ?? user ?? "",
           label: `${host}:${port}/${database ?? user ?? ""}`,
           // What was set was set on a server that others have by now.

@@ -35,6 +35,7 @@ export interface WireClient extends NodeJS.EventEmitter {
   readonly port: number
   readonly user: string | undefined
   readonly database: string | undefined
+  readonly password: string | null | undefined
   readonly connectionParameters: { readonly options: string | undefined }
   readonly processID: number | null
   readonly secretKey: number | null

@@ -3,7 +3,7 @@ import type { Mode, Packing } from "@sluice/sql/SqlDriver"
 import { Cause, Effect, type Fiber, FiberRef } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { answer, isStale, type PgConnection, prepare } from "./connection.js"
+import { answer, isMistyped, isStale, type PgConnection, prepare } from "./connection.js"
 import { Statement } from "./statement.js"
 import { type Text, Texts } from "./texts.js"
 
@@ -119,7 +119,7 @@ export class Read {
 
   private failed(statement: Statement, failure: unknown): void {
     const { connection } = this
-    if (statement.plan !== undefined && isStale(failure)) connection.plans.drop(statement.plan)
+    if (statement.plan !== undefined && isOfThePlan(failure)) connection.plans.drop(statement.plan)
     if (!this.again && !connection.isDead && !this.hasLeft() && this.isInnocent(statement, failure)) {
       this.again = true
       this.send()
@@ -127,7 +127,7 @@ export class Read {
   }
 
   private isInnocent(statement: Statement, failure: unknown): boolean {
-    if (isStale(failure)) {
+    if (isOfThePlan(failure)) {
       if (statement.plan === undefined) return false
       // The one that was to prepare the name may have failed for a reason of its own, which then is ours too: without a
       // name the server says it.
@@ -137,6 +137,9 @@ export class Read {
     return this.connection.aborting !== undefined && !statement.condemned && classify.read(failure).code === "57014"
   }
 }
+
+/** It may be the plan that is wrong and not the statement. */
+const isOfThePlan = (failure: unknown): boolean => isStale(failure) || isMistyped(failure)
 
 const execute = (
   connection: PgConnection,

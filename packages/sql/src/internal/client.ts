@@ -5,7 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
-import { Chunk, Context, Effect, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
+import { Chunk, Context, Effect, Exit, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
 import type { Cursor, Mode } from "../SqlDriver.js"
 import type { Policy } from "../SqlRetry.js"
 import * as Lane from "./lane.js"
@@ -241,11 +241,21 @@ export const make = <Conn>(
           const block = blockOf(context)
           const intent = Router.intentOf(context)
           const body = Effect.withParentSpan(effect, span)
-          return retrying.transaction(context, block?.transaction !== undefined, transaction, (transaction) =>
-            block === undefined
-              ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
-              : Transaction.run(block, intent, transaction, enter, body)
-          )
+          const nested = block?.transaction !== undefined
+          return retrying
+            .transaction(context, nested, transaction, (transaction) =>
+              block === undefined
+                ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
+                : Transaction.run(block, intent, transaction, enter, body)
+            )
+            .pipe(
+              Effect.onExit((exit) => {
+                const end = Exit.isFailure(exit) ? "rollback" : nested ? "savepoint" : "commit"
+                return Effect.clockWith((clock) =>
+                  Effect.sync(() => span.event(`db.transaction.${end}`, clock.unsafeCurrentTimeNanos()))
+                )
+              })
+            )
         })
       )
 

@@ -1,0 +1,172 @@
+import { SqlClient } from "@effect/sql/SqlClient"
+import { layer, type Vitest } from "@effect/vitest"
+import { Sql } from "@sluice/sql"
+import type { PgCluster } from "@sluice/testkit"
+import { Duration, Effect, Exit, Option, Schedule, Tracer } from "effect"
+import { describe } from "vitest"
+import * as Drivers from "./drivers.js"
+
+/** Polls, because neither server nor pool tell; bounded, so that a condition that never comes true fails. */
+export const eventually = <E, R>(
+  what: string,
+  condition: Effect.Effect<boolean, E, R>,
+  within: Duration.DurationInput = "5 seconds"
+): Effect.Effect<void, E, R> =>
+  condition.pipe(
+    Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (isTrue) => isTrue }),
+    Effect.disconnect,
+    Effect.timeoutFail({ duration: within, onTimeout: () => new Error(`never came true: ${what}`) }),
+    Effect.orDie
+  ) as Effect.Effect<void, E, R>
+
+/** Ours: nothing is leased, nobody waits, nothing is still being cleaned. Another driver keeps no books. */
+const booksBalance = Effect.flatMap(
+  Effect.serviceOption(Sql.Sql),
+  Option.match({
+    onNone: () => Effect.void,
+    onSome: (sql) =>
+      eventually(
+        "the books balance",
+        Effect.map(sql.stats, ({ read, write }) =>
+          [write, ...read].every(
+            (pool) => pool.using === 0 && pool.waiting === 0 && pool.quarantined === 0 && pool.resetting === 0
+          )
+        )
+      )
+  })
+)
+
+export interface Test {
+  readonly it: Vitest.MethodsNonLive<PgCluster.PgCluster, true>
+  readonly driver: Drivers.Driver
+  /**
+   * Runs a test body on a client of its own, then checks the books: nothing leased, nobody waiting, and after the Layer
+   * has closed not one session of it left on the server.
+   */
+  readonly run: <A, E>(
+    options: Drivers.Options,
+    body: Effect.Effect<A, E, Drivers.Client | PgCluster.PgCluster>
+  ) => Effect.Effect<A, unknown, PgCluster.PgCluster>
+}
+
+let names = 0
+
+/** A name that no other client, table or channel of this process has. */
+export const unique = (prefix: string): string => `${prefix}_${process.pid}_${++names}`
+
+/** A test that hangs must not take the suite with it, also when what hangs cannot be interrupted. */
+const DEADLINE = "15 seconds"
+
+export const runOn =
+  (driver: Drivers.Driver): Test["run"] =>
+  (options, body) =>
+    Effect.gen(function* () {
+      const server = Drivers.servers[driver.database]
+      const applicationName = unique("contract")
+      const around = { ...(yield* server.options), applicationName }
+      const exit = yield* body.pipe(
+        Effect.zipLeft(booksBalance),
+        Effect.disconnect,
+        Effect.timeoutFail({ duration: DEADLINE, onTimeout: () => new Error(`not done within ${DEADLINE}`) }),
+        Effect.provide(driver.layer({ ...around, ...options })),
+        Effect.exit
+      )
+      const name = options.applicationName ?? applicationName
+      if (Exit.isFailure(exit)) return yield* exit
+      yield* eventually(
+        "no session is left on the server",
+        Effect.map(server.sessions(name), (count) => count === 0)
+      )
+      return exit.value
+    })
+
+/**
+ * The same sentences for every driver, of one database or of all; one server for each file and database. Tests run side by
+ * side, because most of their time is waiting; each has its own client, and names that no other has.
+ */
+export const contract = (
+  name: string,
+  suite: (test: Test) => void,
+  options: {
+    readonly database?: Drivers.Database
+    /** For tests that share what has one name for all. */
+    readonly oneByOne?: boolean
+  } = {}
+): void => {
+  const group = options.oneByOne === true ? describe : describe.concurrent
+  for (const database of Object.keys(Drivers.servers) as Array<Drivers.Database>) {
+    const drivers = Drivers.selected.filter((driver) => driver.database === database)
+    if (drivers.length === 0 || (options.database ?? database) !== database) continue
+    layer(Drivers.servers[database].layer, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
+      for (const driver of drivers) group(driver.name, () => suite({ it, driver, run: runOn(driver) }))
+    })
+  }
+}
+
+/** Makes a table that no other test knows, and gives its name. */
+export const table = (columns: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const name = unique("t")
+    yield* sql.unsafe(`create table ${name} (${columns})`).raw
+    return name
+  })
+
+export const idsOf = (name: string) =>
+  Effect.flatMap(SqlClient, (sql) =>
+    Effect.map(sql<{ id: number }>`select id from ${sql(name)} order by id`.withoutTransform, (rows) =>
+      rows.map(({ id }) => id)
+    )
+  )
+
+/** Milliseconds that an effect takes, and what it gives. */
+export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.timed(effect), ([elapsed, a]) => [Duration.toMillis(elapsed), a] as const)
+
+/** One span, as far as the suites look at it. */
+export interface Seen {
+  readonly name: string
+  readonly parent: string | undefined
+  readonly attributes: Record<string, unknown>
+  readonly events: Array<string>
+}
+
+/** Runs an effect and gives the spans that it has made, oldest first. */
+export const spansOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const seen: Array<Seen> = []
+    const tracer = Tracer.make({
+      span(name, parent, context, links, startTime, kind) {
+        const record: Seen = {
+          name,
+          parent: Option.getOrUndefined(Option.filter(parent, (parent) => parent._tag === "Span"))?.name,
+          attributes: {},
+          events: []
+        }
+        seen.push(record)
+        return {
+          _tag: "Span",
+          name,
+          spanId: String(seen.length),
+          traceId: "trace",
+          parent,
+          context,
+          links,
+          kind,
+          sampled: true,
+          status: { _tag: "Started", startTime },
+          attributes: new Map(Object.entries(record.attributes)),
+          attribute: (key, value) => {
+            record.attributes[key] = value
+          },
+          event: (name) => {
+            record.events.push(name)
+          },
+          addLinks: () => {},
+          end: () => {}
+        }
+      },
+      context: (f) => f()
+    })
+    return Effect.map(Effect.withTracer(effect, tracer), (value) => ({ seen, value }))
+  })

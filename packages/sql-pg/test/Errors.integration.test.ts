@@ -335,39 +335,47 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
       )
     )
 
-    it.effect("prepared statements: a plan that is stale or missing is made again; in a transaction it is told", () =>
-      onPool(one, () =>
-        Effect.gen(function* () {
-          yield* table("plans", "id int")
-          const select = Sql.query("select * from plans")
-          yield* select
-          yield* Sql.query("alter table plans add column more text")
-          const before = yield* pid
-          assert.deepStrictEqual(yield* select, [])
-          yield* Sql.query("alter table plans add column most text")
-          yield* row(
-            Sql.withTransaction(select),
-            "0A000",
-            ["StalePlan", "keep", "rolledBack", "T"],
-            /cached plan must not change result type/
-          )
-          yield* Sql.withTransaction({ retry: true })(Effect.zipRight(Sql.query("select 1"), select))
-          yield* row(Sql.query("execute never_made"), "26000", ["StalePlan", "keep", "rolledBack", "T"], /never_made/)
-          // Somebody else's PREPARE under the same name; A, so it was tried three times.
-          yield* Sql.withConnection(
-            Effect.gen(function* () {
-              yield* Sql.query("prepare mine as select 1")
-              told(
-                yield* Effect.flip(Sql.query("prepare mine as select 1")),
-                "42P05",
-                ["StalePlan", "keep", "rolledBack", "A"],
-                /already exists/
-              )
-            })
-          )
-          assert.strictEqual(yield* pid, before)
-        })
-      )
+    it.effect(
+      "prepared statements: a plan that is stale or missing is made again; one of the program's own is told",
+      () =>
+        onPool(one, () =>
+          Effect.gen(function* () {
+            yield* table("plans", "id int")
+            const select = Sql.query("select * from plans")
+            yield* select
+            yield* Sql.query("alter table plans add column more text")
+            const before = yield* pid
+            assert.deepStrictEqual(yield* select, [])
+            // In a transaction only a plan that the program made itself can be stale.
+            yield* Sql.withConnection(
+              Effect.gen(function* () {
+                yield* Sql.query("prepare by_hand as select * from plans")
+                yield* Sql.query("alter table plans add column most text")
+                yield* row(
+                  Sql.withTransaction(Sql.query("execute by_hand")),
+                  "0A000",
+                  ["StalePlan", "keep", "rolledBack", "T"],
+                  /cached plan must not change result type/
+                )
+              })
+            )
+            yield* Sql.withTransaction({ retry: true })(Effect.zipRight(Sql.query("select 1"), select))
+            yield* row(Sql.query("execute never_made"), "26000", ["StalePlan", "keep", "rolledBack", "T"], /never_made/)
+            // Somebody else's PREPARE under the same name; A, so it was tried three times.
+            yield* Sql.withConnection(
+              Effect.gen(function* () {
+                yield* Sql.query("prepare mine as select 1")
+                told(
+                  yield* Effect.flip(Sql.query("prepare mine as select 1")),
+                  "42P05",
+                  ["StalePlan", "keep", "rolledBack", "A"],
+                  /already exists/
+                )
+              })
+            )
+            assert.strictEqual(yield* pid, before)
+          })
+        )
     )
 
     it.effect("an open BEGIN written by hand is rolled back, however its handler ends, and is never handed on", () =>

@@ -122,6 +122,11 @@ export interface SqlEvent {
 export interface Service {
   /** The same connections as a client of `@effect/sql`. */
   readonly client: SqlClient
+  readonly query: (
+    text: string,
+    params: ReadonlyArray<unknown>,
+    prepare: boolean
+  ) => Effect.Effect<ReadonlyArray<any>, SqlError>
   readonly withConnection: (
     options: ConnectionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -169,10 +174,7 @@ export const query = <A extends object = Record<string, unknown>>(
   params: ReadonlyArray<unknown> = [],
   options?: QueryOptions
 ): Effect.Effect<ReadonlyArray<A>, SqlError, Sql> =>
-  Effect.flatMap(Sql, ({ client }) => {
-    const statement = client.unsafe<A>(text, params as Array<any>)
-    return options?.prepare === false ? statement.unprepared : statement
-  })
+  Effect.flatMap(Sql, (sql) => sql.query(text, params, options?.prepare !== false))
 
 // One signature instead of two overloads: only so does `effect.pipe(Sql.withConnection)` keep its types.
 /**

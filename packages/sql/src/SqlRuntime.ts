@@ -117,6 +117,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   })
   const sql: Service = {
     client: core.client,
+    query: core.query,
     withConnection: core.withConnection,
     withTransaction: (transaction) =>
       core.withTransaction({ ...transaction, commitTimeout: transaction.commitTimeout ?? Client.defaultCommitTimeout }),

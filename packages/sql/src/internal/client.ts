@@ -5,7 +5,19 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
-import { Chunk, Context, Effect, Exit, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
+import {
+  Chunk,
+  Context,
+  DefaultServices,
+  Effect,
+  Exit,
+  type Fiber,
+  Option,
+  RuntimeFlags,
+  type Scope,
+  Stream,
+  Tracer
+} from "effect"
 import type { Cursor, Mode } from "../SqlDriver.js"
 import type { Policy } from "../SqlRetry.js"
 import * as Lane from "./lane.js"
@@ -29,6 +41,11 @@ export interface PinOptions extends Pool.AcquireOptions {
 /** What `Sql` and `SqlClient` are both made of. */
 export interface Core {
   readonly client: Client.SqlClient
+  readonly query: (
+    text: string,
+    params: ReadonlyArray<unknown>,
+    prepare: boolean
+  ) => Effect.Effect<ReadonlyArray<any>, SqlError>
   readonly withConnection: (options: PinOptions) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   readonly withTransaction: (
     options: Transaction.Options
@@ -43,6 +60,14 @@ export interface Core {
 const BlockKey = Symbol.for("@sluice/sql/Block")
 
 let clients = 0
+
+const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+
+/** Somebody traces, or looks at statements: a root span of Effect's own tracer is seen by nobody. */
+const isObserved = (fiber: Fiber.RuntimeFiber<any, any>): boolean =>
+  fiber.currentSpan !== undefined ||
+  fiber.currentTracer !== native ||
+  Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
 
 /** Work that can wait shares a connection with nobody, so that it delays nobody. */
 const isUrgent = (context: Context.Context<never>): boolean => {
@@ -290,11 +315,26 @@ export const make = <Conn>(
     reactiveMailbox: reactivity.query
   })
   client.safe = client
+  /**
+   * One text. The statement of `@effect/sql` with its span costs a quarter of a short read, so it is made only where
+   * somebody could see it.
+   */
+  const query: Core["query"] = (text, params, prepare) =>
+    Effect.withFiberRuntime((fiber) => {
+      if (isObserved(fiber)) {
+        const statement = client.unsafe(text, params)
+        return prepare ? statement : statement.unprepared
+      }
+      return prepare
+        ? facade.execute(text, params, options.transformRows)
+        : facade.executeUnprepared(text, params, options.transformRows)
+    })
+
   const retry: Core["retry"] = (policy) => (effect) =>
     Effect.withFiberRuntime(({ currentContext }) =>
       retrying.whole(currentContext, blockOf(currentContext)?.transaction !== undefined, policy, effect)
     )
-  return { client, withConnection, withTransaction, retry }
+  return { client, query, withConnection, withTransaction, retry }
 }
 
 export const defaultCommitTimeout = "30 seconds"

@@ -274,40 +274,35 @@ const lend = <A, B, E, R>(
   Effect.uninterruptibleMask((restore) => {
     const fiber = currentFiber()
     const entry = shared ? engine.takeShared(fiber) : engine.take(fiber)
-    if (entry === undefined) return lendLater(engine, stand(engine, fiber, shared, options), f, restore)
-    const { leaseId } = entry
-    return Effect.matchCauseEffect(within(restore, begin(f, entry.resource)), {
-      onFailure: (cause) => {
-        engine.release(entry, leaseId)
-        return Effect.failCause(cause)
-      },
-      onSuccess: (value) => {
-        engine.release(entry, leaseId)
-        return Effect.succeed(value)
-      }
-    })
-  })
-
-/** One frame for the wait and for the work: the waiter record knows which of the two it is that ended. */
-const lendLater = <A, B, E, R>(
-  engine: Engine<A>,
-  waiter: Waiter<A>,
-  f: (resource: A) => Effect.Effect<B, E, R>,
-  restore: Restore
-): Effect.Effect<B, E | AcquireError, R> =>
-  Effect.matchCauseEffect(
-    Effect.flatMap(park(waiter, restore), () => within(restore, begin(f, waiter.entry!.resource))),
-    {
+    if (entry !== undefined) return work(engine, entry, entry.leaseId, f, restore)
+    const waiter = stand(engine, fiber, shared, options)
+    // The frame of the work is made when there is work: what is parked is as small as can be.
+    return Effect.matchCauseEffect(park(waiter, restore), {
       onFailure: (cause) => {
         engine.abandon(waiter)
         return Effect.failCause(cause)
       },
-      onSuccess: (value) => {
-        engine.release(waiter.entry!, waiter.leaseId)
-        return Effect.succeed(value)
-      }
+      onSuccess: () => work(engine, waiter.entry!, waiter.leaseId, f, restore)
+    })
+  })
+
+const work = <A, B, E, R>(
+  engine: Engine<A>,
+  entry: Entry<A>,
+  leaseId: number,
+  f: (resource: A) => Effect.Effect<B, E, R>,
+  restore: Restore
+): Effect.Effect<B, E, R> =>
+  Effect.matchCauseEffect(within(restore, begin(f, entry.resource)), {
+    onFailure: (cause) => {
+      engine.release(entry, leaseId)
+      return Effect.failCause(cause)
+    },
+    onSuccess: (value) => {
+      engine.release(entry, leaseId)
+      return Effect.succeed(value)
     }
-  )
+  })
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 

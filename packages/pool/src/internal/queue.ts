@@ -28,7 +28,6 @@ export class Waiter<A> {
   queued = false
   /** Its fiber holds an entry of this pool. */
   holds = false
-  readonly rank: number
   /** Its place among all waiters ever. */
   order = 0
   entry: Entry<A> | undefined = undefined
@@ -43,8 +42,10 @@ export class Waiter<A> {
     readonly fiber: RuntimeFiber<any, any> | undefined,
     readonly since: number,
     readonly timeout: number
-  ) {
-    this.rank = rank[priority]
+  ) {}
+
+  get rank(): number {
+    return rank[this.priority]
   }
 
   get deadline(): number {

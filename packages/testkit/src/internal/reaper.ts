@@ -104,7 +104,7 @@ export interface Reaper {
 
 /**
  * As root the servers run under another user, who must be able to reach the folder. A private TMPDIR is common there
- * (`/root/tmp`), so fall back to the folder that everybody can use.
+ * (one in the home of root), so fall back to the folder that everybody can use.
  */
 const temporaryFolder = (): string => {
   const own = tmpdir()

@@ -1,11 +1,11 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
-import { SqlClient, SqlResolver } from "@effect/sql"
+import { SqlClient, SqlResolver, Statement } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
-import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream } from "effect"
+import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream, Tracer } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import * as Pg from "../src/internal/pg.js"
@@ -270,6 +270,33 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
           assert.deepStrictEqual(yield* select, [{ id: 1, more: "x" }])
         })
       )
+  )
+
+  it.effect("a query is a span for a tracer, and a statement for a transformer", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const native = yield* Effect.tracer
+        const spans: Array<string> = []
+        const tracer = Tracer.make({
+          span: (...args) => {
+            spans.push(args[0])
+            return native.span(...args)
+          },
+          context: native.context
+        })
+        yield* Effect.withTracer(Sql.query("select 1"), tracer)
+        assert.deepStrictEqual(spans, ["sql.execute"])
+
+        const texts: Array<string> = []
+        yield* Statement.withTransformer(Sql.query("select 2"), (statement) =>
+          Effect.sync(() => {
+            texts.push(statement.compile()[0])
+            return statement
+          })
+        )
+        assert.deepStrictEqual(texts, ["select 2"])
+      })
+    )
   )
 
   it.effect("in a transaction no plan is stale: what gives rows is planned anew, what gives none keeps its name", () =>

@@ -31,7 +31,12 @@ export class Pipelining {
   private readonly watched = new Set<PgConnection>()
   private timer: ReturnType<typeof setInterval> | undefined
 
-  /** Looked at until it has nothing under way. No timer runs while nothing is. */
+  /**
+   * Looked at until it has nothing under way. No timer runs while nothing is.
+   *
+   * A plain timer, because this is called from the callbacks of the driver and not from a fiber, and measures what the
+   * socket does: real time, whatever clock the program has. A fiber for it would cost each burst of reads its fork.
+   */
   watch(connection: PgConnection): void {
     connection.isWatched = true
     this.watched.add(connection)
@@ -61,7 +66,8 @@ export class Pipelining {
 
 /**
  * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may hit it, and a name
- * that it relies on may turn out to be unknown to the server. In both cases nothing was executed.
+ * that it relies on may turn out to be unknown to the server, or made for columns of another type. A read that has failed
+ * has changed nothing.
  */
 export class Read {
   private again = false

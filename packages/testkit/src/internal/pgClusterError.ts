@@ -1,17 +1,8 @@
 import { Data } from "effect"
+import { type CommonPhase, type Fail, type Failure, message } from "./clusterError.js"
 
 /** What the cluster was doing when it failed. */
-export type PgClusterPhase =
-  | "binaries"
-  | "directory"
-  | "initdb"
-  | "start"
-  | "stop"
-  | "promote"
-  | "pause"
-  | "query"
-  | "replication"
-  | "cleanup"
+export type PgClusterPhase = CommonPhase | "initdb"
 
 const advice: Record<PgClusterPhase, string> = {
   binaries:
@@ -34,23 +25,10 @@ const advice: Record<PgClusterPhase, string> = {
  * @since 0.1.0
  * @category errors
  */
-export class PgClusterError extends Data.TaggedError("PgClusterError")<{
-  /** The step that failed. */
-  readonly phase: PgClusterPhase
-  /** The node it happened on, or the cluster's folder before there is a node. */
-  readonly where: string
-  /** Why it failed, as one sentence without a full stop. */
-  readonly reason: string
-  /** The last lines of the server's log; empty when there is none. */
-  readonly log?: string
-  /** The error of the driver or the operating system. */
-  readonly cause?: unknown
-}> {
+export class PgClusterError extends Data.TaggedError("PgClusterError")<Failure<PgClusterPhase>> {
   override get message(): string {
-    const head = `PostgreSQL cluster, ${this.where}: ${this.phase} failed: ${this.reason}. ${advice[this.phase]}`
-    return this.log === undefined || this.log === "" ? head : `${head}\nServer log:\n${this.log}`
+    return message("PostgreSQL", this, advice[this.phase])
   }
 }
 
-/** The text of whatever was thrown. */
-export const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+export const fail: Fail<PgClusterError, PgClusterPhase> = (failure) => new PgClusterError(failure)

@@ -1,0 +1,103 @@
+import { Effect, Schedule } from "effect"
+import type { Fail } from "./clusterError.js"
+import { live, until } from "./live.js"
+
+export const host = "127.0.0.1"
+
+/** Longest time `awaitReady` and `awaitReplicated` wait. */
+export const patience = "30 seconds"
+
+/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
+export const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
+
+/** `primary`, `replica-1`, `replica-2`, … */
+export const replicaNames = (count: number): ReadonlyArray<string> =>
+  Array.from({ length: count }, (_, index) => `replica-${index + 1}`)
+
+/** What `url` is made of; its parts may contain any character. */
+export const url = (
+  scheme: string,
+  port: number,
+  identity: { readonly user: string; readonly password: string; readonly database: string }
+): string => {
+  const [user, password, database] = [identity.user, identity.password, identity.database].map(encodeURIComponent)
+  return `${scheme}://${user}:${password}@${host}:${port}/${database}`
+}
+
+/** Tries a statement until it succeeds. */
+export const awaitAnswer = <E extends { readonly reason: string }>(
+  fail: Fail<E>,
+  name: string,
+  statement: Effect.Effect<unknown, E>,
+  log: Effect.Effect<string>
+): Effect.Effect<void, E> =>
+  Effect.suspend(() => {
+    let last: E | undefined
+    const answered = statement.pipe(
+      Effect.as(true),
+      Effect.catchAll((error) => {
+        last = error
+        return Effect.succeed(false)
+      })
+    )
+    return until(answered).pipe(
+      Effect.timeoutFail({ duration: patience, onTimeout: () => "timeout" as const }),
+      Effect.catchAll(() =>
+        Effect.flatMap(log, (log) =>
+          Effect.fail(
+            fail({
+              phase: "query",
+              where: `node "${name}"`,
+              reason: `no answer within ${patience}; last: ${last?.reason ?? "none, it accepts connections in silence"}`,
+              log: log.trim(),
+              cause: last
+            })
+          )
+        )
+      )
+    )
+  }).pipe(live)
+
+/** Waits until sessions that were told to end are gone: the signal is only a request, and the caller need not wait. */
+export const awaitGone = <E>(
+  fail: Fail<E>,
+  name: string,
+  count: number,
+  gone: Effect.Effect<boolean, E>
+): Effect.Effect<number, E> =>
+  until(gone).pipe(
+    Effect.timeoutFail({
+      duration: patience,
+      onTimeout: () =>
+        fail({
+          phase: "query",
+          where: `node "${name}"`,
+          reason: `of ${count} sessions that were told to end some are still there after ${patience}`
+        })
+    }),
+    Effect.as(count)
+  )
+
+/** Waits until every replica has reached a position of the primary. */
+export const awaitReached = <E, Replica extends { readonly node: { readonly name: string } }>(
+  fail: Fail<E>,
+  replicas: ReadonlyArray<Replica>,
+  position: string,
+  reached: (replica: Replica) => Effect.Effect<boolean, E>
+): Effect.Effect<void, E> =>
+  Effect.forEach(
+    replicas,
+    (replica) =>
+      until(reached(replica)).pipe(
+        Effect.timeoutFail({
+          duration: patience,
+          onTimeout: () =>
+            fail({
+              phase: "replication",
+              where: `node "${replica.node.name}"`,
+              reason: `it did not reach position ${position} of the primary within ${patience}`
+            })
+        })
+      ),
+    { concurrency: "unbounded", discard: true }
+  )

@@ -44,7 +44,7 @@ export class Operation implements Mysql.Receiver {
     const { sql } = this.text
     const execute = (statement: Mysql.Prepared) => {
       if (this.condemned) {
-        this.settle(new Error("cancelled before it was executed"))
+        this.settle(cancelled())
         return
       }
       this.run(
@@ -125,3 +125,11 @@ export class Operation implements Mysql.Receiver {
     this.connection.settle(this)
   }
 }
+
+/** What the server would say. */
+const cancelled = () =>
+  Object.assign(new Error("The statement was cancelled before it was executed"), {
+    code: "ER_QUERY_INTERRUPTED",
+    errno: 1317,
+    sqlState: "70100"
+  })

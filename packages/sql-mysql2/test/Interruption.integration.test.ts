@@ -11,14 +11,14 @@ import {
   atOnce,
   booksBalance,
   eventually,
+  user as makeUser,
   onPool,
   rowsOf,
   running,
   sessions,
   table,
   thread,
-  urlThrough,
-  user as makeUser
+  urlThrough
 } from "./support/fixture.js"
 
 const nothingRuns = (user: string) =>
@@ -128,23 +128,25 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     }).pipe(Effect.scoped)
   )
 
-  it.effect("the connection is busy until the kill is over: the server has confirmed it and a statement went through", () =>
-    Effect.gen(function* () {
-      const { connection, other } = yield* alone
-      const held = yield* Deferred.make<void>()
-      const fiber = yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
-      while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      yield* Effect.sleep("30 millis")
-      const abort = yield* Effect.fork(
-        driver.abort(connection, (f) => Effect.tap(f(other), () => Deferred.await(held)))
-      )
-      // The statement has its answer; the KILL, as far as we know, has not.
-      assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
-      assert.strictEqual(driver.status(connection), "busy")
-      yield* Deferred.succeed(held, undefined)
-      yield* Fiber.join(abort)
-      assert.strictEqual(driver.status(connection), "idle")
-    }).pipe(Effect.scoped)
+  it.effect(
+    "the connection is busy until the kill is over: the server has confirmed it and a statement went through",
+    () =>
+      Effect.gen(function* () {
+        const { connection, other } = yield* alone
+        const held = yield* Deferred.make<void>()
+        const fiber = yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
+        while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
+        yield* Effect.sleep("30 millis")
+        const abort = yield* Effect.fork(
+          driver.abort(connection, (f) => Effect.tap(f(other), () => Deferred.await(held)))
+        )
+        // The statement has its answer; the KILL, as far as we know, has not.
+        assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
+        assert.strictEqual(driver.status(connection), "busy")
+        yield* Deferred.succeed(held, undefined)
+        yield* Fiber.join(abort)
+        assert.strictEqual(driver.status(connection), "idle")
+      }).pipe(Effect.scoped)
   )
 
   it.effect("a side connection that leads to another server kills nothing there: the connection is closed", () =>

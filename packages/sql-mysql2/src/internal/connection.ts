@@ -19,10 +19,10 @@ export interface Server {
   /** Equal for two connections to the same server. */
   readonly identity: string
   /** The number of the session there: what a KILL needs. `undefined`: something in the middle hides it. */
-  readonly thread: number | undefined
+  readonly thread: number | string | undefined
   /** The server reports when a statement has changed the session. */
   readonly reports: boolean
-  /** What a new session is told, and one that was reset. */
+  /** What makes a session that was reset one of ours again. */
   readonly settings: string
 }
 

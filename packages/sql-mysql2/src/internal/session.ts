@@ -26,16 +26,29 @@ const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint)
         statementTimeout === 0 ? "" : `, max_execution_time = ${statementTimeout}`
       }`
 
-const WHO = "SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity"
+const WHO =
+  "SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode"
+
+interface Who {
+  readonly thread: number | string
+  readonly identity: string
+  readonly mode: string
+}
 
 /** Says what a session of ours is like, and learns who answers. */
 export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError> => {
   const attempt = (settings: string, reports: boolean) =>
     Effect.map(connection.execute(`${settings}; ${WHO}`, [], "unprepared"), ([, rows]) => {
-      const [{ identity, thread }] = rows as readonly [{ readonly thread: number; readonly identity: string }]
-      // The greeting has half of the number only.
+      const [{ identity, mode, thread }] = rows as readonly [Who]
+      // The greeting has the lower half of the number only.
       const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
-      connection.server = { identity, thread: isOwn ? thread : undefined, reports, settings }
+      connection.server = {
+        identity,
+        thread: isOwn ? thread : undefined,
+        reports,
+        // How a session is greeted has a say in its mode, and in its character set; made new, it has those of the server.
+        settings: `${settings}, sql_mode = '${mode}'; SET ${connection.endpoint.names}`
+      }
       connection.renewed()
     })
   return Effect.catchIf(
@@ -68,12 +81,12 @@ export const ping = (connection: MysqlConnection): Effect.Effect<void, SqlError>
 /** Ends an open transaction; the session is made new when it was changed. That keeps neither settings nor statements. */
 export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
-    const { database, names } = connection.endpoint
+    const { database } = connection.endpoint
     if (!connection.isChanged) {
       connection.used = false
       return connection.inTransaction ? Effect.asVoid(connection.execute("ROLLBACK", [], "command")) : Effect.void
     }
-    // MySQL takes the character set of the server for that of the session; and neither goes back to the first database.
+    // The database stays the one that was chosen.
     const back = connection.moved
       ? database === undefined
         ? Effect.fail(connection.unsendable("the session chose a database, and there is no way back to none"))
@@ -81,7 +94,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
       : Effect.succeed("")
     return Effect.flatMap(back, (use) =>
       operate(connection, Mysql.Reset).pipe(
-        Effect.zipRight(connection.execute(`${connection.server.settings}; SET ${names}${use}`, [], "command")),
+        Effect.zipRight(connection.execute(`${connection.server.settings}${use}`, [], "command")),
         Effect.zipRight(Effect.sync(() => connection.renewed()))
       )
     )

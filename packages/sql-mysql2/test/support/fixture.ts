@@ -74,10 +74,7 @@ export const urlThrough = (proxy: { readonly port: number }) =>
     Redacted.make(Redacted.value(primary.url).replace(`:${primary.port}/`, `:${proxy.port}/`))
   )
 
-export const thread = Effect.map(
-  Sql.query<{ id: number }>("select connection_id() as id"),
-  (rows) => rows[0]!.id
-)
+export const thread = Effect.map(Sql.query<{ id: number }>("select connection_id() as id"), (rows) => rows[0]!.id)
 
 /** The failure of an effect as its reason; anything else fails the test. */
 export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)

@@ -115,9 +115,10 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  execute: (connection, sql, params, mode) => {
+  giveUp: (connection, cause) => connection.giveUp(cause),
+  execute: (connection, sql, params, mode, before) => {
     const { statementTimeout } = connection.endpoint
-    const run = connection.execute(sql, params, mode)
+    const run = connection.execute(sql, params, mode, before)
     return statementTimeout === 0
       ? run
       : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })

@@ -20,6 +20,7 @@ import {
 } from "effect"
 import type { Cursor, Mode } from "../SqlDriver.js"
 import type { Policy } from "../SqlRetry.js"
+import * as Contexts from "./contexts.js"
 import * as Lane from "./lane.js"
 import * as Pin from "./pin.js"
 import * as Retry from "./retry.js"
@@ -143,10 +144,13 @@ export const make = <Conn>(
           )
           return retrying.statement(context, intent, read)
         }
-        const f = (connection: Conn) => driver.execute(connection, sql, params, mode)
         return block === undefined
-          ? retrying.statement(context, intent, Router.use(router, intent, f))
-          : Pin.statement(block, intent, f)
+          ? retrying.statement(
+              context,
+              intent,
+              Router.use(router, intent, (connection) => driver.execute(connection, sql, params, mode))
+            )
+          : statementIn(block, context, (connection, before) => driver.execute(connection, sql, params, mode, before))
       }),
     (sql, params, transform) =>
       Stream.unwrapScoped(
@@ -161,13 +165,26 @@ export const make = <Conn>(
       )
   )
 
+  /** The first statement of a transaction may be run again like one that stands alone: nothing else is lost with it. */
+  const statementIn = <A>(
+    block: Pin.Block<Conn>,
+    context: Context.Context<never>,
+    f: (connection: Conn, before: ReadonlyArray<string>) => Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> => {
+    const intent = Router.intentOf(context)
+    const statement = Pin.statement(block, intent, f)
+    return block.transaction !== undefined && Pin.isUnopened(block.pin)
+      ? retrying.statement(context, intent, Effect.mapError(statement, Transaction.failedToBegin))
+      : statement
+  }
+
   const connectionIn = (block: Pin.Block<Conn>): Connection =>
     Object.assign(
       connectionOf(
         (sql, params, mode) =>
           Effect.withFiberRuntime((fiber) =>
-            Pin.statement(block, Router.intentOf(fiber.currentContext), (connection) =>
-              driver.execute(connection, sql, params, mode)
+            statementIn(block, fiber.currentContext, (connection, before) =>
+              driver.execute(connection, sql, params, mode, before)
             )
           ),
         (sql, params, transform) =>
@@ -198,7 +215,14 @@ export const make = <Conn>(
   ): Effect.Effect<Cursor["next"], SqlError, Scope.Scope> =>
     block.transaction !== undefined
       ? Effect.uninterruptibleMask((restore) =>
-          restore(Pin.statement(block, intent, (connection) => driver.stream(connection, sql, params))).pipe(
+          restore(
+            Pin.statement(block, intent, (connection, before) =>
+              Effect.zipRight(
+                Effect.forEach(before, (sql) => driver.execute(connection, sql, [], "command"), { discard: true }),
+                driver.stream(connection, sql, params)
+              )
+            )
+          ).pipe(
             Effect.tap((cursor) =>
               Effect.addFinalizer(() =>
                 block.closed ? Effect.void : Effect.ignore(Pin.statement(block, intent, () => cursor.close))
@@ -209,7 +233,7 @@ export const make = <Conn>(
           )
         )
       : // Outside of a transaction the server keeps a cursor only until the next statement: nothing may come between.
-        Lane.hold(block.lane, Pin.settle(block)).pipe(
+        Lane.hold(block.lane, () => Pin.settle(block)).pipe(
           Effect.zipRight(
             Effect.acquireRelease(
               Effect.sync(() => {
@@ -225,64 +249,95 @@ export const make = <Conn>(
           Effect.flatMap((connection) => cursorOn(connection, sql, params))
         )
 
-  const provide = <A, E, R>(effect: Effect.Effect<A, E, R>, block: Pin.Block<Conn>): Effect.Effect<A, E, R> =>
-    Effect.provideService(effect, Own, block) as Effect.Effect<A, E, R>
+  /** What a fiber inside of `block` has in its context. */
+  const contextIn = (context: Context.Context<never>, block: Pin.Block<Conn>): Context.Context<any> =>
+    block.transaction === undefined
+      ? Context.add(context, Own, block)
+      : Context.add(Context.add(context, Own, block), Shared, [connectionIn(block), block.transaction.depth])
 
-  const enter = <A, E, R>(effect: Effect.Effect<A, E, R>, block: Pin.Block<Conn>): Effect.Effect<A, E, R> =>
-    Effect.mapInputContext(effect, (context: Context.Context<R>) =>
-      Context.add(Context.add(context, Own, block), Shared, [connectionIn(block), block.transaction?.depth ?? 0])
-    )
-
+  /** Runs `body` inside the root block of a new pin, which is closed with it. */
   const onPin = <A, E, R>(
     intent: Router.Intent | undefined,
     acquire: Pool.AcquireOptions | undefined,
-    body: (block: Pin.Block<Conn>) => Effect.Effect<A, E, R>
+    body: (block: Pin.Block<Conn>, restore: Contexts.Restore) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.suspend(() => {
-        const block = Pin.make(router, intent, acquire)
-        return Effect.onExit(restore(body(block)), () => Pin.close(block))
+    Effect.uninterruptibleMask((restore) => {
+      const block = Pin.make(router, intent, acquire)
+      return Effect.matchCauseEffect(body(block, restore), {
+        onFailure: (cause) => {
+          Pin.close(block)
+          return Effect.failCause(cause)
+        },
+        onSuccess: (a) => {
+          Pin.close(block)
+          return Effect.succeed(a)
+        }
       })
-    )
+    })
 
   const withConnection =
     ({ intent, ...acquire }: PinOptions) =>
-    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-      const body = intent === undefined ? effect : Effect.provideService(effect, Router.CurrentIntent, intent)
-      return Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
+    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
         const context = fiber.currentContext
-        if (blockOf(context) !== undefined) return body
-        return onPin(intent ?? Router.intentOf(context), acquire, (block) => provide(body, block))
+        const inside = intent === undefined ? context : Context.add(context, Router.CurrentIntent, intent)
+        if (blockOf(context) !== undefined) {
+          return intent === undefined ? effect : Effect.provideService(effect, Router.CurrentIntent, intent)
+        }
+        return onPin(Router.intentOf(inside), acquire, (block, restore) =>
+          Contexts.within(effect, () => contextIn(inside, block), restore)
+        )
+      })
+
+  const withTransaction = (transaction: Transaction.Options) => {
+    const run = <A, E, R>(
+      fiber: Fiber.RuntimeFiber<A, E | SqlError>,
+      effect: Effect.Effect<A, E, R>
+    ): Effect.Effect<A, E | SqlError, R> => {
+      const context = fiber.currentContext
+      const block = blockOf(context)
+      const intent = Router.intentOf(context)
+      return retrying.transaction(context, block?.transaction !== undefined, transaction, (transaction) => {
+        const inside = (outer: Pin.Block<Conn>, restore: Contexts.Restore) =>
+          Transaction.run(
+            outer,
+            intent,
+            transaction,
+            (body, block, restore) => Contexts.within(body, (context) => contextIn(context, block), restore),
+            effect,
+            restore
+          )
+        return block === undefined
+          ? onPin(intent, undefined, inside)
+          : Pin.alone(block, (restore) => inside(block, restore))
       })
     }
-
-  const withTransaction =
-    (transaction: Transaction.Options) =>
-    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-      Effect.useSpan("sql.transaction", { kind: "client", captureStackTrace: false }, (span) =>
-        Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) => {
-          for (const [key, value] of options.spanAttributes) span.attribute(key, value)
-          const context = fiber.currentContext
-          const block = blockOf(context)
-          const intent = Router.intentOf(context)
-          const body = Effect.withParentSpan(effect, span)
-          const nested = block?.transaction !== undefined
-          return retrying
-            .transaction(context, nested, transaction, (transaction) =>
-              block === undefined
-                ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
-                : Transaction.run(block, intent, transaction, enter, body)
-            )
-            .pipe(
-              Effect.onExit((exit) => {
-                const end = Exit.isFailure(exit) ? "rollback" : nested ? "savepoint" : "commit"
-                return Effect.clockWith((clock) =>
-                  Effect.sync(() => span.event(`db.transaction.${end}`, clock.unsafeCurrentTimeNanos()))
-                )
-              })
-            )
-        })
+    return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) =>
+        isObserved(fiber) ? spanned(effect, run) : run(fiber, effect)
       )
+  }
+
+  /** A span around a transaction, for those who trace. */
+  const spanned = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    run: (
+      fiber: Fiber.RuntimeFiber<A, E | SqlError>,
+      effect: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | SqlError, R>
+  ): Effect.Effect<A, E | SqlError, R> =>
+    Effect.useSpan("sql.transaction", { kind: "client", captureStackTrace: false }, (span) =>
+      Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) => {
+        for (const [key, value] of options.spanAttributes) span.attribute(key, value)
+        const isNested = blockOf(fiber.currentContext)?.transaction !== undefined
+        return Effect.onExit(run(fiber, Effect.withParentSpan(effect, span)), (exit) => {
+          const end = Exit.isFailure(exit) ? "rollback" : isNested ? "savepoint" : "commit"
+          return Effect.clockWith((clock) =>
+            Effect.sync(() => span.event(`db.transaction.${end}`, clock.unsafeCurrentTimeNanos()))
+          )
+        })
+      })
+    )
 
   const acquirer = Effect.succeed(facade)
 
@@ -290,8 +345,8 @@ export const make = <Conn>(
   const reserve: Client.SqlClient["reserve"] = Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime((fiber) => {
       const block = Pin.make(router, Router.intentOf(fiber.currentContext), undefined)
-      return Effect.addFinalizer(() => Pin.close(block)).pipe(
-        Effect.zipRight(restore(Pin.alone(block, Pin.connect(block, undefined)))),
+      return Effect.addFinalizer(() => Effect.sync(() => Pin.close(block))).pipe(
+        Effect.zipRight(restore(Pin.alone(block, (restore) => restore(Pin.connect(block, undefined))))),
         Effect.as(connectionIn(block))
       )
     })

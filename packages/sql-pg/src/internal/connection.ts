@@ -8,7 +8,7 @@ import type { Endpoint } from "./endpoint.js"
 import * as Pg from "./pg.js"
 import type { Pipelining, Read } from "./pipeline.js"
 import { Plans, temporary } from "./plans.js"
-import { CursorQuery, type Operation, Statement } from "./statement.js"
+import { CursorQuery, isMark, Mark, type Operation, Statement } from "./statement.js"
 
 const CURSOR_ROWS = 128
 
@@ -160,7 +160,11 @@ export class PgConnection {
     const plan = named ? this.plans.of(sql, params) : undefined
     const kept = plan !== undefined && this.plans.isParsed(plan)
     const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten(), this.client, before)
-    if (plan !== undefined) statement.profile = this.pipelining?.texts.of(sql)
+    if (plan !== undefined && this.pipelining !== undefined) {
+      const text = this.pipelining.texts.of(sql)
+      statement.profile = text
+      if (kept && !inside && before.length === 0 && text.isDue()) this.mark()
+    }
     this.send(statement, (failure) => {
       if (failure === undefined) return resume(Effect.succeed(statement.answer()))
       if (plan !== undefined && (isStale(failure) || (kept && isMistyped(failure)))) {
@@ -264,13 +268,24 @@ export class PgConnection {
     return { next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
   }
 
+  /**
+   * What is sent next will be measured. The server says at once that it is ready, and again when it is done: what lies
+   * between is its work, whatever the network adds to both. Both leave in one write.
+   */
+  mark(): void {
+    this.corkForTick()
+    this.send(new Mark(), () => {})
+  }
+
   /** Sends an operation. `settled` is called once, when the server has ended it or the connection has ended. */
   send(operation: Operation, settled: (failure: unknown) => void): void {
-    if (this.current !== undefined && (operation.read === undefined || this.current.read === undefined)) {
+    const { last } = this
+    operation.isMarked = isMark(last)
+    if (last !== undefined && !operation.isMarked && (operation.read === undefined || last.read === undefined)) {
       throw new Error("a statement was sent on a connection that is still busy with another one")
     }
-    if (this.last === undefined) this.current = operation
-    else this.last.next = operation
+    if (last === undefined) this.current = operation
+    else last.next = operation
     this.last = operation
     this.depth++
     this.ahead += operation.work
@@ -363,13 +378,15 @@ export class PgConnection {
   /** How long the server was at work on it: since it had it, and was done with those before. */
   private measure(operation: Operation): void {
     const now = performance.now()
-    const elapsed = now - operation.sentAt
+    const { profile, sentAt } = operation
     const { roundTrip } = this.endpoint
-    if (operation.text === "") roundTrip.measured(elapsed)
-    else if (operation.profile !== undefined) {
-      roundTrip.atMost(elapsed)
-      // Preparing is work too, but done once.
-      if (!operation.prepares) operation.profile.observe(Math.max(0, now - this.beganAt(operation)))
+    if (operation.text === "") roundTrip.measured(now - sentAt)
+    else if (profile !== undefined) {
+      roundTrip.atMost(now - sentAt)
+      // Only where the server is known to have begun when it was done with the one before: of the way there nobody knows
+      // how long it takes this time. Preparing is work too, but done once.
+      const began = operation.isMarked || this.readyAt >= sentAt + roundTrip.ms
+      if (began && !operation.prepares) profile.observe(now - this.readyAt)
     }
     this.readyAt = now
   }

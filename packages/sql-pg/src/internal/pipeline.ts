@@ -111,6 +111,7 @@ export class Read {
     statement.work = this.text.mean
     statement.read = this
     connection.corkForTick()
+    if (connection.current === undefined && this.text.isDue()) connection.mark()
     connection.send(statement, (failure) => {
       if (failure === undefined) this.resume(Effect.succeed(statement.answer()))
       else this.failed(statement, failure)

@@ -30,6 +30,8 @@ export interface Operation extends Pg.Sendable {
   readonly read: Read | undefined
   /** It was cancelled, so it may well fail. */
   condemned: boolean
+  /** A `Mark` went ahead of it. */
+  isMarked: boolean
   /** Its fiber has left: it makes the server end the operation at the next opportunity. */
   abandon(connection: Pg.Wire): void
 }
@@ -56,6 +58,7 @@ export class Statement extends Pg.QueryBase implements Operation {
   prepares = false
   read: Read | undefined = undefined
   condemned = false
+  isMarked = false
   /** `pg` marks what it is told to parse as parsed under this name. */
   name: string | undefined
   readonly callback = undefined
@@ -201,6 +204,45 @@ const none: ReadonlyArray<never> = []
 const isKnown = (connection: Pg.Wire, name: string): boolean =>
   connection.parsedStatements[name] !== undefined || connection.submittedNamedStatements[name] !== undefined
 
+/** Nothing but a Sync, which the server answers at once. */
+export class Mark extends Pg.QueryBase implements Operation {
+  failure: unknown = undefined
+  settled: ((failure: unknown) => void) | undefined = undefined
+  next: Operation | undefined = undefined
+  sentAt = 0
+  readonly work = 0
+  readonly profile = undefined
+  readonly plan = undefined
+  readonly prepares = false
+  readonly read = undefined
+  readonly name = undefined
+  readonly text = ""
+  readonly callback = undefined
+  condemned = false
+  isMarked = false
+
+  submit(connection: Pg.Wire): Error | null {
+    connection.sync()
+    return null
+  }
+
+  handleError(error: unknown): void {
+    this.failure ??= error
+  }
+
+  handleRowDescription(): void {}
+  handleDataRow(): void {}
+  handleReadyForQuery(): void {}
+  handlePortalSuspended(): void {}
+  handleCommandComplete(): void {}
+  handleEmptyQuery(): void {}
+  handleCopyInResponse(): void {}
+  handleCopyData(): void {}
+  abandon(): void {}
+}
+
+export const isMark = (operation: Operation | undefined): boolean => operation instanceof Mark
+
 /**
  * A cursor: a portal of the server, read piece by piece.
  *
@@ -218,6 +260,7 @@ export class CursorQuery extends Pg.Query implements Operation {
   readonly prepares = true
   readonly read = undefined
   condemned = false
+  isMarked = false
   /** Called when the server has sent a piece and waits; only outside of a transaction. */
   suspended: (() => void) | undefined = undefined
   /** The server has sent everything. */

@@ -5,19 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
-import {
-  Chunk,
-  Context,
-  DefaultServices,
-  Effect,
-  Exit,
-  type Fiber,
-  Option,
-  RuntimeFlags,
-  type Scope,
-  Stream,
-  Tracer
-} from "effect"
+import { Chunk, Context, Effect, Exit, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
 import type { Cursor, Mode } from "../SqlDriver.js"
 import type { Policy } from "../SqlRetry.js"
 import * as Contexts from "./contexts.js"
@@ -25,15 +13,14 @@ import * as Lane from "./lane.js"
 import * as Pin from "./pin.js"
 import * as Retry from "./retry.js"
 import * as Router from "./router.js"
+import * as Statements from "./statement.js"
 import * as Transaction from "./transaction.js"
 
 export interface ClientOptions {
   readonly compiler: Statement.Compiler
-  readonly transformRows: Rows | undefined
+  readonly transformRows: Statements.Rows
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
 }
-
-type Rows = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
 
 export interface PinOptions extends Pool.AcquireOptions {
   readonly intent?: Router.Intent | undefined
@@ -62,27 +49,14 @@ const BlockKey = Symbol.for("@sluice/sql/Block")
 
 let clients = 0
 
-const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
-/** Somebody traces, or looks at statements: a root span of Effect's own tracer is seen by nobody. */
-const isObserved = (fiber: Fiber.RuntimeFiber<any, any>): boolean =>
-  fiber.currentSpan !== undefined ||
-  fiber.currentTracer !== native ||
-  Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
-
 /** Work that can wait shares a connection with nobody, so that it delays nobody. */
 const isUrgent = (context: Context.Context<never>): boolean => {
   const priority = context.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
   return priority === undefined || (priority !== "low" && priority !== "background")
 }
 
-const transformed = <E>(
-  rows: Effect.Effect<ReadonlyArray<any>, E>,
-  transform: Rows
-): Effect.Effect<ReadonlyArray<any>, E> => (transform === undefined ? rows : Effect.map(rows, transform))
-
 const rowsOf =
-  (transform: Rows) =>
+  (transform: Statements.Rows) =>
   (next: Cursor["next"]): Stream.Stream<any, SqlError> =>
     Stream.repeatEffectChunkOption(
       Effect.matchEffect(next, {
@@ -124,34 +98,35 @@ export const make = <Conn>(
 
   // Own arrow properties, not methods: see BlockKey.
   const connectionOf = (run: Run, stream: OpenStream): Connection => ({
-    execute: (sql, params, transform) => transformed(run(sql, params, "rows"), transform),
+    execute: (sql, params, transform) => Statements.transformed(run(sql, params, "rows"), transform),
     executeRaw: (sql, params) => run(sql, params, "raw"),
     executeValues: (sql, params) => run(sql, params, "values"),
-    executeUnprepared: (sql, params, transform) => transformed(run(sql, params, "unprepared"), transform),
+    executeUnprepared: (sql, params, transform) => Statements.transformed(run(sql, params, "unprepared"), transform),
     executeStream: stream
   })
 
+  /** A statement of a fiber: on the connection of the block that it is inside of, else on one of the pool's. */
+  const statement: Statements.Kit["run"] = (fiber, flags, sql, params, mode) => {
+    const context = fiber.currentContext
+    const block = blockOf(context)
+    if (block !== undefined) {
+      return statementIn(block, context, (connection, before) => driver.execute(connection, sql, params, mode, before))
+    }
+    const intent = Router.intentOf(context)
+    if (packing?.packs(sql, mode) && isUrgent(context)) {
+      const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
+      const read = Router.share(router, intent, (connection) =>
+        packing.execute(connection, sql, params, mode, fiber, interruptible)
+      )
+      return retrying.statement(context, intent, read)
+    }
+    const once = Router.use(router, intent, (connection) => driver.execute(connection, sql, params, mode))
+    return retrying.statement(context, intent, once)
+  }
+
   const facade = connectionOf(
     (sql, params, mode) =>
-      Effect.withFiberRuntime((fiber, status) => {
-        const context = fiber.currentContext
-        const block = blockOf(context)
-        const intent = Router.intentOf(context)
-        if (block === undefined && packing?.packs(sql, mode) && isUrgent(context)) {
-          const interruptible = RuntimeFlags.isEnabled(status.runtimeFlags, RuntimeFlags.Interruption)
-          const read = Router.share(router, intent, (connection) =>
-            packing.execute(connection, sql, params, mode, fiber, interruptible)
-          )
-          return retrying.statement(context, intent, read)
-        }
-        return block === undefined
-          ? retrying.statement(
-              context,
-              intent,
-              Router.use(router, intent, (connection) => driver.execute(connection, sql, params, mode))
-            )
-          : statementIn(block, context, (connection, before) => driver.execute(connection, sql, params, mode, before))
-      }),
+      Effect.withFiberRuntime((fiber, { runtimeFlags }) => statement(fiber, runtimeFlags, sql, params, mode)),
     (sql, params, transform) =>
       Stream.unwrapScoped(
         Effect.withFiberRuntime((fiber) => {
@@ -314,7 +289,7 @@ export const make = <Conn>(
     }
     return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
       Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) =>
-        isObserved(fiber) ? spanned(effect, run) : run(fiber, effect)
+        Statements.isObserved(fiber) ? spanned(effect, run) : run(fiber, effect)
       )
   }
 
@@ -352,7 +327,14 @@ export const make = <Conn>(
     })
   )
 
-  const sql = Statement.make(acquirer, options.compiler, options.spanAttributes, options.transformRows)
+  const statements = (compiler: Statement.Compiler, transformRows: Statements.Rows) =>
+    Statements.make({
+      make: Statement.make(acquirer, compiler, options.spanAttributes, transformRows),
+      transformRows,
+      run: statement,
+      texts: new WeakMap()
+    })
+  const sql = statements(options.compiler, options.transformRows)
   const client: any = Object.assign(sql, {
     [Client.TypeId]: Client.TypeId,
     safe: undefined,
@@ -360,8 +342,8 @@ export const make = <Conn>(
     withTransaction: withTransaction({ commitTimeout: defaultCommitTimeout }),
     withoutTransforms(this: any): any {
       if (options.transformRows === undefined) return this
-      const statement = Statement.make(acquirer, options.compiler.withoutTransform, options.spanAttributes, undefined)
-      const plain: any = Object.assign(statement, { ...this, ...statement })
+      const plain: any = statements(options.compiler.withoutTransform, undefined)
+      Object.assign(plain, { ...this, ...plain })
       plain.safe = plain
       plain.withoutTransforms = () => plain
       return plain
@@ -370,19 +352,14 @@ export const make = <Conn>(
     reactiveMailbox: reactivity.query
   })
   client.safe = client
-  /**
-   * One text. The statement of `@effect/sql` with its span costs a quarter of a short read, so it is made only where
-   * somebody could see it.
-   */
   const query: Core["query"] = (text, params, prepare) =>
-    Effect.withFiberRuntime((fiber) => {
-      if (isObserved(fiber)) {
-        const statement = client.unsafe(text, params)
-        return prepare ? statement : statement.unprepared
+    Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
+      if (Statements.isObserved(fiber)) {
+        const observed = client.unsafe(text, params)
+        return prepare ? observed : observed.unprepared
       }
-      return prepare
-        ? facade.execute(text, params, options.transformRows)
-        : facade.executeUnprepared(text, params, options.transformRows)
+      const rows = statement(fiber, runtimeFlags, text, params, prepare ? "rows" : "unprepared")
+      return Statements.transformed(rows, options.transformRows)
     })
 
   const retry: Core["retry"] = (policy) => (effect) =>

@@ -134,8 +134,8 @@ export interface MariaDbNode {
   /** `stop`, then `start` on the same port. Default `fast`. */
   readonly restart: (mode?: StopMode) => Effect.Effect<void, MariaDbClusterError>
   /**
-   * Makes a replica a primary that accepts writes, also after a restart. What it received and did not yet apply is
-   * dropped: see `awaitReplicated`. Other nodes are not told.
+   * Makes a replica a primary that accepts writes, also after a restart; first it applies what it has received, for at
+   * most 30 seconds. Other nodes are not told.
    */
   readonly promote: Effect.Effect<void, MariaDbClusterError>
   /**

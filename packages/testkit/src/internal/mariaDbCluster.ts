@@ -19,6 +19,8 @@ import * as Reaper from "./reaper.js"
  */
 const statements = (systemTables: string, { database, password, secret, user }: Node.Identity): string => {
   const account = (name: string) => `${Mysql.escape(name)}@'%'`
+  // As text in a string, where a line break is no line break: the bootstrap takes one after a semicolon for an end.
+  const createDatabase = `create database if not exists ${Mysql.escapeId(database, true)}`
   return `create database mysql;
 use mysql;
 set @auth_root_socket = null;
@@ -30,7 +32,7 @@ create user ${account(admin)} identified by ${Mysql.escape(secret)};
 grant all on *.* to ${account(admin)} with grant option;
 create user ${account(user)} identified by ${Mysql.escape(password)};
 grant all on \`%\`.* to ${account(user)};
-create database if not exists ${Mysql.escapeId(database, true)};
+execute immediate ${Mysql.escape(createDatabase)};
 `
 }
 
@@ -66,7 +68,7 @@ export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, Maria
     const { database = "sluice", password = "sluice", replicas: count = 0, settings = {}, user = "sluice" } = options
     const { directory } = yield* Reaper.make(fail, "mariadb")
     const identity: Node.Identity = { user, password, database, secret: randomBytes(16).toString("hex") }
-    const binaries = yield* Binaries.find
+    const binaries = yield* Binaries.find()
     const { account } = binaries
 
     const folder = (name: string) => join(directory, name)

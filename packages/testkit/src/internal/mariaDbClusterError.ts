@@ -6,7 +6,7 @@ export type MariaDbClusterPhase = CommonPhase | "bootstrap"
 
 const advice: Record<MariaDbClusterPhase, string> = {
   binaries:
-    "Install MariaDB 10.11 or newer: `sudo apt-get install -y mariadb-server` (Debian, Ubuntu), `brew install mariadb` (macOS).",
+    "Install MariaDB 10.11 or newer: `sudo apt-get install -y mariadb-server-core` (Debian, Ubuntu), `brew install mariadb` (macOS).",
   directory: "Check that the temporary folder (TMPDIR) exists, is writable and has 100 MB free.",
   bootstrap: "Read the output below; a wrong entry in `settings` is the usual cause, a full temporary folder another.",
   start: "Read the server log below; a wrong entry in `settings` is the usual cause.",

@@ -94,14 +94,23 @@ export const make = (options: {
       yield* admin("start slave")
     }
 
+    const failed = (reason: string) =>
+      Effect.fail(new MariaDbClusterError({ phase: "promote", where: `node "${name}"`, reason }))
     const promote = Effect.gen(function* () {
-      if (!(yield* follows)) {
-        return yield* new MariaDbClusterError({ phase: "promote", where: `node "${name}"`, reason: "it is no replica" })
+      if (!(yield* follows)) return yield* failed("it is no replica")
+      // What it has received was committed on the primary, so it is applied first. In this order: while neither thread
+      // runs, starting one drops what was received.
+      yield* admin("start slave sql_thread")
+      yield* admin("stop slave io_thread")
+      const [slave] = yield* admin<{ Gtid_IO_Pos: string; Last_SQL_Error: string }>("show all slaves status")
+      const [row] = yield* admin<{ late: number }>("select master_gtid_wait(?, 30) as late", [slave?.Gtid_IO_Pos])
+      if (row?.late !== 0) {
+        return yield* failed(`it did not apply what it had received within 30 seconds ${slave?.Last_SQL_Error ?? ""}`)
       }
       yield* admin("stop slave")
       yield* admin("reset slave all")
-      yield* admin("set global read_only = off")
       yield* configure(ports, false) // it stays a primary when it starts again
+      yield* admin("set global read_only = off")
     }).pipe(
       Effect.mapError(
         ({ cause, reason, where }) => new MariaDbClusterError({ phase: "promote", where, reason, cause })

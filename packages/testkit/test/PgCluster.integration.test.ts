@@ -3,9 +3,9 @@ import { Effect, Fiber, Redacted } from "effect"
 import Pg from "pg"
 import { PgCluster } from "../src/index.js"
 import { until } from "../src/internal/live.js"
-import * as Processes from "../src/internal/processes.js"
 import { endsCleanly } from "./fixtures/ending.js"
 import { nothingHappens, portAnswers } from "./fixtures/support.js"
+import { stopsAndPauses } from "./fixtures/verbs.js"
 
 /** What the application sees: its own connection, and how that ended. */
 const session = (node: PgCluster.PgNode, options: { readonly name?: string; readonly password?: string } = {}) =>
@@ -196,70 +196,7 @@ layer(PgCluster.layer({ settings: { max_connections: 17, "sluice.quoted": "it's"
     })
   )
 
-  it.scoped("stop and start do nothing when there is nothing to do; starting at the same time starts once", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      const survivor = yield* session(node)
-      yield* node.start
-      yield* survivor.query("select 1")
-      yield* node.stop()
-      yield* node.stop()
-      assert.isFalse(yield* portAnswers(node))
-      const down = yield* Effect.flip(node.query("select 1"))
-      assert.include(down.message, "ECONNREFUSED")
-      yield* Effect.all([node.start, node.start], { concurrency: 2 })
-      yield* session(node)
-    })
-  )
-
-  it.scoped("awaitReady waits until a server that is being restarted answers", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      yield* node.stop()
-      const waiting = yield* Effect.fork(node.awaitReady)
-      yield* Effect.flip(node.query("select 1"))
-      assert.isNull(waiting.unsafePoll())
-      yield* node.start
-      yield* Fiber.join(waiting)
-    })
-  )
-
-  it.scoped("pause freezes every session and answers nobody; resume continues where they were", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      const running = yield* session(node)
-      yield* running.query("create temporary table t (n int)")
-      yield* node.pause
-      const [postmaster] = yield* Effect.sync(() => Processes.family(process.pid).filter(({ state }) => state === "T"))
-      assert.isTrue(Processes.family(postmaster!.pid).length > 2)
-      assert.isTrue(Processes.family(postmaster!.pid).every(({ state }) => state === "T"))
-      // The kernel accepts in the server's name, but nobody greets.
-      assert.isTrue(yield* portAnswers(node))
-      const statement = yield* Effect.fork(running.query("insert into t values (1) returning n"))
-      const newcomer = yield* Effect.fork(session(node))
-      const admin = yield* Effect.fork(node.query("select 1"))
-      yield* nothingHappens
-      for (const fiber of [statement, newcomer, admin]) assert.isNull(fiber.unsafePoll())
-      yield* Fiber.interrupt(admin)
-      yield* node.resume
-      assert.deepStrictEqual(yield* Fiber.join(statement), [{ n: 1 }])
-      yield* Effect.flatMap(Fiber.join(newcomer), ({ query }) => query("select 1"))
-    })
-  )
-
-  it.scoped("a paused server can be stopped, and only a running one can be paused", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      yield* node.pause
-      yield* node.stop("fast")
-      assert.isFalse(yield* portAnswers(node))
-      const error = yield* Effect.flip(node.pause)
-      assert.strictEqual(error.phase, "pause")
-      assert.include(error.message, "does not run")
-      yield* node.start
-      yield* node.query("select 1")
-    })
-  )
+  stopsAndPauses(it, { node: one, session: Effect.flatMap(one, (node) => session(node)), processes: 3 })
 })
 
 describe("PgCluster, replicas", () => {

@@ -9,7 +9,7 @@ import * as Binaries from "./mariaDbBinaries.js"
 import { fail, type MariaDbClusterError } from "./mariaDbClusterError.js"
 import * as Config from "./mariaDbConfig.js"
 import * as Node from "./mariaDbNode.js"
-import { awaitReached, replicaNames } from "./nodes.js"
+import { awaitReached, cluster, copyData, replicaNames } from "./nodes.js"
 import { makeFolder, run } from "./programs.js"
 import * as Reaper from "./reaper.js"
 
@@ -85,14 +85,7 @@ export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, Maria
     yield* Config.write({ directory: folder("primary"), account, serverId: 1, ports, settings, replica: false })
     yield* bootstrap(folder("primary"), binaries, identity)
     // The bootstrap ends with a clean shutdown and without a position, so a plain copy is a replica at the beginning.
-    const copy = (name: string) =>
-      run(fail, {
-        phase: "replication",
-        where: `node "${name}"`,
-        program: "cp",
-        args: ["-R", join(folder("primary"), "data"), folder(name)],
-        account
-      })
+    const copy = (name: string) => copyData(fail, directory, name, account)
     yield* Effect.forEach(followers, copy, { concurrency: 2, discard: true })
 
     const node = (name: string, serverId: number, primary?: number) =>
@@ -101,10 +94,5 @@ export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, Maria
     const replicas = yield* Effect.forEach(followers, (name, index) => node(name, index + 2, primary.extraPort), {
       concurrency: "unbounded"
     })
-    return {
-      primary: primary.node,
-      replicas: replicas.map(({ node }) => node),
-      nodes: [primary, ...replicas].map(({ node }) => node),
-      awaitReplicated: live(awaitReplicated(primary, replicas))
-    }
+    return cluster(primary, replicas, awaitReplicated(primary, replicas))
   }).pipe(live)

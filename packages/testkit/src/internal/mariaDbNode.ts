@@ -6,7 +6,7 @@ import * as Admin from "./mariaDbAdmin.js"
 import type { Binaries } from "./mariaDbBinaries.js"
 import { fail, MariaDbClusterError } from "./mariaDbClusterError.js"
 import * as Config from "./mariaDbConfig.js"
-import { attempts, awaitAnswer, awaitGone, host, url } from "./nodes.js"
+import { awaitAnswer, awaitGone, host, url } from "./nodes.js"
 import * as Server from "./server.js"
 
 /** Who may log in. */
@@ -66,15 +66,13 @@ export const make = (options: {
     const configure = (ports: Config.Ports, replica: boolean) =>
       Config.write({ directory, account: binaries.account, serverId, ports, settings, replica })
 
-    const ports = yield* Effect.gen(function* () {
-      const ports = { port: yield* freePort, extraPort: yield* freePort }
-      yield* configure(ports, primary !== undefined)
-      yield* server.start
-      return ports
-    }).pipe(Effect.retry({ while: Server.isPortTaken, schedule: attempts }))
-
-    // Later starts keep the port: clients know it. Whoever took it meanwhile gets a second to go away.
-    const start = Effect.retry(server.start, { while: Server.isPortTaken, schedule: attempts }).pipe(live)
+    const ports = yield* server.startOn(
+      Effect.gen(function* () {
+        const ports = { port: yield* freePort, extraPort: yield* freePort }
+        yield* configure(ports, primary !== undefined)
+        return ports
+      })
+    )
 
     const address = { node: name, host, port: ports.extraPort, password: identity.secret }
     const query = <Row extends object = Record<string, unknown>>(sql: string, params?: ReadonlyArray<unknown>) =>
@@ -159,9 +157,9 @@ export const make = (options: {
       port: ports.port,
       url: Redacted.make(url("mysql", ports.port, identity)),
       dataDir: join(directory, "data"),
-      start,
+      start: server.start,
       stop: (mode = "fast") => server.stop(mode),
-      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), start),
+      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), server.start),
       promote,
       pause: server.pause,
       resume: server.resume,

@@ -6,6 +6,13 @@
 export * as FaultProxy from "./FaultProxy.js"
 
 /**
+ * Real MariaDB clusters.
+ *
+ * @since 0.1.0
+ */
+export * as MariaDbCluster from "./MariaDbCluster.js"
+
+/**
  * Real PostgreSQL clusters.
  *
  * @since 0.1.0

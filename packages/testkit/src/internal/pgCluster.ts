@@ -2,23 +2,26 @@ import { rmSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type Scope } from "effect"
 import type { Options, PgCluster } from "../PgCluster.js"
-import { live, until } from "./live.js"
+import { live } from "./live.js"
+import { awaitReached, cluster, copyData, replicaNames } from "./nodes.js"
 import * as Binaries from "./pgBinaries.js"
-import { PgClusterError } from "./pgClusterError.js"
+import { fail, type PgClusterError } from "./pgClusterError.js"
 import { conninfo } from "./pgConfig.js"
 import * as Node from "./pgNode.js"
+import { makeFile, makeFolder, run } from "./programs.js"
 import * as Reaper from "./reaper.js"
 
 const initialize = (dataDir: string, directory: string, binaries: Binaries.Binaries, identity: Node.Identity) => {
   const passwordFile = join(directory, "password")
   return Effect.acquireUseRelease(
-    Binaries.makeFile(passwordFile, `${identity.password}\n`, binaries.account),
+    makeFile(fail, passwordFile, `${identity.password}\n`, binaries.account),
     () =>
-      Binaries.run(
-        "initdb",
-        `folder ${directory}`,
-        join(binaries.bin, "initdb"),
-        [
+      run(fail, {
+        phase: "initdb",
+        where: `folder ${directory}`,
+        program: join(binaries.bin, "initdb"),
+        account: binaries.account,
+        args: [
           `--pgdata=${dataDir}`,
           `--username=${identity.user}`,
           `--pwfile=${passwordFile}`,
@@ -29,9 +32,8 @@ const initialize = (dataDir: string, directory: string, binaries: Binaries.Binar
           "--builtin-locale=C.UTF-8",
           "--no-sync",
           "--no-instructions"
-        ],
-        binaries.account
-      ),
+        ]
+      }),
     () => Effect.sync(() => rmSync(passwordFile, { force: true }))
   )
 }
@@ -50,61 +52,37 @@ const awaitReplicated = (primary: Node.Made, replicas: ReadonlyArray<Node.Made>)
         ),
         ([row]) => row?.reached === true
       )
-    yield* Effect.forEach(
-      replicas,
-      (replica) =>
-        until(reached(replica)).pipe(
-          Effect.timeoutFail({
-            duration: Node.patience,
-            onTimeout: () =>
-              new PgClusterError({
-                phase: "replication",
-                where: `node "${replica.node.name}"`,
-                reason: `it did not reach position ${row?.position} of the primary within ${Node.patience}`
-              })
-          })
-        ),
-      { concurrency: "unbounded", discard: true }
-    )
+    yield* awaitReached(fail, replicas, row?.position ?? "", reached)
   })
 
 /** See `PgCluster.make`. */
 export const make = (options: Options = {}): Effect.Effect<PgCluster, PgClusterError, Scope.Scope> =>
   Effect.gen(function* () {
     const { database = "sluice", password = "sluice", replicas: count = 0, settings = {}, user = "sluice" } = options
-    const { directory, programs } = yield* Reaper.make
+    const { directory, programs } = yield* Reaper.make(fail, "pg")
     const identity: Node.Identity = { user, password, database, cluster: basename(directory) }
     const binaries = yield* Binaries.find(directory, programs)
 
     const folder = (name: string) => join(directory, name)
-    const replicaNames = Array.from({ length: count }, (_, index) => `replica-${index + 1}`)
-    for (const name of ["primary", ...replicaNames]) yield* Binaries.makeFolder(folder(name), binaries.account)
+    const followers = replicaNames(count)
+    for (const name of ["primary", ...followers]) yield* makeFolder(fail, folder(name), binaries.account)
 
     yield* initialize(join(folder("primary"), "data"), folder("primary"), binaries, identity)
     // Initdb ends with a clean shutdown, so a plain copy is a valid base backup: no pg_basebackup, no running server.
     const copy = (name: string) =>
-      Binaries.run(
-        "replication",
-        `node "${name}"`,
-        "cp",
-        ["-R", join(folder("primary"), "data"), folder(name)],
-        binaries.account
-      ).pipe(Effect.zipRight(Binaries.makeFile(join(folder(name), "data", "standby.signal"), "", binaries.account)))
-    yield* Effect.forEach(replicaNames, copy, { concurrency: 2, discard: true })
+      copyData(fail, directory, name, binaries.account).pipe(
+        Effect.zipRight(makeFile(fail, join(folder(name), "data", "standby.signal"), "", binaries.account))
+      )
+    yield* Effect.forEach(followers, copy, { concurrency: 2, discard: true })
 
     const node = (name: string, primary?: string) =>
       Node.make({ name, directory: folder(name), binaries, identity, settings, primary })
     const primary = yield* node("primary")
     const { host, port } = primary.node
     const follow = (name: string) => node(name, conninfo({ host, port, user, password, application_name: name }))
-    const replicas = yield* Effect.forEach(replicaNames, follow, { concurrency: "unbounded" })
-    const replicated = live(awaitReplicated(primary, replicas))
+    const replicas = yield* Effect.forEach(followers, follow, { concurrency: "unbounded" })
+    const replicated = awaitReplicated(primary, replicas)
     // A replica answers before it has the application's database.
     yield* replicated
-    return {
-      primary: primary.node,
-      replicas: replicas.map(({ node }) => node),
-      nodes: [primary, ...replicas].map(({ node }) => node),
-      awaitReplicated: replicated
-    }
+    return cluster(primary, replicas, replicated)
   }).pipe(live)

@@ -1,7 +1,8 @@
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { PgClusterError, reasonOf } from "./pgClusterError.js"
+import { reasonOf } from "./clusterError.js"
+import { PgClusterError } from "./pgClusterError.js"
 
 /** A value of a postgresql.conf setting. */
 export type Setting = string | number | boolean

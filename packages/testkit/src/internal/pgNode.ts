@@ -1,12 +1,14 @@
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Redacted, Schedule } from "effect"
-import type { Activity, BackendFilter, PgNode } from "../PgCluster.js"
-import { freePort, live, until } from "./live.js"
+import { Effect, Redacted } from "effect"
+import type { Activity, BackendFilter, PgNode, StopMode } from "../PgCluster.js"
+import { freePort, live } from "./live.js"
+import { awaitAnswer, awaitGone, host, url } from "./nodes.js"
 import * as Admin from "./pgAdmin.js"
 import type { Binaries } from "./pgBinaries.js"
-import { PgClusterError } from "./pgClusterError.js"
+import { fail, PgClusterError } from "./pgClusterError.js"
 import * as Config from "./pgConfig.js"
-import * as Postmaster from "./postmaster.js"
+import * as Server from "./server.js"
 
 /** Who may log in, and what the cluster is called. */
 export interface Identity {
@@ -17,46 +19,18 @@ export interface Identity {
   readonly cluster: string
 }
 
-const host = "127.0.0.1"
-
-/** Longest time `awaitReady` and `awaitReplicated` wait. */
-export const patience = "30 seconds"
-
-/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
-const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
+const signals: Record<StopMode, NodeJS.Signals> = { smart: "SIGTERM", fast: "SIGINT", immediate: "SIGQUIT" }
 
 /** Client sessions without the testkit's own. */
 const clients = `backend_type = 'client backend' and pid <> pg_backend_pid()
   and application_name <> '${Admin.applicationName}'`
 
-/** Tries a statement until it succeeds. */
-const awaitAnswer = (name: string, statement: Effect.Effect<unknown, PgClusterError>, log: Effect.Effect<string>) =>
-  Effect.gen(function* () {
-    let last: PgClusterError | undefined
-    const answered = statement.pipe(
-      Effect.as(true),
-      Effect.catchAll((error) => {
-        last = error
-        return Effect.succeed(false)
-      })
-    )
-    yield* until(answered).pipe(
-      Effect.timeoutFail({ duration: patience, onTimeout: () => "timeout" as const }),
-      Effect.catchAll(() =>
-        Effect.flatMap(
-          log,
-          (log) =>
-            new PgClusterError({
-              phase: "query",
-              where: `node "${name}"`,
-              reason: `no answer within ${patience}; last: ${last?.reason ?? "none, it accepts connections in silence"}`,
-              log: log.trim(),
-              cause: last
-            })
-        )
-      )
-    )
-  }).pipe(live)
+/** The eighth line of the pid file is how the server itself says that it accepts connections. */
+const accepts = (dataDir: string) => (pid: number) =>
+  Effect.try(() => readFileSync(join(dataDir, "postmaster.pid"), "utf8").split("\n")).pipe(
+    Effect.map((lines) => Number(lines[0]) === pid && lines[7]?.trim() === "ready"),
+    Effect.orElseSucceed(() => false) // not yet written
+  )
 
 /** A node, and its statements that do not need the application's database. */
 export interface Made {
@@ -80,23 +54,25 @@ export const make = (options: {
   Effect.gen(function* () {
     const { identity, name } = options
     const dataDir = join(options.directory, "data")
-    const server = yield* Postmaster.make({
+    const server = yield* Server.make({
+      fail,
       node: name,
       directory: options.directory,
-      dataDir,
-      binaries: options.binaries
+      program: join(options.binaries.bin, "postgres"),
+      args: ["-D", dataDir],
+      account: options.binaries.account,
+      signals,
+      accepts: accepts(dataDir)
     })
 
-    const port = yield* Effect.gen(function* () {
-      const port = yield* freePort
-      const title = `${identity.cluster} ${name}`
-      yield* Config.write({ dataDir, node: name, title, port, settings: options.settings, primary: options.primary })
-      yield* server.start
-      return port
-    }).pipe(Effect.retry({ while: Postmaster.isPortTaken, schedule: attempts }))
-
-    // Later starts keep the port: clients know it. Whoever took it meanwhile gets a second to go away.
-    const start = Effect.retry(server.start, { while: Postmaster.isPortTaken, schedule: attempts }).pipe(live)
+    const port = yield* server.startOn(
+      Effect.gen(function* () {
+        const port = yield* freePort
+        const title = `${identity.cluster} ${name}`
+        yield* Config.write({ dataDir, node: name, title, port, settings: options.settings, primary: options.primary })
+        return port
+      })
+    )
 
     const address = { node: name, host, port, user: identity.user, password: identity.password }
     const queryIn = <Row extends object>(database: string, sql: string, params?: ReadonlyArray<unknown>) =>
@@ -124,24 +100,9 @@ export const make = (options: {
           [filter.applicationName ?? null, filter.database ?? null, filter.user ?? null]
         )
         if (ended.length === 0) return 0
-        // The signal is only a request; count what is gone, so that the caller need not wait.
-        yield* until(
-          Effect.map(
-            admin("select 1 from pg_stat_activity where pid = any($1)", [ended.map(({ pid }) => pid)]),
-            (rows) => rows.length === 0
-          )
-        ).pipe(
-          Effect.timeoutFail({
-            duration: patience,
-            onTimeout: () =>
-              new PgClusterError({
-                phase: "query",
-                where: `node "${name}"`,
-                reason: `of ${ended.length} sessions that were told to end some are still there after ${patience}`
-              })
-          })
-        )
-        return ended.length
+        const remaining = admin("select 1 from pg_stat_activity where pid = any($1)", [ended.map(({ pid }) => pid)])
+        const gone = Effect.map(remaining, (rows) => rows.length === 0)
+        return yield* awaitGone(fail, name, ended.length, gone)
       }).pipe(live)
 
     const activity = admin<Activity>(
@@ -154,13 +115,11 @@ export const make = (options: {
       name,
       host,
       port,
-      url: Redacted.make(
-        `postgres://${encodeURIComponent(identity.user)}:${encodeURIComponent(identity.password)}@${host}:${port}/${encodeURIComponent(identity.database)}`
-      ),
+      url: Redacted.make(url("postgres", port, identity)),
       dataDir,
-      start,
+      start: server.start,
       stop: (mode = "fast") => server.stop(mode),
-      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), start),
+      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), server.start),
       // Waits for the end of recovery itself, and fails on a node that is no replica.
       promote: admin("select pg_promote(true, 30)").pipe(
         Effect.asVoid,
@@ -175,7 +134,7 @@ export const make = (options: {
         row?.standby === true ? "replica" : "primary"
       ),
       log: server.log,
-      awaitReady: awaitAnswer(name, admin("select 1"), server.log)
+      awaitReady: awaitAnswer(fail, name, admin("select 1"), server.log)
     }
     return { node, admin }
   })

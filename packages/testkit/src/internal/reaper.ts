@@ -4,19 +4,20 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs
 import { freemem, tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Either, type Scope } from "effect"
+import type { Fail } from "./clusterError.js"
 import { live } from "./live.js"
-import { PgClusterError } from "./pgClusterError.js"
 
 /**
  * The program of the reaper: a small process of its own session that holds the read end of a pipe from us. The pipe
- * closes when we close it and also when we die, however we die. It then ends every PostgreSQL process of one cluster
+ * closes when we close it and also when we die, however we die. It then ends every server process of one cluster
  * and removes the cluster's folder. The orderly end takes the same way as the crash, so that way is always tested.
  *
  * It is plain JavaScript in a string because it must run from TypeScript sources, from `dist`, and inside bundles.
  *
- * - It finds processes by the cluster's unguessable name, which stands in their command line (`-D`) or title
- *   (`cluster_name`), so there is no moment at which a process exists that it does not know.
- * - SIGQUIT first: a postmaster that ends itself removes its shared memory; SIGKILL would leave it behind.
+ * - It finds processes by the cluster's unguessable name, which stands in their command line (`-D`,
+ *   `--defaults-file`) or title (`cluster_name`), so there is no moment at which a process exists that it does not know.
+ * - SIGQUIT first for PostgreSQL: a postmaster that ends itself removes its shared memory; SIGKILL would leave it
+ *   behind. MariaDB has none, and takes SIGQUIT for a request to write everything down.
  * - SIGCONT as well: a paused process would keep the signal for later.
  */
 const program = String.raw`
@@ -43,7 +44,7 @@ const processes = () => {
 const ours = () => {
   const all = processes()
   const found = new Map(all
-    .filter(({ pid, text }) => pid !== process.pid && text.includes(name) && /(^|\/)(postgres|initdb|cp)\b/.test(text))
+    .filter(({ pid, text }) => pid !== process.pid && text.includes(name) && /(^|\/)(postgres|initdb|mariadbd|cp)\b/.test(text))
     .map((one) => [one.pid, one]))
   for (let size = -1; size !== found.size; ) {
     size = found.size
@@ -75,9 +76,9 @@ const reap = async () => {
     const found = ours()
     empty = found.size === 0 ? empty + 1 : 0
     if (Date.now() - start > 20000) break
-    for (const { pid, parent } of found.values()) {
+    for (const { pid, parent, text } of found.values()) {
       send(pid, "SIGCONT")
-      if (Date.now() - start > 3000) send(pid, "SIGKILL")
+      if (Date.now() - start > 3000 || /(^|\/)mariadbd\b/.test(text)) send(pid, "SIGKILL")
       else if (!found.has(parent) && !asked.has(pid)) { asked.add(pid); send(pid, "SIGQUIT") }
     }
     if (found.size > 0 || !orderly) await sleep(15)
@@ -140,27 +141,28 @@ const launch = (folders: Reaper, words: "pipe" | "ignore") =>
   })
 
 /** Starts the reaper. Closing the scope waits until the processes and the folder are gone: about 50 milliseconds. */
-export const make: Effect.Effect<Reaper, PgClusterError, Scope.Scope> = Effect.acquireRelease(
-  Effect.async<Reaper & { readonly end: Effect.Effect<void, PgClusterError> }, PgClusterError>((resume) => {
-    const name = `sluice-pg-${randomBytes(6).toString("hex")}`
-    const folders = { directory: join(dataFolder(), name), programs: join(temporaryFolder(), `${name}-bin`) }
-    const child = launch(folders, "pipe")
-    // Neither keeps the program alive: when it ends without closing its scopes, the reaper does its work.
-    child.unref()
-    ;(child.stdin as unknown as { unref(): void }).unref()
-    child.stdin?.on("error", () => {}) // the reaper was killed; `end` notices
-    child.once("error", (cause) =>
-      resume(
-        new PgClusterError({ phase: "directory", where: folders.directory, reason: "the reaper did not start", cause })
+export const make = <E>(fail: Fail<E>, kind: "pg" | "mariadb"): Effect.Effect<Reaper, E, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.async<Reaper & { readonly end: Effect.Effect<void, E> }, E>((resume) => {
+      const name = `sluice-${kind}-${randomBytes(6).toString("hex")}`
+      const folders = { directory: join(dataFolder(), name), programs: join(temporaryFolder(), `${name}-bin`) }
+      const child = launch(folders, "pipe")
+      // Neither keeps the program alive: when it ends without closing its scopes, the reaper does its work.
+      child.unref()
+      ;(child.stdin as unknown as { unref(): void }).unref()
+      child.stdin?.on("error", () => {}) // the reaper was killed; `end` notices
+      child.once("error", (cause) =>
+        resume(
+          Effect.fail(fail({ phase: "directory", where: folders.directory, reason: "the reaper did not start", cause }))
+        )
       )
-    )
-    child.once("spawn", () => resume(Effect.succeed({ ...folders, end: end(folders, child) })))
-  }),
-  // Uninterruptible as every finalizer, and bounded by the reaper's own deadline of 20 seconds.
-  ({ end }) => live(Effect.orDie(end))
-)
+      child.once("spawn", () => resume(Effect.succeed({ ...folders, end: end(fail, folders, child) })))
+    }),
+    // Uninterruptible as every finalizer, and bounded by the reaper's own deadline of 20 seconds.
+    ({ end }) => live(Effect.orDie(end))
+  )
 
-const end = (folders: Reaper, child: ReturnType<typeof launch>): Effect.Effect<void, PgClusterError> => {
+const end = <E>(fail: Fail<E>, folders: Reaper, child: ReturnType<typeof launch>): Effect.Effect<void, E> => {
   const exit = (one: typeof child) =>
     Effect.async<void>((resume) => {
       if (one.exitCode !== null || one.signalCode !== null) return resume(Effect.void)
@@ -180,8 +182,7 @@ const end = (folders: Reaper, child: ReturnType<typeof launch>): Effect.Effect<v
     Effect.zipRight(gone),
     Effect.filterOrFail(
       (removed) => removed,
-      () =>
-        new PgClusterError({ phase: "cleanup", where: folders.directory, reason: "the folder could not be removed" })
+      () => fail({ phase: "cleanup", where: folders.directory, reason: "the folder could not be removed" })
     ),
     Effect.asVoid
   )

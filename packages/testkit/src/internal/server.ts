@@ -1,16 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs"
+import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
-import { Clock, Deferred, Effect, FiberId, Ref } from "effect"
+import { Clock, Deferred, Effect, FiberId, Ref, Schedule } from "effect"
+import { type CommonPhase, type Fail, type Failure, reasonOf } from "./clusterError.js"
 import { live, until } from "./live.js"
-import { type Binaries, environment } from "./pgBinaries.js"
-import { PgClusterError, reasonOf } from "./pgClusterError.js"
 import * as Processes from "./processes.js"
-
-/** How a server is asked to stop. */
-export type StopMode = "smart" | "fast" | "immediate"
-
-const signals = { smart: "SIGTERM", fast: "SIGINT", immediate: "SIGQUIT" } as const
+import { type Account, environment } from "./programs.js"
 
 /** Longest time from spawning a server until it accepts connections; a busy machine needs a few seconds at most. */
 const startTimeout = "30 seconds"
@@ -21,6 +16,8 @@ interface Running {
   readonly exited: Deferred.Deferred<void>
   /** Length of the log before it wrote its first line. */
   readonly logStart: number
+  /** It said that it accepts connections. */
+  accepted: boolean
   /** Somebody asked it to stop. */
   stopping: boolean
   /** How it ended; undefined while it runs. */
@@ -31,15 +28,18 @@ interface Running {
  * One server process.
  *
  * ```
- * stopped --start--> starting --pid file says ready--> running --stop, crash--> stopped
+ * stopped --start--> starting --it says so itself--> running --stop, crash--> stopped
  *                                                      running <--pause, resume--> paused
  * ```
  */
-export interface Postmaster {
-  readonly start: Effect.Effect<void, PgClusterError>
-  readonly stop: (mode: StopMode) => Effect.Effect<void, PgClusterError>
-  readonly pause: Effect.Effect<void, PgClusterError>
-  readonly resume: Effect.Effect<void, PgClusterError>
+export interface Server<E, Mode extends string> {
+  /** Starts it where it was; whoever took its port meanwhile gets a second to go away, because clients know the port. */
+  readonly start: Effect.Effect<void, E>
+  /** Starts it for the first time. The effect chooses ports and configures them, again when another took one of them. */
+  readonly startOn: <Ports>(configure: Effect.Effect<Ports, E>) => Effect.Effect<Ports, E>
+  readonly stop: (mode: Mode) => Effect.Effect<void, E>
+  readonly pause: Effect.Effect<void, E>
+  readonly resume: Effect.Effect<void, E>
   readonly log: Effect.Effect<string>
 }
 
@@ -55,41 +55,49 @@ const tail = (path: string, bytes: number, from = 0) =>
     return size > bytes ? text.slice(text.indexOf("\n") + 1) : text
   }).pipe(Effect.orElseSucceed(() => ""))
 
-/** True for the failure that another port or some patience can cure. */
-export const isPortTaken = (error: PgClusterError): boolean =>
-  error.phase === "start" && /could not bind|Address already in use/.test(error.log ?? "")
+/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
+const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
 
-export const make = (options: {
+/** True for the failure that another port or some patience can cure. */
+const isPortTaken = (error: Failure<string>): boolean =>
+  error.phase === "start" && /could not bind|Address already in use/i.test(error.log ?? "")
+
+export const make = <E extends Failure<string>, Mode extends string>(options: {
+  readonly fail: Fail<E>
   readonly node: string
+  /** For the log. */
   readonly directory: string
-  readonly dataDir: string
-  readonly binaries: Binaries
-}): Effect.Effect<Postmaster> =>
+  readonly program: string
+  readonly args: ReadonlyArray<string>
+  readonly account: Account | undefined
+  readonly signals: Record<Mode, NodeJS.Signals>
+  /** Whether the server itself says that it accepts connections, by what it wrote since it was started. */
+  readonly accepts: (pid: number, log: Effect.Effect<string>) => Effect.Effect<boolean>
+}): Effect.Effect<Server<E, Mode>> =>
   Effect.gen(function* () {
-    const { binaries, dataDir, directory, node } = options
+    const { account, directory, node, signals } = options
     const logFile = join(directory, "server.log")
     const state = yield* Ref.make<Running | undefined>(undefined)
     const starting = yield* Effect.makeSemaphore(1)
 
     const log = tail(logFile, 8192)
 
-    const fail = (phase: PgClusterError["phase"], reason: string, cause?: unknown, logStart?: number) =>
-      Effect.flatMap(
-        tail(logFile, 2048, logStart),
-        (log) => new PgClusterError({ phase, where: `node "${node}"`, reason, log: log.trim(), cause })
+    const fail = (phase: CommonPhase, reason: string, cause?: unknown, logStart?: number) =>
+      Effect.flatMap(tail(logFile, 2048, logStart), (log) =>
+        Effect.fail(options.fail({ phase, where: `node "${node}"`, reason, log: log.trim(), cause }))
       )
 
     const running = Effect.map(Ref.get(state), (current) => (current?.ending === undefined ? current : undefined))
 
-    const launch = Effect.async<Running, PgClusterError>((resume) => {
+    const launch = Effect.async<Running, E>((resume) => {
       const output = openSync(logFile, "a", 0o600)
       const logStart = fstatSync(output).size
-      const child = spawn(join(binaries.bin, "postgres"), ["-D", dataDir], {
+      const child = spawn(options.program, options.args, {
         cwd: "/",
         detached: true, // Ctrl-C in the terminal is for the tests, not for the servers
         env: environment,
         stdio: ["ignore", output, output],
-        ...binaries.account
+        ...account
       })
       closeSync(output)
       child.unref()
@@ -100,6 +108,7 @@ export const make = (options: {
           pid: child.pid!,
           exited: Deferred.unsafeMake(FiberId.none),
           logStart,
+          accepted: false,
           stopping: false,
           ending: undefined
         }
@@ -111,12 +120,16 @@ export const make = (options: {
       })
     })
 
-    /** The eighth line of the pid file is how the server itself says that it accepts connections. */
-    const accepts = ({ pid }: Running) =>
-      Effect.try(() => readFileSync(join(dataDir, "postmaster.pid"), "utf8").split("\n")).pipe(
-        Effect.map((lines) => Number(lines[0]) === pid && lines[7]?.trim() === "ready"),
-        Effect.orElseSucceed(() => false) // not yet written
-      )
+    const accepts = (current: Running) =>
+      current.accepted
+        ? Effect.succeed(true)
+        : options.accepts(current.pid, tail(logFile, 65536, current.logStart)).pipe(
+            Effect.tap((accepted) =>
+              Effect.sync(() => {
+                current.accepted = accepted
+              })
+            )
+          )
 
     const awaitAccepting = (current: Running) =>
       Effect.gen(function* () {
@@ -148,7 +161,7 @@ export const make = (options: {
       })
     )
 
-    const kill = (phase: PgClusterError["phase"], change: (current: Running) => Effect.Effect<void, PgClusterError>) =>
+    const kill = (phase: CommonPhase, change: (current: Running) => Effect.Effect<void, E>) =>
       Effect.flatMap(running, (current) =>
         current === undefined ? fail(phase, "it does not run") : Effect.asVoid(change(current))
       )
@@ -160,7 +173,7 @@ export const make = (options: {
 
     const pause = kill("pause", ({ pid }) =>
       Effect.sync(() => {
-        // The postmaster first: after that nobody forks, so the list of children is complete.
+        // The server first: after that nobody forks, so the list of children is complete.
         Processes.signal(pid, "SIGSTOP")
         for (const child of Processes.family(pid)) Processes.signal(child.pid, "SIGSTOP")
       }).pipe(
@@ -171,7 +184,7 @@ export const make = (options: {
       )
     )
 
-    const stop = (mode: StopMode) =>
+    const stop = (mode: Mode) =>
       Effect.flatMap(running, (current) => {
         if (current === undefined) return Effect.void
         // A paused server would keep the signal for later.
@@ -190,8 +203,12 @@ export const make = (options: {
         )
       })
 
+    const patiently = <A>(attempt: Effect.Effect<A, E>) =>
+      Effect.retry(attempt, { while: (error: E) => isPortTaken(error), schedule: attempts })
+
     return {
-      start: live(start),
+      start: live(patiently(start)),
+      startOn: (configure) => live(patiently(Effect.zipLeft(configure, start))),
       stop: (mode) => live(stop(mode)),
       pause: live(pause),
       resume: live(kill("pause", ({ pid }) => thaw(pid))),

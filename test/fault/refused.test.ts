@@ -1,7 +1,7 @@
 import { assert } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { Clock, Effect } from "effect"
-import { Server, scenarios, times, tolerated } from "./rig.js"
+import { attemptsIn, Server, scenarios, times } from "./rig.js"
 
 scenarios("F15: the server takes no more connections", ({ it, run, sleep }) => {
   it.effect("callers share those that are open, none fails, and at most 10 connects a second are tried", () =>
@@ -21,7 +21,7 @@ scenarios("F15: the server takes no more connections", ({ it, run, sleep }) => {
           const seconds = ((yield* Clock.currentTimeMillis) - began) / 1_000
           const { connectFailures, connects, size, timeouts } = (yield* Sql.stats).write
           assert.isAbove(connectFailures, 0)
-          assert.isAtMost(connectFailures, tolerated(10 * seconds))
+          assert.isAtMost(connectFailures, attemptsIn(seconds))
           assert.strictEqual(timeouts, 0)
           assert.strictEqual(size, 3)
           assert.strictEqual(connects, 3)

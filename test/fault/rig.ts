@@ -190,5 +190,8 @@ export const running = (count: number, sessions: Effect.Effect<ReadonlyArray<Ses
 export const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(effect), ([duration]) => Duration.toMillis(duration))
 
-/** The tolerance of faults.md: a fifth, and never less than 50 ms. */
+/** A bound of time on a machine that does other things too: a fifth more, and never less than 50 ms. */
 export const tolerated = (millis: number): number => millis + Math.max(50, millis / 5)
+
+/** Connects that may be tried in so many seconds, on such a machine. */
+export const attemptsIn = (seconds: number): number => Math.ceil(10 * seconds * 1.2)

@@ -19,7 +19,7 @@ scenarios("F2: idle connections are cut silently", ({ it, run, sleep }) => {
             yield* eventually(
               "ten connections are open",
               Effect.zipRight(
-                times(10, sleep(0.05)),
+                times(10, sleep(0.3)),
                 Effect.map(Sql.stats, ({ write }) => write.available === 10)
               )
             )
@@ -47,7 +47,7 @@ scenarios("F2: idle connections are cut silently", ({ it, run, sleep }) => {
       const path = yield* proxy
       yield* run({ via: path, pool }, () =>
         Effect.gen(function* () {
-          yield* times(10, sleep(0.05))
+          yield* times(10, sleep(0.3))
           yield* Effect.sleep("150 millis")
           yield* path.cut
           assert.isBelow(yield* elapsed(times(20, one)), Duration.toMillis(pool.validateTimeout))

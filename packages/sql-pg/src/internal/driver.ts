@@ -60,10 +60,9 @@ const close = (connection: PgConnection): Effect.Effect<void> =>
       connection.wire.once("end", () => resume(Effect.void))
     })
     if (connection.status() === "busy") {
-      return Effect.zipRight(
-        cancel.fireAndForget(connection),
-        Effect.sync(() => connection.destroy())
-      )
+      const cut = Effect.sync(() => connection.destroy())
+      // Where an abort was not heard one more cancel is not heard either, and the place would be free that much later.
+      return connection.current?.condemned ? cut : Effect.zipRight(cancel.fireAndForget(connection), cut)
     }
     return Effect.sync(() => {
       connection.fatal ??= new Error("Connection closed")

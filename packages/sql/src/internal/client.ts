@@ -198,11 +198,7 @@ export const make = <Conn>(
               )
             )
           ).pipe(
-            Effect.tap((cursor) =>
-              Effect.addFinalizer(() =>
-                block.closed ? Effect.void : Effect.ignore(Pin.statement(block, intent, () => cursor.close))
-              )
-            ),
+            Effect.tap((cursor) => Effect.addFinalizer(() => Pin.afterwards(block, cursor.close))),
             // The lane is taken for each piece, so that the reader may run statements between two of them.
             Effect.map((cursor) => Pin.statement(block, intent, () => cursor.next))
           )

@@ -319,6 +319,18 @@ export const statement = <Conn, A>(
   )
 }
 
+/** Frees what a statement has left on the connection: now, or, while something runs there, before the next one does (2). */
+export const afterwards = <Conn>(block: Block<Conn>, free: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { debts, lease, router } = block.pin
+    if (block.closed || lease === undefined) return Effect.void
+    if (debts.length === 0 && router.driver.status(lease.connection) !== "busy") {
+      return Effect.ignore(statement(block, undefined, () => free))
+    }
+    debts.push(() => free)
+    return Effect.void
+  })
+
 /** Runs `body` while it has the block for itself: nothing else runs on the connection until it ends. */
 export const alone = <Conn, A, E, R>(
   block: Block<Conn>,

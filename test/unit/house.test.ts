@@ -18,6 +18,7 @@ interface Manifest {
 const arrows: Record<string, ReadonlyArray<string>> = {
   "@sluice/pool": [],
   "@sluice/sql": ["@sluice/pool"],
+  "@sluice/sql-mysql2": ["@sluice/pool", "@sluice/sql"],
   "@sluice/sql-pg": ["@sluice/pool", "@sluice/sql"],
   "@sluice/testkit": []
 }

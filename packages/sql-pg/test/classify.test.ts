@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Phase } from "@sluice/sql/SqlDriver"
+import { bySystem } from "@sluice/sql/SqlFailure"
 import type * as SqlReason from "@sluice/sql/SqlReason"
-import { byClass, byState, bySystem, classify, connectMessage, statementMessage } from "../src/internal/classify.js"
+import { byClass, byState, classify, connectMessage, statementMessage } from "../src/internal/classify.js"
 
 const raised = (code: string | undefined, message = "message", more: object = {}) =>
   Object.assign(new Error(message), code === undefined ? {} : { code }, more)

@@ -99,6 +99,17 @@ export interface SqlStats {
   readonly write: PoolStats & { readonly endpoint: string }
   /** One for each replica. Empty when there is none: then reads are part of `write`. */
   readonly read: ReadonlyArray<PoolStats & { readonly endpoint: string }>
+  /**
+   * The side connection of each endpoint, which no pool counts: opened to cancel a statement, where the database needs a
+   * connection for that (MySQL), and kept for 10 seconds after.
+   */
+  readonly side: ReadonlyArray<{
+    readonly endpoint: string
+    /** 0 or 1. */
+    readonly open: number
+    /** How often it was opened, since the beginning. */
+    readonly connects: number
+  }>
 }
 
 /**

@@ -124,6 +124,15 @@ export interface Packing<in Conn> {
 }
 
 /**
+ * Runs `f` on the side connection of an endpoint: one besides its pool, opened when it is first needed and used by one at a
+ * time. For what cannot wait for a connection of the pool, such as cancelling what those do. Bounded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Side<out Conn> = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+
+/**
  * The driver seam.
  *
  * @since 0.1.0
@@ -142,9 +151,10 @@ export interface SqlDriver<Endpoint, Conn> {
   /**
    * Cancels what runs at the moment of the call, over a side channel, and waits until the server has confirmed it, so that
    * the cancel cannot hit the next statement. If the effect is run later, when that has ended, it does nothing: the
-   * connection may have another user by then. A second abort of the same operation joins the first.
+   * connection may have another user by then. A second abort of the same operation joins the first. `side` leads to the
+   * server of this connection.
    */
-  readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
+  readonly abort: (connection: Conn, side: Side<Conn>) => Effect.Effect<void, SqlError>
   /** Never throws, never blocks. */
   readonly status: (connection: Conn) => ConnectionState
   /** What the connection is doing, for diagnosis; never with parameters or literals. */
@@ -181,5 +191,10 @@ export interface SqlDriver<Endpoint, Conn> {
   readonly witness?: (
     connection: Conn
   ) => Effect.Effect<(other: Conn) => Effect.Effect<CommitFate | "open", SqlError>, SqlError>
+  /**
+   * Where in the history of its server the last transaction stands that was written on this connection, where the server
+   * tells without being asked.
+   */
+  readonly position?: ((connection: Conn) => string | undefined) | undefined
   readonly classify: (cause: unknown, phase: Phase) => SqlReason
 }

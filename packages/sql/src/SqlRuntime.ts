@@ -122,7 +122,11 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     withTransaction: (transaction) =>
       core.withTransaction({ ...transaction, commitTimeout: transaction.commitTimeout ?? Client.defaultCommitTimeout }),
     retry: core.retry,
-    stats: Effect.sync(() => ({ write: statsOf(router.primary), read: router.replicas.map(statsOf) })),
+    stats: Effect.sync(() => ({
+      write: statsOf(router.primary),
+      read: router.replicas.map(statsOf),
+      side: router.targets.map(({ info, side }) => ({ endpoint: info.label, ...side.stats() }))
+    })),
     events: Stream.mergeAll(
       router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
       { concurrency: "unbounded" }

@@ -3,6 +3,7 @@
  */
 export * as Sql from "./Sql.js"
 export * as SqlDriver from "./SqlDriver.js"
+export * as SqlFailure from "./SqlFailure.js"
 export * as SqlReason from "./SqlReason.js"
 export * as SqlRetry from "./SqlRetry.js"
 export * as SqlRuntime from "./SqlRuntime.js"

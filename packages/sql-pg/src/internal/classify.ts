@@ -1,29 +1,11 @@
 import type { Phase } from "@sluice/sql/SqlDriver"
-import * as SqlReason from "@sluice/sql/SqlReason"
+import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/SqlFailure"
+import type * as SqlReason from "@sluice/sql/SqlReason"
 
-/**
+/*
  * What each SQLSTATE and each error of the system means. Looked up by code, then by the class of the code (its first two
- * characters), then by text. The answer depends on what was under way, so a row is a kind, and a kind says it for each
- * phase.
+ * characters), then by text.
  */
-type Kind =
-  /** The server refused the statement and works on. */
-  | { readonly kind: "refused"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
-  /** As `refused`, but the connection must not be used again. */
-  | { readonly kind: "retired"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
-  /** The connection is gone; what that means depends on the phase. */
-  | { readonly kind: "lost"; readonly tag: SqlReason.Tag }
-  /** No connection came to be. */
-  | { readonly kind: "unopened"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
-
-const refused = (tag: SqlReason.Tag, retry: SqlReason.Retry = "N"): Kind => ({ kind: "refused", tag, retry })
-const retired = (tag: SqlReason.Tag, retry: SqlReason.Retry = "N"): Kind => ({ kind: "retired", tag, retry })
-const lost = (tag: SqlReason.Tag = "ConnectionLost"): Kind => ({ kind: "lost", tag })
-const unopened = (tag: SqlReason.Tag = "ConnectFailed", retry: SqlReason.Retry = "A"): Kind => ({
-  kind: "unopened",
-  tag,
-  retry
-})
 
 /** By SQLSTATE. */
 export const byState: Readonly<Record<string, Kind>> = {
@@ -73,23 +55,6 @@ export const byClass: Readonly<Record<string, Kind>> = {
   "53": refused("ResourceExhausted", "R")
 }
 
-/** By the code of the operating system, of Node, or of TLS. */
-export const bySystem: Readonly<Record<string, Kind>> = {
-  ECONNREFUSED: unopened(),
-  EHOSTUNREACH: unopened(),
-  ENETUNREACH: unopened(),
-  EHOSTDOWN: unopened(),
-  EADDRNOTAVAIL: unopened(),
-  ENOTFOUND: unopened(),
-  EAI_AGAIN: unopened(),
-  ENOENT: unopened(),
-  EACCES: unopened("ConnectFailed", "N"),
-  ECONNRESET: lost(),
-  ECONNABORTED: lost(),
-  EPIPE: lost(),
-  ETIMEDOUT: lost()
-}
-
 /** By text, for errors without a code. */
 export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
   [/does not support SSL connections|error establishing an SSL connection/i, unopened("ConnectFailed", "N")],
@@ -97,8 +62,6 @@ export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
   [/received invalid response|unexpected message|Unknown authentication/i, unopened("ConnectFailed", "N")],
   [/terminated|closed|not queryable|connection error/i, lost()]
 ]
-
-const isTls = (code: string) => /^(?:ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)
 
 const isState = (code: string) => /^[0-9A-Z]{5}$/.test(code) && code !== "EPIPE"
 
@@ -149,39 +112,7 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
 
 export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
   const raised = read(cause)
-  const kind = kindOf(raised, phase)
-  const { code } = raised
-  if (phase === "connect") {
-    const { tag, retry } =
-      kind.kind === "unopened"
-        ? kind
-        : kind.kind === "lost"
-          ? (unopened() as { tag: SqlReason.Tag; retry: "A" })
-          : { tag: "ConnectFailed" as const, retry: "A" as const }
-    return SqlReason.make(tag, { code, connection: "none", outcome: "none", retry, cause })
-  }
-  if (kind.kind === "refused" || kind.kind === "retired") {
-    return SqlReason.make(kind.tag, {
-      code,
-      connection: kind.kind === "refused" ? "keep" : "destroy",
-      outcome: kind.retry === "R" && kind.kind === "retired" ? "unknown" : "rolledBack",
-      retry: kind.retry,
-      cause
-    })
-  }
-  const tag = kind.kind === "lost" ? kind.tag : "ConnectionLost"
-  const gone = (outcome: SqlReason.Outcome, retry: SqlReason.Retry, as: SqlReason.Tag = tag) =>
-    SqlReason.make(as, { code, connection: "destroy", outcome, retry, cause })
-  switch (phase) {
-    case "unsent":
-      return gone("none", "A")
-    case "transaction":
-      return gone("rolledBack", "T")
-    case "commit":
-      return gone("unknown", "R", "CommitUnknown")
-    case "statement":
-      return gone("unknown", "R")
-  }
+  return reason(kindOf(raised, phase), phase, raised.code, cause)
 }
 
 /** What to do about a connect that failed; empty when the driver's own words say it all. */

@@ -75,6 +75,17 @@ export const run = <A, E, R>(
     return alone(body(restore), end)
   })
 
+/** Runs `effect` while the caller holds the lock. */
+export const use = <A, E, R>(lane: Lane, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  run(
+    lane,
+    (restore) => restore(effect),
+    () => {
+      release(lane)
+      return undefined
+    }
+  )
+
 const alone = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined

@@ -6,6 +6,7 @@ import { Context, Duration, Effect, type Scope } from "effect"
 import type { EndpointInfo, SqlDriver } from "../SqlDriver.js"
 import * as Deadlines from "./deadlines.js"
 import { connectFailureKind, invalidOptions, isAcquireError, toSqlError } from "./errors.js"
+import * as Side from "./side.js"
 
 /** What a statement does, as far as its caller has said so. */
 export type Intent = "read" | "write"
@@ -25,6 +26,7 @@ export const intentOf = (context: Context.Context<never>): Intent | undefined =>
 export interface Target<Conn> {
   readonly info: EndpointInfo
   readonly pool: Pool.Pool<Conn>
+  readonly side: Side.Side<Conn>
 }
 
 export interface Router<Conn> {
@@ -38,6 +40,8 @@ export interface Router<Conn> {
   readonly abortTimeout: Duration.Duration
   readonly acquireTimeout: Duration.Duration
   readonly deadlines: Deadlines.Deadlines
+  /** `driver.abort`, with the side connection of the endpoint that the connection belongs to. */
+  readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   turn: number
 }
 
@@ -53,29 +57,37 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   options: RouterOptions<Endpoint>
 ) {
   const scope = yield* Effect.scope
+  const abortTimeout = Duration.decode(options.pool.abortTimeout ?? "2 seconds")
   const targets = new Map<string, Target<Conn>>()
+  const sides = new WeakMap<object, Side.Side<Conn>["run"]>()
+  const abort = (connection: Conn) => driver.abort(connection, sides.get(connection as object)!)
   const target = Effect.fnUntraced(function* (endpoint: Endpoint) {
     const info = driver.endpoint(endpoint)
     const known = targets.get(info.key)
     if (known !== undefined) return known
     const name = options.pool.name === undefined ? info.label : `${options.pool.name}: ${info.label}`
+    // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
+    const side = yield* Side.make(driver, endpoint, abortTimeout)
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
       name: targets.size === 0 ? (options.pool.name ?? info.label) : name,
-      connect: (signals) => driver.connect(endpoint, signals),
+      connect: (signals) =>
+        Effect.tap(driver.connect(endpoint, signals), (connection) =>
+          Effect.sync(() => sides.set(connection as object, side.run))
+        ),
       validate: driver.ping,
       status: (connection) => {
         const state = driver.status(connection)
         return state === "idle" ? "clean" : state === "busy" || state === "dead" ? state : "dirty"
       },
       reset: driver.reset,
-      abort: driver.abort,
+      abort,
       concurrency: options.pool.concurrency ?? driver.packing?.depth,
       admits: driver.packing?.admits,
       classify: connectFailureKind,
       describe: driver.describe
     }).pipe(Effect.mapError(invalidOptions))
-    const made: Target<Conn> = { info, pool }
+    const made: Target<Conn> = { info, pool, side }
     targets.set(info.key, made)
     return made
   })
@@ -91,9 +103,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     replicas,
     targets: Array.from(targets.values()),
     scope,
-    abortTimeout: Duration.decode(options.pool.abortTimeout ?? "2 seconds"),
+    abortTimeout,
     acquireTimeout: Duration.decode(options.pool.acquireTimeout ?? "5 seconds"),
     deadlines: Deadlines.make(scope),
+    abort,
     turn: 0
   }
   return router

@@ -1,0 +1,242 @@
+import type { Phase } from "@sluice/sql/SqlDriver"
+import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/SqlFailure"
+import type * as SqlReason from "@sluice/sql/SqlReason"
+
+/*
+ * What each errno means. Looked up by errno, then by the class of the SQLSTATE (its first two characters), then by text: the
+ * SQLSTATE of MySQL says little (too many connections is 08004 or 42000, a lock timeout HY000).
+ */
+
+export const byErrno: Readonly<Record<number, Kind>> = {
+  1040: unopened("TooManyConnections"),
+  1203: unopened("TooManyConnections"),
+  1135: unopened(),
+  1129: unopened("ConnectFailed", "N"),
+  1053: lost("ServerShutdown"),
+  1077: lost("ServerShutdown"),
+  1079: lost("ServerShutdown"),
+  1927: lost("ServerShutdown"),
+  4031: lost("ServerShutdown"),
+  2006: lost(),
+  2013: lost(),
+  1152: lost(),
+  1153: retired("ResourceExhausted"),
+  1154: lost(),
+  1155: lost(),
+  1156: lost(),
+  1157: lost(),
+  1158: lost(),
+  1159: lost(),
+  1160: lost(),
+  1161: lost(),
+  1184: lost(),
+  1792: refused("NotWritable"),
+  1836: retired("NotWritable", "A"),
+  1020: refused("SerializationFailure", "T"),
+  1213: refused("Deadlock", "T"),
+  3101: refused("SerializationFailure", "T"),
+  1205: refused("LockTimeout", "T"),
+  3572: refused("LockTimeout", "T"),
+  1317: refused("Cancelled"),
+  1969: refused("StatementTimeout"),
+  3024: refused("StatementTimeout"),
+  1243: refused("StalePlan", "T"),
+  1615: refused("StalePlan", "T"),
+  1062: refused("UniqueViolation"),
+  1169: refused("UniqueViolation"),
+  1586: refused("UniqueViolation"),
+  1216: refused("ForeignKeyViolation"),
+  1217: refused("ForeignKeyViolation"),
+  1451: refused("ForeignKeyViolation"),
+  1452: refused("ForeignKeyViolation"),
+  3819: refused("CheckViolation"),
+  1048: refused("NotNullViolation"),
+  1364: refused("NotNullViolation"),
+  1142: refused("PermissionDenied"),
+  1143: refused("PermissionDenied"),
+  1227: refused("PermissionDenied"),
+  1370: refused("PermissionDenied"),
+  1021: refused("ResourceExhausted", "R"),
+  1037: refused("ResourceExhausted", "R"),
+  1041: refused("ResourceExhausted", "R"),
+  1114: refused("ResourceExhausted", "R")
+}
+
+/** Errors of a login that are something else when a statement gets them. */
+export const ofLogin: Readonly<Record<number, Kind>> = {
+  1044: refused("PermissionDenied"),
+  1045: refused("PermissionDenied"),
+  1049: refused("SyntaxError"),
+  1130: refused("PermissionDenied"),
+  1698: refused("PermissionDenied"),
+  1820: refused("PermissionDenied"),
+  1862: refused("PermissionDenied"),
+  3118: refused("PermissionDenied"),
+  4151: refused("PermissionDenied")
+}
+
+/** By the first two characters of the SQLSTATE. */
+export const byClass: Readonly<Record<string, Kind>> = {
+  "08": lost(),
+  "22": refused("Unclassified"),
+  "23": refused("Unclassified"),
+  "28": unopened("AuthenticationFailed", "N"),
+  "42": refused("SyntaxError")
+}
+
+/** By the codes that `mysql2` gives its own errors. */
+export const byLibrary: Readonly<Record<string, Kind>> = {
+  PROTOCOL_CONNECTION_LOST: lost(),
+  PROTOCOL_ERROR: lost(),
+  PROTOCOL_UNEXPECTED_PACKET: lost(),
+  PROTOCOL_PACKETS_OUT_OF_ORDER: lost(),
+  HANDSHAKE_NO_SSL_SUPPORT: unopened("ConnectFailed", "N"),
+  HANDSHAKE_SSL_ERROR: unopened("ConnectFailed", "N"),
+  HANDSHAKE_UNKNOWN_ERROR: unopened("ConnectFailed", "N"),
+  AUTH_SWITCH_PLUGIN_ERROR: unopened("AuthenticationFailed", "N")
+}
+
+/** By text, for errors without a code. */
+export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
+  [/cleartext|auth(?:entication)? plugin|password/i, unopened("AuthenticationFailed", "N")],
+  [/closed state|closed|terminated|destroyed|connection lost/i, lost()]
+]
+
+interface Raised {
+  readonly errno: number | undefined
+  readonly state: string | undefined
+  /** The errno, or the code of the system or of the library. */
+  readonly code: string | undefined
+  readonly message: string
+}
+
+export const read = (cause: unknown): Raised => {
+  const error = (typeof cause === "object" && cause !== null ? cause : {}) as Record<string, unknown>
+  // Node tries all addresses of a name, and wraps the failures; they carry the same code as a rule.
+  const first = Array.isArray(error["errors"]) ? (error["errors"][0] as Record<string, unknown> | undefined) : undefined
+  const code = error["code"] ?? first?.["code"]
+  const message = error["message"] || first?.["message"]
+  // An error that nobody had asked for has its number in `code`; one of the system has a negative one of its own.
+  const errno = typeof code === "number" ? code : error["errno"]
+  const known = typeof errno === "number" && errno > 0 ? errno : undefined
+  return {
+    errno: known,
+    state: typeof error["sqlState"] === "string" && error["sqlState"] !== "" ? error["sqlState"] : undefined,
+    code: known !== undefined ? String(known) : typeof code === "string" ? code : undefined,
+    message: typeof message === "string" ? message : String(cause)
+  }
+}
+
+const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => {
+  if (errno !== undefined) {
+    switch (errno) {
+      case 1226:
+        // The limits of a user: connections, or statements in an hour.
+        return phase === "connect" ? unopened("TooManyConnections") : refused("ResourceExhausted", "R")
+      case 1290:
+        return /read.only/i.test(message) ? retired("NotWritable", "A") : refused("Unclassified")
+      case 1047:
+        // A Galera node that is not ready answers so to everything.
+        return /wsrep/i.test(message) ? retired("ConnectionLost", "A") : refused("Unclassified")
+      case 4025:
+        // MariaDB's CHECK; MySQL has another error of this number.
+        return state === undefined || state === "23000" ? refused("CheckViolation") : refused("Unclassified")
+    }
+    const login = ofLogin[errno]
+    if (login !== undefined) return phase === "connect" ? unopened("AuthenticationFailed", "N") : login
+    const known = byErrno[errno]
+    if (known !== undefined) return known
+    const family = state === undefined ? undefined : byClass[state.slice(0, 2)]
+    return family ?? (phase === "connect" ? unopened() : refused("Unclassified"))
+  }
+  if (code !== undefined) {
+    const known = byLibrary[code] ?? bySystem[code]
+    if (known !== undefined) return known
+    if (isTls(code)) return unopened("ConnectFailed", "N")
+  }
+  for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
+  return phase === "connect" ? unopened() : refused("Unclassified")
+}
+
+export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
+  const raised = read(cause)
+  const found = reason(kindOf(raised, phase), phase, raised.code, cause)
+  // A server that only reads: whoever wanted to write needs another one, and inside a transaction from its beginning.
+  return found.retry === "A" && found.connection === "destroy" && (phase === "transaction" || phase === "commit")
+    ? { ...found, retry: "T" }
+    : found
+}
+
+/** What to do about a connect that failed; empty when the driver's own words say it all. */
+const hint = ({ code, errno, message }: Raised, endpoint: { readonly host: string; readonly port: number }): string => {
+  switch (errno ?? code) {
+    case "ECONNREFUSED":
+      return "nothing listens there: check host and port, or start the server"
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `the name ${endpoint.host} cannot be resolved: check the host`
+    case "ENOENT":
+      return "there is no such socket: check the path, or start the server"
+    case 1045:
+    case 1698:
+      return "the server refuses user or password: check username and password, and from which hosts the user may come"
+    case 1130:
+      return "the server refuses this host: create the user for it"
+    case 1044:
+      return "the user may not use this database: grant it"
+    case 1049:
+      return "there is no such database: create it, or correct its name"
+    case 1040:
+    case 1203:
+    case 1226:
+      return "the server takes no more connections: lower maxSize, or raise its limit"
+    case 1129:
+      return "the server has blocked this host after many failed connects: run FLUSH HOSTS there"
+    case 1053:
+      return "the server is stopping: try again"
+    case "HANDSHAKE_NO_SSL_SUPPORT":
+      return "the server does not speak TLS: leave ssl out, or enable it there"
+    case "HANDSHAKE_UNKNOWN_ERROR":
+    case "PROTOCOL_CONNECTION_LOST":
+    case "PROTOCOL_ERROR":
+      return `what answers there does not speak MySQL's protocol, or gave up: check that ${endpoint.port} is the port of a MySQL or MariaDB server`
+  }
+  if ((code !== undefined && isTls(code)) || /certificate/i.test(message)) {
+    return "the server's certificate is not trusted: give its authority in ssl.ca"
+  }
+  return ""
+}
+
+const named = ({ code, message }: Raised): string =>
+  `${message}${code === undefined || message.includes(code) ? "" : ` (${code})`}`
+
+export const connectMessage = (
+  cause: unknown,
+  endpoint: { readonly host: string; readonly port: number; readonly label: string }
+): string => {
+  const raised = read(cause)
+  const todo = hint(raised, endpoint)
+  return `cannot connect to MySQL at ${endpoint.label}: ${named(raised)}${todo === "" ? "" : `. ${todo[0]!.toUpperCase()}${todo.slice(1)}`}`
+}
+
+/** The server quotes the values that it complains about, and values stay out of messages. */
+export const statementMessage = (cause: unknown, label: string, isInterpolated: boolean): string => {
+  const raised = read(cause)
+  let { message } = raised
+  switch (raised.errno) {
+    case 1062:
+    case 1586:
+      message = message.replace(/entry '[\s\S]*' for key/, "entry for key")
+      break
+    case 1292:
+    case 1366:
+    case 1525:
+      message = message.replace(/: '[\s\S]*'( for column|$)/, "$1")
+      break
+    case 1064:
+      // It quotes the text, which is the program's own unless values were written into it.
+      if (isInterpolated) message = message.replace(/ near '[\s\S]*' at/, " at")
+      break
+  }
+  return `MySQL at ${label}: ${named({ ...raised, message })}`
+}

@@ -1,0 +1,355 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Signals } from "@sluice/pool/PoolOptions"
+import type { ConnectionState, Cursor, Mode, Phase, Side } from "@sluice/sql/SqlDriver"
+import * as SqlReason from "@sluice/sql/SqlReason"
+import { Effect } from "effect"
+import * as classify from "./classify.js"
+import * as cursor from "./cursor.js"
+import type { Endpoint } from "./endpoint.js"
+import * as Mysql from "./mysql.js"
+import { Operation } from "./operation.js"
+import { endsTransaction, replacesTransaction, type Text, Texts, verbOf, withoutLiterals } from "./texts.js"
+import * as values from "./values.js"
+
+/** Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it. */
+export const GRACE = 1_000
+
+/** What a connection knows about its server. */
+export interface Server {
+  /** Equal for two connections to the same server. */
+  readonly identity: string
+  /** The number of the session there: what a KILL needs. `undefined`: something in the middle hides it. */
+  readonly thread: number | string | undefined
+  /** The server reports when a statement has changed the session. */
+  readonly reports: boolean
+  /** What makes a session that was reset one of ours again. */
+  readonly settings: string
+}
+
+/**
+ * One connection of `mysql2`, made honest: it settles an operation only when the server is ready for the next one, and knows
+ * at any moment, without asking, in which state it is.
+ *
+ * 1. One operation at a time. `current` is it, from its first byte until the server has answered all of it or the
+ *    connection has ended.
+ * 2. `fatal` is the first thing that went wrong. What follows it says less.
+ * 3. A fiber that leaves does not end its operation: the connection stays busy until `abort`.
+ * 4. When the server has rolled a transaction back by itself (a deadlock), nothing but ROLLBACK or a new transaction is
+ *    sent: what the program believes to be inside would be written at once, by itself.
+ */
+export class MysqlConnection {
+  current: Operation | undefined = undefined
+  fatal: unknown = undefined
+  /** The server must be asked for a clean session before the next user. */
+  session = false
+  /** Another database was chosen. */
+  moved = false
+  /** Something was executed since the last reset. */
+  used = false
+  /** Set while an abort is under way. */
+  aborting: Set<(failure: unknown) => void> | undefined = undefined
+  /** The way to the server beside this connection, once it was needed. */
+  side: Side<MysqlConnection> | undefined = undefined
+  /** The last transaction that was written here, as the server counts them. */
+  position: string | undefined = undefined
+  server: Server = { identity: "", thread: undefined, reports: false, settings: "" }
+  private status_ = Mysql.AUTOCOMMIT
+  /** The transaction is gone, and its program does not know (4). */
+  private rolledBack = false
+  /** Called once each, when `current` has ended. */
+  private readonly waiters: Array<() => void> = []
+  private retired = false
+  private readonly texts = new Texts()
+  private cursors = 0
+  /** Statements that nobody will use again. */
+  readonly orphans: Array<Mysql.Prepared> = []
+
+  constructor(
+    readonly wire: Mysql.Wire,
+    readonly endpoint: Endpoint,
+    private readonly signals: Signals
+  ) {
+    wire.on("error", (error: unknown) => this.end(error))
+    wire.on("end", () => this.end(closedByServer()))
+  }
+
+  get isDead(): boolean {
+    return this.fatal !== undefined || this.retired || this.wire.stream.destroyed || !this.wire.stream.writable
+  }
+
+  get inTransaction(): boolean {
+    return this.rolledBack || (this.status_ & Mysql.IN_TRANSACTION) !== 0
+  }
+
+  get isAutocommit(): boolean {
+    return (this.status_ & Mysql.AUTOCOMMIT) !== 0
+  }
+
+  status(): ConnectionState {
+    if (this.isDead) return "dead"
+    if (this.current !== undefined || this.aborting !== undefined) return "busy"
+    if (this.rolledBack) return "failed"
+    if (this.inTransaction) return "transaction"
+    return this.isChanged ? "session" : "idle"
+  }
+
+  /** The session has to be made new before its next user. */
+  get isChanged(): boolean {
+    switch (this.endpoint.resetOnRelease) {
+      case "always":
+        return this.used
+      case "never":
+        return false
+      default:
+        return this.session || !this.isAutocommit
+    }
+  }
+
+  describe(): string | undefined {
+    if (this.current !== undefined) {
+      const text = withoutLiterals(this.current.text.sql)
+      return `busy: ${text.length > 80 ? `${text.slice(0, 79)}…` : text}`
+    }
+    return this.inTransaction ? "idle in transaction" : undefined
+  }
+
+  /** Closes without waiting for anything. */
+  destroy(): void {
+    this.fatal ??= new Error("Connection destroyed")
+    this.wire.stream.destroy()
+  }
+
+  /** Whoever awaits the operation is told `cause` instead; the operation goes on. */
+  giveUp(cause: Error): void {
+    const operation = this.current
+    const settled = operation?.settled
+    if (operation === undefined || settled === undefined) return
+    operation.settled = () => {}
+    operation.failure = Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
+    settled(operation)
+  }
+
+  execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode): Effect.Effect<any, SqlError> {
+    // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait (3).
+    return Effect.async((resume) => this.start(sql, params, mode, resume, false))
+  }
+
+  private start(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    resume: (effect: Effect.Effect<any, SqlError>) => void,
+    again: boolean
+  ): void {
+    const refusal = this.refusal(sql)
+    if (refusal !== undefined) {
+      resume(Effect.fail(refusal))
+      return
+    }
+    const text = this.texts.of(sql)
+    const prepared = this.prepares(text, params, mode)
+    const operation = new Operation(this, text, !prepared && params.length > 0)
+    const { inside } = operation
+    const asArrays = mode === "values"
+    let written = sql
+    if (prepared) {
+      const problem = values.check(params)
+      if (problem !== undefined) {
+        resume(Effect.fail(this.unsendable(problem.problem)))
+        return
+      }
+    } else if (params.length > 0) {
+      const text = this.write(sql, params, mode)
+      if (typeof text !== "string") {
+        resume(Effect.fail(text))
+        return
+      }
+      written = text
+    }
+    this.send(operation, () => {
+      const { failure } = operation
+      if (failure === undefined) {
+        resume(Effect.succeed(answer(operation, mode)))
+        return
+      }
+      if (operation.unsent) {
+        resume(Effect.fail(this.unsendable(classify.read(failure).message)))
+        return
+      }
+      if (prepared) {
+        const { errno } = classify.read(failure)
+        const kept = this.wire._statements.get(Mysql.keyOf(sql)) !== undefined
+        if (isUnpreparable(errno)) {
+          text.unpreparable = true
+          return this.start(sql, params, mode, resume, again)
+        }
+        if (kept && isStale(errno)) {
+          this.wire._statements.delete(Mysql.keyOf(sql))
+          // Nothing was executed, so nothing is lost, inside of a transaction neither.
+          if (!again && this.aborting === undefined && !this.isDead && !operation.condemned) {
+            return this.start(sql, params, mode, resume, true)
+          }
+        }
+      }
+      const phase = mode === "command" && sql === "COMMIT" ? "commit" : inside ? "transaction" : "statement"
+      // Given up, and still under way: whoever has the connection next aborts it.
+      resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.current === operation)))
+    })
+    if (prepared) operation.executePrepared(params, asArrays)
+    else operation.query(written, asArrays)
+  }
+
+  prepares(text: Text, params: ReadonlyArray<unknown>, mode: Mode): boolean {
+    return (
+      this.endpoint.prepares &&
+      mode !== "unprepared" &&
+      mode !== "command" &&
+      !text.unpreparable &&
+      (params.length > 0 || (text.planned && !text.several))
+    )
+  }
+
+  /** The text with the values in it. */
+  write(sql: string, params: ReadonlyArray<unknown>, mode: Mode): string | SqlError {
+    // Whoever says `unprepared` gets what `mysql2` makes of lists and objects; else a value means what it means prepared.
+    const checked = mode === "unprepared" ? undefined : values.check(params)
+    if (checked !== undefined) return this.unsendable(checked.problem)
+    if ((this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0 && !params.every(values.isSafeWithoutEscapes)) {
+      return this.unsendable(
+        "a value cannot be written into a text while sql_mode has NO_BACKSLASH_ESCAPES: prepare the statement, or take that mode away"
+      )
+    }
+    try {
+      return this.wire.format(sql, mode === "unprepared" ? params : values.forText(params))
+    } catch (problem) {
+      return this.unsendable(classify.read(problem).message)
+    }
+  }
+
+  /** What keeps a statement from being sent. */
+  refusal(sql: string): SqlError | undefined {
+    if (this.isDead) return this.error(this.fatal ?? closedByServer(), "unsent", false)
+    if (this.rolledBack && !replacesTransaction(sql)) {
+      return SqlReason.toError(
+        SqlReason.make("TransactionAborted", { outcome: "rolledBack" }),
+        `MySQL at ${this.endpoint.label}: the server has rolled this transaction back, and statements are ignored until its end: let the failure that did it pass`
+      )
+    }
+    return undefined
+  }
+
+  stream(sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Cursor, SqlError> {
+    return Effect.sync(() =>
+      this.inTransaction
+        ? cursor.joined(this, this.texts.of(sql), params, `sluice_${++this.cursors}`)
+        : cursor.single(this, this.texts.of(sql), params)
+    )
+  }
+
+  /** The operation is the connection's from here on. `settled` is called once, when the server has ended it. */
+  send(operation: Operation, settled: (operation: Operation) => void): void {
+    if (this.current !== undefined) {
+      throw new Error("a statement was sent on a connection that is still busy with another one")
+    }
+    for (const orphan of this.orphans.splice(0)) orphan.close()
+    operation.settled = settled
+    this.current = operation
+    this.used = true
+    if (operation.text.silent || (!this.server.reports && operation.text.dirties)) this.session = true
+  }
+
+  /** What each answer says about the session. */
+  observe(status: number): void {
+    this.status_ = status
+  }
+
+  changed({ gtids, schema, systemVariables, trackStateChange }: NonNullable<Mysql.Header["stateChanges"]>): void {
+    if (trackStateChange !== null) this.session = true
+    if (schema !== null) {
+      this.moved = schema !== this.endpoint.database
+      this.session = true
+    }
+    const gtid = gtids.length > 0 ? gtids.join(",") : systemVariables["last_gtid"]
+    if (gtid) this.position = gtid
+  }
+
+  /** Calls `f` when no operation is under way, or the connection has ended; gives a way to stop waiting. */
+  whenReady(f: () => void): () => void {
+    if (this.current === undefined) {
+      f()
+      return () => {}
+    }
+    this.waiters.push(f)
+    return () => {
+      const index = this.waiters.indexOf(f)
+      if (index >= 0) this.waiters.splice(index, 1)
+    }
+  }
+
+  error(cause: unknown, phase: Phase, isInterpolated: boolean, goesOn = false): SqlError {
+    const reason = classify.classify(cause, phase)
+    if (reason.connection === "destroy" && !goesOn) this.retired = true
+    return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label, isInterpolated))
+  }
+
+  unsendable(problem: string): SqlError {
+    return SqlReason.toError(
+      SqlReason.make("InvalidUse", { cause: new TypeError(problem) }),
+      `MySQL at ${this.endpoint.label}: the statement was not sent: ${problem}`
+    )
+  }
+
+  settle(operation: Operation): void {
+    if (this.current !== operation) return
+    this.current = undefined
+    const { sql } = operation.text
+    const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
+    if (isInside || (this.rolledBack && operation.failure === undefined)) this.rolledBack = false
+    else if (operation.failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
+    const { settled } = operation
+    operation.settled = undefined
+    settled?.(operation)
+    if (this.current !== undefined) return
+    for (const waiter of this.waiters.splice(0)) waiter()
+  }
+
+  end(error: unknown): void {
+    if (this.fatal !== undefined) return
+    const operation = this.current
+    // An error of the statement that runs came first; then the socket closes.
+    const first = operation?.failure !== undefined ? operation.failure : error
+    this.fatal = first
+    const { errno } = classify.read(first)
+    if (errno === 1053 || errno === 1077 || errno === 1079) this.signals.fatal(first)
+    else this.signals.broken(first)
+    if (operation === undefined) for (const waiter of this.waiters.splice(0)) waiter()
+    else {
+      operation.failure = first
+      this.settle(operation)
+    }
+  }
+
+  /** After a COM_RESET_CONNECTION and the settings that follow it. */
+  renewed(): void {
+    this.session = false
+    this.moved = false
+    this.rolledBack = false
+    this.used = false
+    this.orphans.length = 0
+  }
+}
+
+const closedByServer = () =>
+  Object.assign(new Error("Connection lost: the server closed the connection"), { code: "PROTOCOL_CONNECTION_LOST" })
+
+/** The statement cannot be prepared, on this server. */
+const isUnpreparable = (errno: number | undefined): boolean => errno === 1295
+
+/** The server does not know the prepared statement any more, or cannot prepare it again. */
+const isStale = (errno: number | undefined): boolean => errno === 1243 || errno === 1615
+
+const answer = ({ result, text }: Operation, mode: Mode): unknown => {
+  if (mode === "raw") return result
+  if (mode === "command") return verbOf(text.sql)
+  return Array.isArray(result) ? result : []
+}

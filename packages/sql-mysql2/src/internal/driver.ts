@@ -1,0 +1,124 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Signals } from "@sluice/pool/PoolOptions"
+import type { BeginOptions, SqlDriver } from "@sluice/sql/SqlDriver"
+import * as SqlReason from "@sluice/sql/SqlReason"
+import { Effect, type Scope } from "effect"
+import * as cancel from "./cancel.js"
+import * as classify from "./classify.js"
+import { GRACE, MysqlConnection } from "./connection.js"
+import type { Endpoint } from "./endpoint.js"
+import * as session from "./session.js"
+
+/** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
+const GOODBYE = 500
+
+const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      const wire = endpoint.open()
+      // After the callback was called once, errors come as events; without a listener they would end the process.
+      const ignore = () => {}
+      wire.on("error", ignore)
+      const open = Effect.async<MysqlConnection, SqlError>((resume) => {
+        wire.connect((cause) => {
+          if (cause) {
+            wire.stream.destroy()
+            return resume(Effect.fail(refused(cause, endpoint)))
+          }
+          const connection = new MysqlConnection(wire, endpoint, signals)
+          wire.off("error", ignore)
+          resume(Effect.succeed(connection))
+        })
+        return Effect.sync(() => wire.stream.destroy())
+      })
+      return Effect.flatMap(restore(open), (connection) =>
+        Effect.zipRight(
+          Effect.addFinalizer(() => close(connection)),
+          Effect.as(
+            restore(Effect.mapError(session.begin(connection), (error) => refused(error.cause, endpoint))),
+            connection
+          )
+        )
+      ).pipe(
+        // An interruption may strike after the server has accepted and before the fiber knows.
+        Effect.onError(() => Effect.sync(() => wire.stream.destroy()))
+      )
+    })
+  )
+
+const refused = (cause: unknown, endpoint: Endpoint): SqlError =>
+  SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint))
+
+/** Returns when the server has closed its side too, so that a closed connection no longer counts there. */
+const close = (connection: MysqlConnection): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { wire } = connection
+    if (wire.stream.destroyed) return Effect.void
+    if (connection.status() === "busy") {
+      return Effect.zipRight(
+        cancel.farewell(connection),
+        Effect.sync(() => connection.destroy())
+      )
+    }
+    const ended = Effect.async<void>((resume) => {
+      wire.once("end", () => resume(Effect.void))
+    })
+    return Effect.sync(() => {
+      connection.fatal ??= new Error("Connection closed")
+      wire.end()
+    }).pipe(
+      Effect.zipRight(Effect.timeout(Effect.interruptible(ended), GOODBYE)),
+      Effect.ignore,
+      Effect.zipRight(Effect.sync(() => connection.destroy()))
+    )
+  })
+
+/**
+ * The isolation level is that of the next transaction, so both are one text: nothing can come between. `deferrable` has no
+ * counterpart, and read-write is what a transaction is anyway; said aloud, a read-only server would refuse what only reads.
+ */
+const begin = ({ isolation, readOnly }: BeginOptions): ReadonlyArray<string> => {
+  const start = readOnly === true ? "START TRANSACTION READ ONLY" : "START TRANSACTION"
+  return [isolation === undefined ? start : `SET TRANSACTION ISOLATION LEVEL ${isolation.toUpperCase()}; ${start}`]
+}
+
+const timedOut = (connection: MysqlConnection): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("StatementTimeout", {
+      connection: "destroy",
+      outcome: connection.inTransaction ? "rolledBack" : "unknown",
+      cause: new Error("statement timeout")
+    }),
+    `MySQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${GRACE} ms more: the server, or the way to it, is stuck, or the server has no limit for such statements`
+  )
+
+export const driver: SqlDriver<Endpoint, MysqlConnection> = {
+  name: "MySQL",
+  endpoint: ({ database, host, label, path, port, user }) => ({
+    key: `mysql://${user}@${path ?? `${host}:${port}`}/${database ?? ""}`,
+    label
+  }),
+  connect,
+  ping: session.ping,
+  reset: session.reset,
+  abort: cancel.abort,
+  status: (connection) => connection.status(),
+  describe: (connection) => connection.describe(),
+  giveUp: (connection, cause) => connection.giveUp(cause),
+  execute: (connection, sql, params, mode, before = []) => {
+    const { statementTimeout } = connection.endpoint
+    const statement = connection.execute(sql, params, mode)
+    // One answer at a time: what goes ahead is a round trip of its own.
+    const run = before.reduceRight(
+      (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest),
+      statement
+    )
+    return statementTimeout === 0
+      ? run
+      : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })
+  },
+  stream: (connection, sql, params) => connection.stream(sql, params),
+  begin,
+  position: (connection) => connection.position,
+  classify: classify.classify
+}

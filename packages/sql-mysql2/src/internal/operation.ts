@@ -1,0 +1,135 @@
+import type { MysqlConnection } from "./connection.js"
+import * as Mysql from "./mysql.js"
+import type { Text } from "./texts.js"
+
+/**
+ * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
+ * preparation before it and, when it has failed, a question after it.
+ *
+ * An error says nothing about the session. Where the statement can have begun or ended a transaction the server is asked
+ * (a ping, whose answer tells), and only then is the failure reported: whoever released the connection before could hand
+ * its next user an open transaction.
+ */
+export class Operation implements Mysql.Receiver {
+  failure: unknown = undefined
+  result: unknown = undefined
+  /** Nothing of it has reached the server. */
+  unsent = false
+  /** Called once. */
+  settled: ((operation: Operation) => void) | undefined = undefined
+  /** It was cancelled, so it may well fail. */
+  condemned = false
+  /** It began inside a transaction. */
+  readonly inside: boolean
+  private asked = false
+  private running: { discards: boolean } | undefined = undefined
+
+  constructor(
+    protected readonly connection: MysqlConnection,
+    readonly text: Text,
+    /** Written into the text, and not sent beside it. */
+    readonly interpolated: boolean
+  ) {
+    this.inside = connection.inTransaction
+  }
+
+  /** A text with everything in it. */
+  query(sql: string, rowsAsArray: boolean): void {
+    const { infileStreamFactory } = this.connection.wire.config as { readonly infileStreamFactory?: unknown }
+    this.run(new (this.keepsRows ? Mysql.Query : Mysql.QueryRows)(this, { sql, rowsAsArray, infileStreamFactory }))
+  }
+
+  /** A statement that the server keeps. */
+  executePrepared(values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+    const { sql } = this.text
+    const execute = (statement: Mysql.Prepared) => {
+      if (this.condemned) {
+        this.settle(cancelled())
+        return
+      }
+      this.run(
+        new (this.keepsRows ? Mysql.Execute : Mysql.ExecuteRows)(this, {
+          sql,
+          values,
+          statement,
+          // `mysql2` decides by these two how rows are read.
+          rowsAsArray
+        })
+      )
+    }
+    const known = this.connection.wire._statements.get(Mysql.keyOf(sql))
+    if (known !== undefined) execute(known)
+    else this.connection.wire.addCommand(new Mysql.Prepare(this, sql, execute))
+  }
+
+  protected get keepsRows(): boolean {
+    return true
+  }
+
+  protected run(command: { discards: boolean }): void {
+    this.running = command
+    this.connection.wire.addCommand(command)
+  }
+
+  /** Its fiber has left: what still comes is thrown away. */
+  abandon(): void {
+    if (this.running !== undefined) this.running.discards = true
+  }
+
+  flags(status: number): void {
+    this.connection.observe(status)
+  }
+
+  ok(header: Mysql.Header): void {
+    this.connection.observe(header.serverStatus)
+    if (header.stateChanges !== undefined) this.connection.changed(header.stateChanges)
+  }
+
+  row(_row: unknown): void {}
+
+  answered(result: unknown): void {
+    if (!this.asked) this.result = result
+    this.settle(this.failure)
+  }
+
+  refused(error: unknown): void {
+    if (this.asked) {
+      this.settle(this.failure)
+      return
+    }
+    this.failure = error
+    // Outside of a transaction a single statement that fails leaves none behind.
+    if (this.text.plain && !this.inside && this.connection.isAutocommit) this.settle(error)
+    else {
+      this.asked = true
+      this.connection.wire.addCommand(new Mysql.Ping(this))
+    }
+  }
+
+  unsendable(error: unknown): void {
+    this.unsent = true
+    this.settle(error)
+  }
+
+  unreadable(error: unknown): void {
+    this.connection.end(error)
+    this.connection.wire.stream.destroy()
+  }
+
+  lost(error: unknown): void {
+    this.connection.end(error)
+  }
+
+  private settle(failure: unknown): void {
+    this.failure = failure
+    this.connection.settle(this)
+  }
+}
+
+/** What the server would say. */
+const cancelled = () =>
+  Object.assign(new Error("The statement was cancelled before it was executed"), {
+    code: "ER_QUERY_INTERRUPTED",
+    errno: 1317,
+    sqlState: "70100"
+  })

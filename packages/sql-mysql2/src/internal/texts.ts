@@ -1,0 +1,76 @@
+/** What can be seen in the text of a statement without parsing it. */
+export interface Text {
+  readonly sql: string
+  /** Worth being prepared, and kept so. */
+  readonly planned: boolean
+  /** More than one statement, as far as can be told: those cannot be prepared. */
+  readonly several: boolean
+  /** Changes the session in a way that the server does not report. */
+  readonly silent: boolean
+  /** Changes the session, as far as can be told: for servers that report nothing. */
+  readonly dirties: boolean
+  /** One statement that cannot begin or end a transaction, whatever becomes of it. */
+  readonly plain: boolean
+  /** Refused by the server when prepared: found out by asking. */
+  unpreparable: boolean
+}
+
+/** Texts remembered by each connection. More cost memory, fewer cost a look at the text each time. */
+const MAX_TEXTS = 500
+
+/** What a server plans. */
+const planned = /^\s*(?:select|insert|update|delete|replace|with|values|table)\b/i
+
+const temporary = /^\s*create\s+(?:or\s+replace\s+)?temporary\b/i
+
+/** LOCK TABLES, HANDLER and named locks outlive their statement, and no server says so. */
+const silent = /^\s*(?:lock\s+tables?|handler|flush\s+tables)\b|\bget_lock\s*\(|@\w+\s*:=/i
+
+const dirties = /^\s*(?:set|use|prepare|deallocate|call|do|execute)\b/i
+
+const isSeveral = (sql: string): boolean => {
+  const at = sql.indexOf(";")
+  return at >= 0 && sql.slice(at + 1).trim() !== ""
+}
+
+export const read = (sql: string): Text => {
+  const several = isSeveral(sql)
+  return {
+    sql,
+    planned: planned.test(sql),
+    several,
+    silent: silent.test(sql),
+    dirties: several || dirties.test(sql) || temporary.test(sql),
+    plain: !several && planned.test(sql),
+    unpreparable: false
+  }
+}
+
+export class Texts {
+  private readonly known = new Map<string, Text>()
+
+  of(sql: string): Text {
+    const known = this.known.get(sql)
+    if (known !== undefined) return known
+    if (this.known.size >= MAX_TEXTS) this.known.clear()
+    const text = read(sql)
+    this.known.set(sql, text)
+    return text
+  }
+}
+
+/** The first word, in capitals: what `command` answers. */
+export const verbOf = (sql: string): string => /^\s*(\w+)/.exec(sql)?.[1]?.toUpperCase() ?? ""
+
+/** What ends a transaction that has failed, or takes its place. */
+export const replacesTransaction = (sql: string): boolean =>
+  /^\s*(?:rollback(?!\s+(?:work\s+)?to\b)|begin|start\s+transaction)\b/i.test(sql)
+
+export const endsTransaction = (sql: string): boolean => /^\s*(?:commit|rollback(?!\s+(?:work\s+)?to\b))\b/i.test(sql)
+
+/** Literals may be secrets. */
+export const withoutLiterals = (sql: string): string =>
+  sql
+    .replace(/'(?:[^'\\]|\\[\s\S]|'')*'|"(?:[^"\\]|\\[\s\S]|"")*"/g, "'…'")
+    .replace(/\s+/g, " ")
+    .trim()

@@ -1,0 +1,415 @@
+import { assert, layer } from "@effect/vitest"
+import { Sql, SqlReason } from "@sluice/sql"
+import { MysqlSql } from "@sluice/sql-mysql2"
+import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
+import { Deferred, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { driver } from "../src/internal/driver.js"
+import * as endpoint from "../src/internal/endpoint.js"
+import {
+  as,
+  eventually,
+  onPool,
+  rowsOf,
+  running,
+  sessions,
+  table,
+  thread,
+  urlThrough,
+  user
+} from "./support/fixture.js"
+
+/** Tag, fate of the connection, outcome, class. */
+type Told = readonly [SqlReason.Tag, SqlReason.ConnectionFate, SqlReason.Outcome, SqlReason.Retry]
+
+const told = (error: unknown, code: string | undefined, expected: Told, says: RegExp) => {
+  const { _tag, connection, outcome, retry, ...reason } = SqlReason.of(error)
+  assert.deepStrictEqual([_tag, connection, outcome, retry], expected, String(error))
+  assert.strictEqual(reason.code, code)
+  assert.match((error as Error).message, says)
+}
+
+/** A statement of a row: what the server does with it, and whether the next one has the same session. */
+const row = <A, E, R>(failing: Effect.Effect<A, E, R>, code: string | undefined, expected: Told, says: RegExp) =>
+  Effect.gen(function* () {
+    const before = yield* thread
+    told(yield* Effect.flip(failing), code, expected, says)
+    const after = yield* thread
+    if (expected[1] === "keep") assert.strictEqual(after, before, `${code}: the connection is kept`)
+    else assert.notStrictEqual(after, before, `${code}: the connection is destroyed`)
+  })
+
+const terminate = (name: string) =>
+  Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) => primary.terminateBackends({ user: name }))
+
+const one = { pool: { maxSize: 1 } }
+
+/** The failure of a Layer that cannot connect. */
+const refused = (config: MysqlSql.MysqlSqlConfig) =>
+  Effect.flip(
+    Effect.scoped(Layer.build(MysqlSql.layer({ duplicates: "allow", ...config })))
+  ) as unknown as Effect.Effect<Error>
+
+const kept = (tag: SqlReason.Tag): Told => [tag, "keep", "rolledBack", "N"]
+
+layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connections: 1000 } }), {
+  excludeTestServices: true,
+  timeout: "2 minutes"
+})("errors", (it) => {
+  it.effect("what the server refuses keeps its connection, is undone, and never tried again", () =>
+    onPool(one, () =>
+      Effect.gen(function* () {
+        yield* Sql.query("drop table if exists child")
+        yield* table("parent", "id int primary key, n int not null, check (id < 100)")
+        yield* Sql.query("create table child (id int, foreign key (id) references parent (id))")
+        yield* Sql.query("insert into parent values (1, 1), (2, 2)")
+        yield* Sql.query("insert into child values (2)")
+        const rows: ReadonlyArray<readonly [sql: string, code: string, SqlReason.Tag, RegExp]> = [
+          ["insert into parent values (1, 1)", "1062", "UniqueViolation", /PRIMARY.*\(1062\)/],
+          ["insert into child values (7)", "1452", "ForeignKeyViolation", /child_ibfk_1/],
+          ["delete from parent where id = 2", "1451", "ForeignKeyViolation", /child_ibfk_1/],
+          ["insert into parent values (100, 1)", "4025", "CheckViolation", /CONSTRAINT/],
+          ["insert into parent values (3, null)", "1048", "NotNullViolation", /'n'/],
+          ["insert into parent (id) values (3)", "1364", "NotNullViolation", /'n'/],
+          ["selct 1", "1064", "SyntaxError", /syntax/],
+          ["select * from nowhere", "1146", "SyntaxError", /nowhere' doesn't exist/],
+          ["select nothing from parent", "1054", "SyntaxError", /'nothing'/],
+          ["use nowhere", "1044", "PermissionDenied", /nowhere/],
+          ["insert into parent values ('x', 1)", "1366", "Unclassified", /Incorrect integer value/],
+          ["insert into parent values (99999999999, 1)", "1264", "Unclassified", /Out of range/],
+          ["signal sqlstate '45000' set message_text = 'mine'", "1644", "Unclassified", /mine/]
+        ]
+        for (const [sql, code, tag, says] of rows) yield* row(Sql.query(sql), code, kept(tag), says)
+        yield* row(
+          Sql.withTransaction({ readOnly: true })(Sql.query("insert into parent values (3, 1)")),
+          "1792",
+          kept("NotWritable"),
+          /READ ONLY transaction/
+        )
+        yield* Sql.query("drop table child")
+      })
+    )
+  )
+
+  it.effect("what a user may not do is PermissionDenied", () =>
+    onPool(one, () =>
+      Effect.gen(function* () {
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        yield* primary.query("create database if not exists secret")
+        yield* primary.query("create table if not exists secret.secrets (id int)")
+        yield* row(Sql.query("select * from secret.secrets"), "1142", kept("PermissionDenied"), /secrets/)
+        yield* row(
+          Sql.query("set global max_connections = 1000"),
+          "1227",
+          kept("PermissionDenied"),
+          /SUPER|CONNECTION ADMIN/
+        )
+      })
+    )
+  )
+
+  it.effect("timeouts of statements and locks keep the connection; a kill by somebody else does too", () =>
+    onPool(one, (name) =>
+      Effect.gen(function* () {
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        yield* table("locked", "id int primary key")
+        yield* Sql.query("insert into locked values (1)")
+        yield* row(
+          Sql.query("set statement max_statement_time = 0.02 for select sleep(5)"),
+          "1969",
+          kept("StatementTimeout"),
+          /max_statement_time/
+        )
+        const free = yield* Deferred.make<void>()
+        const holds = yield* Deferred.make<void>()
+        const other = yield* Effect.fork(
+          onPool({}, () =>
+            Sql.query("select * from locked where id = 1 for update").pipe(
+              Effect.zipRight(Deferred.succeed(holds, undefined)),
+              Effect.zipRight(Deferred.await(free)),
+              Sql.withTransaction
+            )
+          )
+        )
+        yield* Deferred.await(holds)
+        const locked = Effect.gen(function* () {
+          yield* Sql.query("insert into locked values (2)")
+          yield* Sql.query("select * from locked where id = 1 for update nowait")
+        })
+        yield* row(Sql.withTransaction(locked), "1205", ["LockTimeout", "keep", "rolledBack", "T"], /Lock wait timeout/)
+        // The transaction was open still, so what came before could have been written.
+        yield* Effect.gen(function* () {
+          yield* Sql.query("insert into locked values (3)")
+          yield* Effect.flip(Sql.query("select * from locked where id = 1 for update nowait"))
+        }).pipe(Sql.withTransaction)
+        yield* Deferred.succeed(free, undefined)
+        yield* Fiber.join(other)
+        assert.deepStrictEqual(yield* rowsOf("locked"), [1, 3])
+        const cancelled = Effect.gen(function* () {
+          const fiber = yield* Effect.fork(Sql.query("select sleep(31)"))
+          yield* running(name, "sleep(31)")
+          yield* primary.query(`kill query ${(yield* sessions(name))[0]!.id}`)
+          return yield* Fiber.join(fiber)
+        })
+        yield* row(cancelled, "1317", kept("Cancelled"), /interrupted/)
+      })
+    )
+  )
+
+  it.effect("a session that an administrator ends: idle, running, in a transaction, between two statements", () =>
+    onPool(one, (name) =>
+      Effect.gen(function* () {
+        yield* table("ended", "id int")
+        // Idle: nobody sees it.
+        const before = yield* thread
+        yield* terminate(name)
+        assert.notStrictEqual(yield* thread, before)
+        const during = <A, E>(effect: Effect.Effect<A, E, Sql.Sql>, text: string) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(effect)
+            yield* running(name, text)
+            yield* terminate(name)
+            return yield* Fiber.join(fiber)
+          })
+        const sleep = Sql.query("select sleep(32)")
+        // MariaDB closes the socket, as a rule without a word.
+        yield* row(
+          during(sleep, "sleep(32)"),
+          "PROTOCOL_CONNECTION_LOST",
+          ["ConnectionLost", "destroy", "unknown", "R"],
+          /closed the connection/
+        )
+        yield* row(
+          during(Sql.withTransaction(sleep), "sleep(32)"),
+          "PROTOCOL_CONNECTION_LOST",
+          ["ConnectionLost", "destroy", "rolledBack", "T"],
+          /closed the connection/
+        )
+        const between = Effect.gen(function* () {
+          yield* Sql.query("insert into ended values (2)")
+          yield* terminate(name)
+          yield* Effect.sleep("20 millis")
+          yield* Sql.query("select 1")
+        }).pipe(Sql.withTransaction)
+        const lost = SqlReason.of(yield* Effect.flip(between))
+        assert.strictEqual(lost._tag, "ConnectionLost")
+        assert.strictEqual(lost.retry, "T")
+        assert.deepStrictEqual(yield* rowsOf("ended"), [])
+      })
+    )
+  )
+
+  it.effect(
+    "a session that the server ends because it was idle for too long is lost with what it held, and replaced",
+    () =>
+      onPool(one, (name) =>
+        Effect.gen(function* () {
+          const idle = Effect.gen(function* () {
+            yield* Sql.query("set wait_timeout = 1")
+            yield* eventually(
+              "the server has ended it",
+              Effect.map(sessions(name), (all) => all.length === 0)
+            )
+            yield* Sql.query("select 1")
+          }).pipe(Sql.withConnection)
+          const lost = SqlReason.of(yield* Effect.flip(idle))
+          assert.strictEqual(lost.retry, "T")
+          assert.include(["ConnectionLost", "ServerShutdown"], lost._tag)
+          yield* thread
+        })
+      )
+  )
+
+  it.effect("a statement on a connection that has died says why, and that nothing was sent", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const at = yield* endpoint.resolve({ url: primary.url })
+      const broken: Array<unknown> = []
+      const connection = yield* driver.connect(at.primary, { broken: (cause) => broken.push(cause), fatal: () => {} })
+      const { thread } = connection.server
+      yield* primary.query(`kill connection ${thread}`)
+      yield* eventually(
+        "it has noticed",
+        Effect.sync(() => driver.status(connection) === "dead")
+      )
+      assert.lengthOf(broken, 1)
+      for (const params of [[], [1]]) {
+        const error = yield* Effect.flip(driver.execute(connection, "select 1", params, "rows"))
+        told(error, "PROTOCOL_CONNECTION_LOST", ["ConnectionLost", "destroy", "none", "A"], /closed the connection/)
+      }
+      assert.strictEqual(SqlReason.of(yield* Effect.flip(driver.ping(connection))).retry, "A")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a read whose session is ended is read again, unseen; so is what is idempotent; a write is not", () =>
+    onPool(one, (name) =>
+      Effect.gen(function* () {
+        const ended = (around: <A, E>(effect: Effect.Effect<A, E, Sql.Sql>) => Effect.Effect<A, E, Sql.Sql>) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(Effect.exit(around(Sql.query("select sleep(0.4)"))))
+            yield* running(name, "sleep(0.4)")
+            yield* terminate(name)
+            return Exit.isSuccess(yield* Fiber.join(fiber))
+          })
+        assert.isTrue(yield* ended(Sql.read))
+        assert.isTrue(yield* ended(Sql.idempotent))
+        assert.isFalse(yield* ended((effect) => effect))
+      })
+    )
+  )
+
+  it.effect("a server that only reads is left: the connection is closed, and the write may go elsewhere", () =>
+    onPool(one, () =>
+      Effect.gen(function* () {
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        yield* table("writable", "id int")
+        yield* primary.query("set global read_only = 1")
+        const write = Sql.query("insert into writable values (1)")
+        yield* row(write, "1290", ["NotWritable", "destroy", "rolledBack", "A"], /read-only/)
+        yield* row(Sql.withTransaction(write), "1290", ["NotWritable", "destroy", "rolledBack", "T"], /read-only/)
+        // What only reads goes on.
+        assert.deepEqual(yield* Sql.withTransaction(Sql.query("select * from writable")), [])
+        yield* primary.query("set global read_only = 0")
+        yield* write
+      }).pipe(
+        Effect.ensuring(
+          Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) =>
+            Effect.ignore(primary.query("set global read_only = 0"))
+          )
+        )
+      )
+    )
+  )
+
+  it.effect("an open transaction begun by hand is rolled back, however its handler ends, and is never handed on", () =>
+    onPool(one, () =>
+      Effect.gen(function* () {
+        yield* table("by_hand", "id int")
+        const begun = Effect.zipRight(Sql.query("begin"), Sql.query("insert into by_hand values (1)"))
+        const endings: ReadonlyArray<Effect.Effect<unknown, unknown, Sql.Sql>> = [
+          Effect.void,
+          Effect.fail("no"),
+          Effect.die("bug"),
+          Effect.interrupt,
+          Sql.query("selct"),
+          Effect.timeout(Sql.query("select sleep(5)"), "20 millis")
+        ]
+        for (const ending of endings) {
+          yield* Effect.exit(Sql.withConnection(Effect.zipRight(begun, ending)))
+          assert.deepEqual(yield* Sql.query("select count(*) as n, @@in_transaction as t from by_hand"), [
+            { n: 0, t: 0 }
+          ])
+        }
+      })
+    )
+  )
+
+  it.effect("no connection: refused, unknown name, no answer, cut while connecting", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const proxy = yield* FaultProxy.make({ target: primary })
+      const url = yield* urlThrough(proxy)
+      const pool = { connectTimeout: "200 millis", acquireTimeout: "2 seconds" } as const
+      const none: Told = ["ConnectFailed", "none", "none", "A"]
+      yield* proxy.blackhole()
+      told(yield* refused({ url, pool }), undefined, none, /Check that the address is right/)
+      yield* proxy.reset
+      yield* proxy.heal
+      yield* proxy.refuse
+      told(yield* refused({ url, pool }), "ECONNREFUSED", none, /nothing listens there/i)
+      told(yield* refused({ host: "no-such-host.invalid", username: "app", pool }), "ENOTFOUND", none, /check the host/)
+      const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
+      const cut = SqlReason.of(yield* refused({ url: yield* urlThrough(gone), pool }))
+      assert.deepStrictEqual([cut._tag, cut.connection, cut.retry], ["ConnectFailed", "none", "A"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("no entry: password, user, database", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const never: Told = ["AuthenticationFailed", "none", "none", "N"]
+      yield* user("entry")
+      told(yield* refused({ url: as(primary, "entry", "wr0ng") }), "1045", never, /check username and password/i)
+      told(yield* refused({ url: as(primary, "nobody_knows") }), "1045", never, /check username and password/i)
+      told(
+        yield* refused({ url: Redacted.make(`${Redacted.value(primary.url)}_nowhere`) }),
+        "1049",
+        never,
+        /no such database/i
+      )
+      yield* primary.query("create database if not exists others")
+      const others = Redacted.make(Redacted.value(as(primary, "entry")).replace(/sluice$/, "others"))
+      told(yield* refused({ url: others }), "1044", never, /grant it/i)
+    })
+  )
+
+  it.effect("a server that is full: callers share what is open; nothing open is TooManyConnections", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const full: Told = ["TooManyConnections", "none", "none", "A"]
+      yield* user("errors_two", "with max_user_connections 2")
+      const url = as(primary, "errors_two")
+      yield* onPool({ url, pool: { maxSize: 6 } }, () =>
+        Effect.gen(function* () {
+          yield* Effect.forEach(Array.from({ length: 30 }), () => Sql.query("select sleep(0.01)"), {
+            concurrency: "unbounded"
+          })
+          assert.isAtMost((yield* sessions("errors_two")).length, 2)
+          yield* eventually(
+            "both are open",
+            Effect.zipRight(
+              Effect.forEach([1, 2], () => Sql.query("select sleep(0.02)"), { concurrency: 2 }),
+              Effect.map(sessions("errors_two"), (all) => all.length === 2)
+            )
+          )
+          told(yield* refused({ url }), "1226", full, /max_user_connections.*lower maxSize/i)
+        })
+      )
+      yield* primary.query("set global max_user_connections = 3")
+      yield* onPool({ pool: { maxSize: 4, minIdle: 3 } }, (name) =>
+        Effect.gen(function* () {
+          yield* eventually(
+            "three are open",
+            Effect.map(sessions(name), (all) => all.length === 3)
+          )
+          told(yield* refused({ url: as(primary, name) }), "1203", full, /lower maxSize/i)
+        })
+      ).pipe(Effect.ensuring(Effect.ignore(primary.query("set global max_user_connections = 1000"))))
+      yield* onPool({ pool: { maxSize: 40 } }, (name) =>
+        Effect.gen(function* () {
+          yield* Effect.forEach(Array.from({ length: 60 }), () => Sql.query("select sleep(0.05)"), {
+            concurrency: "unbounded"
+          })
+          const { write } = yield* Sql.stats
+          assert.isAtMost(write.size, 20)
+          told(yield* refused({ url: as(primary, name) }), "1040", full, /Too many connections/)
+        })
+      )
+    })
+  )
+
+  it.effect("a server that restarts, or crashes, under a statement and under a transaction", () =>
+    onPool(one, (name) =>
+      Effect.gen(function* () {
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        for (const mode of ["fast", "immediate"] as const) {
+          for (const inside of [false, true]) {
+            const sleep = Sql.query("select sleep(33)")
+            const before = yield* thread
+            const fiber = yield* Effect.fork(Effect.flip(inside ? Sql.withTransaction(sleep) : sleep))
+            yield* running(name, "sleep(33)")
+            yield* primary.restart(mode)
+            const reason = SqlReason.of(yield* Fiber.join(fiber))
+            assert.include(["ConnectionLost", "ServerShutdown"], reason._tag)
+            assert.deepStrictEqual(
+              [reason.connection, reason.outcome, reason.retry],
+              ["destroy", inside ? "rolledBack" : "unknown", inside ? "T" : "R"]
+            )
+            // Numbers begin anew with the server.
+            assert.isNumber(yield* thread)
+            assert.isNumber(before)
+          }
+        }
+      })
+    )
+  )
+})

@@ -1,0 +1,373 @@
+import { SqlClient } from "@effect/sql"
+import { assert, layer } from "@effect/vitest"
+import { Sql, SqlReason } from "@sluice/sql"
+import { MariaDbCluster } from "@sluice/testkit"
+import { Cause, Deferred, Effect, Exit, Fiber } from "effect"
+import { driver } from "../src/internal/driver.js"
+import * as endpoint from "../src/internal/endpoint.js"
+import {
+  as,
+  atOnce,
+  eventually,
+  onPool,
+  reasonOf,
+  rowsOf,
+  running,
+  sessions,
+  table,
+  thread,
+  user
+} from "./support/fixture.js"
+
+const insert = (name: string, id: number) => Sql.query(`insert into ${name} values (?)`, [id])
+
+/** Keeps every COMMIT of the server waiting, until the scope closes. */
+const commitsWait = Effect.gen(function* () {
+  const { primary } = yield* MariaDbCluster.MariaDbCluster
+  yield* user("blocker")
+  yield* primary.query("grant reload on *.* to 'blocker'@'%'")
+  const at = yield* endpoint.resolve({ url: as(primary, "blocker") })
+  const blocker = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+  yield* driver.execute(blocker, "flush tables with read lock", [], "command")
+})
+
+/** Two transactions that wait for each other's row; gives how each ended. */
+const deadlock = (name: string, end: (id: number) => Effect.Effect<unknown, unknown, Sql.Sql> = () => Effect.void) =>
+  Effect.gen(function* () {
+    yield* table(name, "id int primary key, n int")
+    yield* Sql.query(`insert into ${name} values (1, 0), (2, 0)`)
+    const both = yield* Deferred.make<void>()
+    let arrived = 0
+    const one = (mine: number, other: number) =>
+      Effect.gen(function* () {
+        yield* Sql.query(`update ${name} set n = n + 1 where id = ?`, [mine])
+        if (++arrived === 2) yield* Deferred.succeed(both, undefined)
+        yield* Deferred.await(both)
+        return yield* Effect.catchAll(Sql.query(`update ${name} set n = n + 1 where id = ?`, [other]), (error) =>
+          Effect.zipRight(end(mine), Effect.fail(error))
+        )
+      })
+    return { one: one(1, 2), two: one(2, 1) }
+  })
+
+layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("transactions", (it) => {
+  it.effect("what succeeds is written, what fails or is interrupted is not, and the failure is the body's own", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        yield* table("basics", "id int")
+        assert.strictEqual(yield* Sql.withTransaction(Effect.as(insert("basics", 1), "done")), "done")
+        const failed = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 2), Effect.fail("no"))))
+        assert.deepStrictEqual(failed, Exit.fail("no"))
+        const died = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 3), Effect.die("bug"))))
+        assert.deepStrictEqual(died, Exit.die("bug"))
+        const interrupted = yield* Effect.exit(
+          Sql.withTransaction(Effect.zipRight(insert("basics", 4), Effect.interrupt))
+        )
+        assert.isTrue(Exit.isInterrupted(interrupted))
+        assert.deepStrictEqual(yield* rowsOf("basics"), [1])
+      })
+    )
+  )
+
+  it.effect("a statement that fails leaves its transaction open: what came before is written with it", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* table("goes_on", "id int primary key")
+        yield* Effect.gen(function* () {
+          yield* insert("goes_on", 1)
+          assert.strictEqual((yield* reasonOf(insert("goes_on", 1)))._tag, "UniqueViolation")
+          assert.strictEqual((yield* reasonOf(Sql.query("selct")))._tag, "SyntaxError")
+          yield* insert("goes_on", 2)
+        }).pipe(Sql.withTransaction)
+        assert.deepStrictEqual(yield* rowsOf("goes_on"), [1, 2])
+      })
+    )
+  )
+
+  it.effect("a nested transaction that fails takes back its own work only", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* table("nested", "id int primary key")
+        yield* sql.withTransaction(
+          Effect.gen(function* () {
+            yield* insert("nested", 1)
+            yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("nested", 2), insert("nested", 1))))
+            yield* Effect.ignore(sql.withTransaction(Effect.zipRight(insert("nested", 3), Effect.fail("no"))))
+            yield* Sql.withTransaction(Effect.zipRight(insert("nested", 4), Sql.withTransaction(insert("nested", 5))))
+            yield* insert("nested", 7)
+          })
+        )
+        assert.deepStrictEqual(yield* rowsOf("nested"), [1, 4, 5, 7])
+      })
+    )
+  )
+
+  it.effect("nested siblings started at once come one after the other: the failed one's row alone is missing", () =>
+    onPool({ pool: { maxSize: 2 } }, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* table("siblings", "id int primary key")
+        yield* Effect.forEach(
+          Array.from({ length: 12 }, (_, id) => id),
+          (id) =>
+            insert("siblings", id).pipe(
+              Effect.zipRight(Effect.yieldNow()),
+              Effect.zipRight(Sql.query("select sleep(0.002)")),
+              Effect.zipRight(id % 3 === 0 ? Effect.fail("no") : Effect.void),
+              sql.withTransaction,
+              Effect.ignore
+            ),
+          { concurrency: "unbounded" }
+        ).pipe(Sql.withTransaction)
+        assert.deepStrictEqual(yield* rowsOf("siblings"), [1, 2, 4, 5, 7, 8, 10, 11])
+      })
+    )
+  )
+
+  it.effect("isolation and readOnly are the server's, for this transaction alone; Sql.read makes it read only", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* table("levels", "id int")
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        const mine = Effect.gen(function* () {
+          const id = yield* thread
+          yield* Sql.query("select * from levels")
+          // The server looks at its transactions again when nobody has asked for a tenth of a second.
+          yield* Effect.sleep("150 millis")
+          const rows = yield* primary.query<{ l: string; r: number }>(
+            "select trx_isolation_level as l, trx_is_read_only as r from information_schema.innodb_trx where trx_mysql_thread_id = ?",
+            [id]
+          )
+          return [rows[0]!.l, Number(rows[0]!.r)]
+        })
+        assert.deepEqual(yield* Sql.withTransaction({ isolation: "serializable" })(mine), ["SERIALIZABLE", 0])
+        assert.deepEqual(yield* Sql.withTransaction({ isolation: "read committed", readOnly: true })(mine), [
+          "READ COMMITTED",
+          1
+        ])
+        assert.deepEqual(yield* Sql.withTransaction(mine), ["REPEATABLE READ", 0])
+        assert.deepEqual(yield* Sql.read(Sql.withTransaction(mine)), ["REPEATABLE READ", 1])
+        // There is nothing like it, and nothing is said.
+        assert.deepEqual(yield* Sql.withTransaction({ deferrable: true })(mine), ["REPEATABLE READ", 0])
+        const write = yield* reasonOf(Sql.withTransaction({ readOnly: true })(insert("levels", 1)))
+        assert.deepStrictEqual([write._tag, write.code, write.connection], ["NotWritable", "1792", "keep"])
+        assert.deepStrictEqual(yield* rowsOf("levels"), [])
+      })
+    )
+  )
+
+  it.effect("of two transactions that wait for each other one fails, is undone, and may be run again", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        const { one, two } = yield* deadlock("dead")
+        const exits = yield* Effect.all([Sql.withTransaction(one), Sql.withTransaction(two)].map(Effect.exit), {
+          concurrency: 2
+        })
+        const failures = exits.flatMap((exit) => (Exit.isFailure(exit) ? [SqlReason.of(Cause.squash(exit.cause))] : []))
+        assert.deepStrictEqual(
+          failures.map(({ _tag, code, connection, outcome, retry }) => [_tag, code, connection, outcome, retry]),
+          [["Deadlock", "1213", "keep", "rolledBack", "T"]]
+        )
+        assert.deepEqual(yield* Sql.query("select n from dead"), [{ n: 1 }, { n: 1 }])
+
+        const again = yield* deadlock("dead")
+        yield* Effect.all(
+          [again.one, again.two].map((body) => Sql.withTransaction({ retry: true })(body)),
+          { concurrency: 2 }
+        )
+        assert.deepEqual(yield* Sql.query("select n from dead"), [{ n: 2 }, { n: 2 }])
+      })
+    )
+  )
+
+  it.effect("after a deadlock that was caught, nothing more of the transaction is written, and it says so", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        yield* table("ghosts", "id int")
+        const reasons: Array<SqlReason.SqlReason> = []
+        const { one, two } = yield* deadlock("dead2", (id) =>
+          Effect.gen(function* () {
+            // The server has rolled back; sent now, this would be written at once, by itself.
+            reasons.push(yield* reasonOf(insert("ghosts", id)))
+            // A savepoint of what is gone is gone.
+            reasons.push(yield* reasonOf(Sql.withTransaction(insert("ghosts", id))))
+          })
+        )
+        const swallowed = (body: Effect.Effect<unknown, unknown, Sql.Sql>) =>
+          Effect.either(Sql.withTransaction(Effect.ignore(body)))
+        const ended = yield* Effect.all([swallowed(one), swallowed(two)], { concurrency: 2 })
+        const lost = ended.flatMap((either) => (either._tag === "Left" ? [either.left] : []))
+        assert.lengthOf(lost, 1)
+        assert.strictEqual(SqlReason.of(lost[0])._tag, "TransactionAborted")
+        assert.strictEqual(SqlReason.of(lost[0]).retry, "T")
+        assert.include(lost[0]!.message, "Deadlock")
+        assert.deepStrictEqual(
+          reasons.map(({ _tag }) => _tag),
+          ["TransactionAborted", "TransactionAborted"]
+        )
+        assert.deepStrictEqual(yield* rowsOf("ghosts"), [])
+      })
+    )
+  )
+
+  it.effect("a statement that commits implicitly is told at the end of its transaction", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        yield* table("implicit", "id int")
+        const reason = yield* Effect.flip(
+          Sql.withTransaction(
+            Effect.zipRight(insert("implicit", 1), Sql.query("create or replace table made (id int)"))
+          )
+        )
+        assert.strictEqual(SqlReason.of(reason)._tag, "InvalidUse")
+        assert.include(reason.message, "commits implicitly")
+        assert.strictEqual((yield* reasonOf(Sql.withTransaction(Sql.query("commit"))))._tag, "InvalidUse")
+        assert.deepStrictEqual(yield* rowsOf("implicit"), [1])
+      })
+    )
+  )
+
+  it.effect("the state of a connection is known without asking: after rows, after a change, after a failure", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      yield* primary.query("create or replace table states (id int primary key)")
+      yield* primary.query(
+        "create or replace procedure opens() begin start transaction; insert into states values (1); signal sqlstate '45000'; end"
+      )
+      const at = yield* endpoint.resolve({ url: primary.url })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const after = (sql: string, params: ReadonlyArray<unknown> = []) =>
+        Effect.map(Effect.exit(driver.execute(connection, sql, params, "rows")), () => driver.status(connection))
+      assert.strictEqual(driver.status(connection), "idle")
+      assert.strictEqual(yield* after("select 1"), "idle")
+      assert.strictEqual(yield* after("start transaction"), "transaction")
+      assert.strictEqual(yield* after("select ? as a", [1]), "transaction")
+      assert.strictEqual(yield* after("selct"), "transaction")
+      assert.strictEqual(yield* after("insert into states values (?)", [null]), "transaction")
+      assert.strictEqual(yield* after("rollback"), "idle")
+      // The procedure has failed, and nothing in its failure says that it has left a transaction open.
+      assert.strictEqual(yield* after("call opens()"), "transaction")
+      assert.strictEqual(yield* after("rollback"), "idle")
+      assert.strictEqual(yield* after("start transaction; select 1; selct"), "transaction")
+      yield* driver.reset(connection)
+      assert.strictEqual(driver.status(connection), "idle")
+      assert.strictEqual(yield* after("set @a = 1"), "session")
+      assert.strictEqual(yield* after("select 1"), "session")
+      yield* driver.reset(connection)
+      assert.strictEqual(driver.status(connection), "idle")
+      assert.strictEqual(yield* after("set autocommit = 0"), "session")
+      assert.strictEqual(yield* after("select * from states"), "transaction")
+      yield* driver.reset(connection)
+      assert.strictEqual(yield* after("select * from states"), "idle")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "a session that ends inside a transaction gives a typed failure, never a defect, and never hides the body's",
+    () =>
+      onPool({}, (name) =>
+        Effect.gen(function* () {
+          const cluster = yield* MariaDbCluster.MariaDbCluster
+          yield* table("killed", "id int")
+          const kill = cluster.primary.terminateBackends({ user: name }).pipe(Effect.orDie)
+          const next = yield* reasonOf(
+            Sql.withTransaction(insert("killed", 1).pipe(Effect.zipRight(kill), Effect.zipRight(insert("killed", 2))))
+          )
+          assert.include(["ConnectionLost", "ServerShutdown"], next._tag)
+          assert.strictEqual(next.retry, "T")
+          const own = yield* Effect.exit(
+            Sql.withTransaction(insert("killed", 3).pipe(Effect.zipRight(kill), Effect.zipRight(Effect.fail("mine"))))
+          )
+          assert.deepStrictEqual(own, Exit.fail("mine"))
+          const unseen = yield* reasonOf(Sql.withTransaction(Effect.zipRight(insert("killed", 4), kill)))
+          assert.include(["ConnectionLost", "ServerShutdown", "CommitUnknown"], unseen._tag)
+          assert.deepStrictEqual(yield* rowsOf("killed"), [])
+        })
+      )
+  )
+
+  it.effect("a COMMIT whose answer is lost, or late, is CommitUnknown; an interruption does not cut it short", () =>
+    onPool({ pool: { maxSize: 3, abortTimeout: "1 second" } }, (name) =>
+      Effect.gen(function* () {
+        const cluster = yield* MariaDbCluster.MariaDbCluster
+        yield* table("lost_commit", "id int")
+        const begin = (id: number, commitTimeout = "30 seconds") =>
+          Effect.gen(function* () {
+            const go = yield* Deferred.make<void>()
+            const ready = yield* Deferred.make<void>()
+            const fiber = yield* insert("lost_commit", id).pipe(
+              Effect.zipRight(Deferred.succeed(ready, undefined)),
+              Effect.zipRight(Deferred.await(go)),
+              Sql.withTransaction({ commitTimeout: commitTimeout as "30 seconds" }),
+              Effect.fork
+            )
+            yield* Deferred.await(ready)
+            return { go: Deferred.succeed(go, undefined), fiber }
+          })
+        const lost = yield* begin(1)
+        const late = yield* begin(2, "100 millis")
+        const kept = yield* begin(3)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* commitsWait
+            yield* lost.go
+            yield* running(name, "COMMIT")
+            yield* cluster.primary.terminateBackends({ user: name, id: (yield* sessionOf(name, "COMMIT"))! })
+            const reason = yield* reasonOf(Fiber.join(lost.fiber))
+            assert.strictEqual(reason._tag, "CommitUnknown")
+            assert.strictEqual(reason.outcome, "unknown")
+            yield* late.go
+            assert.strictEqual((yield* reasonOf(Fiber.join(late.fiber)))._tag, "CommitUnknown")
+            yield* eventually(
+              "the late one has been given up",
+              Effect.map(sessionOf(name, "COMMIT"), (id) => id === undefined)
+            )
+            yield* kept.go
+            yield* running(name, "COMMIT")
+            yield* Effect.fork(Fiber.interrupt(kept.fiber))
+          })
+        )
+        yield* Fiber.await(kept.fiber)
+        assert.deepStrictEqual(yield* rowsOf("lost_commit"), [3])
+      })
+    )
+  )
+
+  it.effect("a transaction leases before BEGIN and fails typed when it cannot, without a defect", () =>
+    onPool({ pool: { maxSize: 1, acquireTimeout: "100 millis", validateTimeout: "100 millis" } }, () =>
+      Effect.gen(function* () {
+        const held = yield* Deferred.make<void>()
+        const holder = yield* Effect.fork(Sql.withConnection(Effect.zipRight(thread, Deferred.await(held))))
+        yield* eventually(
+          "it is held",
+          Effect.map(Sql.stats, ({ write }) => write.using === 1)
+        )
+        assert.strictEqual((yield* reasonOf(Sql.withTransaction(thread)))._tag, "AcquireTimeout")
+        yield* atOnce(Effect.timeoutOption(Sql.withTransaction(thread), "20 millis"))
+        yield* Deferred.succeed(held, undefined)
+        yield* Fiber.join(holder)
+      })
+    )
+  )
+
+  it.effect("a transaction on a pinned connection leaves the pin usable, whether it succeeds or fails", () =>
+    onPool({}, () =>
+      Effect.gen(function* () {
+        yield* table("pinned", "id int")
+        yield* Effect.gen(function* () {
+          const before = yield* thread
+          yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("pinned", 1), Effect.fail("no"))))
+          yield* Sql.withTransaction(insert("pinned", 2))
+          yield* insert("pinned", 3)
+          assert.strictEqual(yield* thread, before)
+        }).pipe(Sql.withConnection)
+        assert.deepStrictEqual(yield* rowsOf("pinned"), [2, 3])
+      })
+    )
+  )
+})
+
+/** The session of this user that runs this. */
+const sessionOf = (user: string, query: string) =>
+  Effect.map(sessions(user), (all) => all.find((one) => one.query === query)?.id)

@@ -1,0 +1,100 @@
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { MysqlClient } from "@effect/sql-mysql2/MysqlClient"
+import { assert } from "@effect/vitest"
+import { Sql, SqlReason } from "@sluice/sql"
+import { MysqlSql } from "@sluice/sql-mysql2"
+import { MariaDbCluster } from "@sluice/testkit"
+import { Duration, Effect, Redacted, Schedule } from "effect"
+
+let names = 0
+
+/** Polls, because the server and the pool are told nothing; bounded, so that a condition that never comes true fails. */
+export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  condition.pipe(
+    Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (true_) => true_ }),
+    Effect.timeoutFail({ duration: "5 seconds", onTimeout: () => new Error(`never came true: ${what}`) }),
+    Effect.orDie
+  ) as Effect.Effect<void, E, R>
+
+/** Nothing is leased, nobody waits, and nothing is still being cleaned. */
+export const booksBalance = eventually(
+  "the books balance",
+  Effect.map(Sql.stats, ({ read, write }) =>
+    [write, ...read].every(
+      (pool) => pool.using === 0 && pool.waiting === 0 && pool.quarantined === 0 && pool.resetting === 0
+    )
+  )
+)
+
+export const sessions = (user: string) =>
+  Effect.gen(function* () {
+    const cluster = yield* MariaDbCluster.MariaDbCluster
+    const all = yield* Effect.forEach(cluster.nodes, (node) => node.activity)
+    return all.flat().filter((session) => session.user === user)
+  })
+
+/** The user `name` of this node; nothing else tells the server's sessions of one pool from those of another. */
+export const as = (node: MariaDbCluster.MariaDbNode, name: string, password = "sluice") =>
+  Redacted.make(`mysql://${name}:${password}@${node.host}:${node.port}/sluice`)
+
+/** A user of its own, with the rights of a program, and what else is granted. */
+export const user = (name: string, more = "") =>
+  Effect.gen(function* () {
+    const { primary } = yield* MariaDbCluster.MariaDbCluster
+    yield* primary.query(`create or replace user '${name}'@'%' identified by 'sluice' ${more}`)
+    yield* primary.query(`grant all on sluice.* to '${name}'@'%'`)
+  })
+
+/**
+ * Runs a test body on a pool of its own, then checks the books: nothing leased, nobody waiting, and after the scope has
+ * closed not one session of it left on the server.
+ */
+export const onPool = <A, E>(
+  config: MysqlSql.MysqlSqlConfig,
+  body: (user: string) => Effect.Effect<A, E, Sql.Sql | SqlClient | MysqlClient | MariaDbCluster.MariaDbCluster>
+) =>
+  Effect.gen(function* () {
+    const cluster = yield* MariaDbCluster.MariaDbCluster
+    const name = `test_${process.pid}_${++names}`
+    if (config.url === undefined && config.primary === undefined) yield* user(name)
+    const result = yield* body(name).pipe(
+      Effect.tap(() => booksBalance),
+      Effect.provide(MysqlSql.layer({ url: as(cluster.primary, name), duplicates: "allow", ...config }))
+    )
+    yield* eventually(
+      "no session is left on the server",
+      Effect.map(sessions(name), (left) => left.length === 0)
+    )
+    return result
+  })
+
+/** The database, by way of a proxy. */
+export const urlThrough = (proxy: { readonly port: number }) =>
+  Effect.map(MariaDbCluster.MariaDbCluster, ({ primary }) =>
+    Redacted.make(Redacted.value(primary.url).replace(`:${primary.port}/`, `:${proxy.port}/`))
+  )
+
+export const thread = Effect.map(Sql.query<{ id: number }>("select connection_id() as id"), (rows) => rows[0]!.id)
+
+/** The failure of an effect as its reason; anything else fails the test. */
+export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)
+
+export const table = (name: string, columns: string) =>
+  Effect.zipRight(Sql.query(`drop table if exists ${name}`), Sql.query(`create table ${name} (${columns})`))
+
+export const rowsOf = (name: string) =>
+  Effect.map(Sql.query<{ id: number }>(`select id from ${name} order by id`), (rows) => rows.map(({ id }) => id))
+
+/** Fails when `effect` takes longer than a caller that waits for nobody. */
+export const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.timed(effect), ([elapsed, a]) => {
+    assert.isBelow(Duration.toMillis(elapsed), 500)
+    return a
+  })
+
+/** A statement of this session runs that contains `text`. */
+export const running = (user: string, text: string) =>
+  eventually(
+    `${text} runs`,
+    Effect.map(sessions(user), (all) => all.some(({ query }) => query?.includes(text) === true))
+  )

@@ -17,7 +17,7 @@ export default defineWorkspace([
       include: [
         "packages/*/test/**/*.integration.test.ts",
         "packages/examples/*/test/**/*.test.ts",
-        "test/{contract,fault,flow}/**/*.test.ts"
+        "test/{contract,fault,flow,soak}/**/*.test.ts"
       ],
       exclude: ["**/node_modules/**"],
       testTimeout: 60_000,

@@ -147,7 +147,7 @@ layer(PgCluster.layer({ replicas: 1, settings: { max_connections: 100 } }), {
             const sql = yield* SqlClient.SqlClient
             yield* sql`select 1`
             yield* proxy.blackhole({ new: false })
-            const waiting = yield* Effect.forkDaemon(sql.withTransaction(Effect.void))
+            const waiting = yield* Effect.forkDaemon(sql.withTransaction(sql`select 1`))
             // Nobody can see that BEGIN has gone into the hole; without this it could find a connection that is closed.
             yield* Effect.sleep("50 millis")
             yield* proxy.cut
@@ -155,7 +155,7 @@ layer(PgCluster.layer({ replicas: 1, settings: { max_connections: 100 } }), {
             yield* proxy.heal
             yield* sql`select 1`
             yield* proxy.blackhole({ new: false })
-            const left = yield* after(patience, Effect.timeoutOption(sql.withTransaction(Effect.void), "200 millis"))
+            const left = yield* after(patience, Effect.timeoutOption(sql.withTransaction(sql`select 1`), "200 millis"))
             yield* proxy.cut
             return [failed === "not done" ? failed : verdict(failed), left === "not done" ? left : "interrupted"]
           })

@@ -12,7 +12,11 @@ interface Part {
   readonly macos: string
 }
 
-const parts: ReadonlyArray<Part> = [{ program: "pgbouncer", debian: "pgbouncer", macos: "pgbouncer" }]
+const parts: ReadonlyArray<Part> = [
+  { program: "pgbouncer", debian: "pgbouncer", macos: "pgbouncer" },
+  // The server without the service: `mariadb-server` would start one.
+  { program: "mariadbd", debian: "mariadb-server-core", macos: "mariadb" }
+]
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"]
 

@@ -244,20 +244,54 @@ export const acquire = <A>(self: Pool<A>, options?: AcquireOptions): Effect.Effe
   return Effect.uninterruptibleMask((restore) => {
     const fiber = currentFiber()
     const scope = Context.unsafeGet(fiber.currentContext as Context.Context<any>, Scope.Scope)
-    const hold = (entry: Entry<A>, leaseId: number) => {
+    return lent(engine, fiber, restore, options, (entry, leaseId) => {
       const release = Effect.sync(() => engine.release(entry, leaseId))
       return Effect.as(Scope.addFinalizer(scope, release), entry.resource)
-    }
-    const entry = engine.take(fiber)
-    if (entry !== undefined) return hold(entry, entry.leaseId)
-    const waiter = stand(engine, fiber, false, options)
-    return Effect.matchCauseEffect(park(waiter, restore), {
-      onFailure: (cause) => {
-        engine.abandon(waiter)
-        return Effect.failCause(cause)
-      },
-      onSuccess: () => hold(waiter.entry!, waiter.leaseId)
     })
+  })
+}
+
+/**
+ * As `acquire`, for those who keep leases in a record of their own instead of a scope: `keep` is called once, at the moment
+ * the lease is granted, with the connection and the way to give it back. What `keep` gives is the result.
+ *
+ * - Nobody else gives the connection back. `release` returns at once, and does nothing the second time.
+ * - Interruption: of the wait, at any moment. An interrupt that strikes after `keep` was called ends the effect all the
+ *   same, so whoever owns the record must look into it then.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const hold = <A, B>(
+  self: Pool<A>,
+  keep: (resource: A, release: () => void) => B,
+  options?: AcquireOptions
+): Effect.Effect<B, AcquireError> => {
+  const { engine } = self[TypeId]
+  return Effect.uninterruptibleMask((restore) =>
+    lent(engine, currentFiber(), restore, options, (entry, leaseId) =>
+      Effect.succeed(keep(entry.resource, () => engine.release(entry, leaseId)))
+    )
+  )
+}
+
+/** An exclusive lease, given to `keep` before anything can interrupt. */
+const lent = <A, B>(
+  engine: Engine<A>,
+  fiber: Fiber.RuntimeFiber<any, any>,
+  restore: Restore,
+  options: AcquireOptions | undefined,
+  keep: (entry: Entry<A>, leaseId: number) => Effect.Effect<B>
+): Effect.Effect<B, AcquireError> => {
+  const entry = engine.take(fiber)
+  if (entry !== undefined) return keep(entry, entry.leaseId)
+  const waiter = stand(engine, fiber, false, options)
+  return Effect.matchCauseEffect(park(waiter, restore), {
+    onFailure: (cause) => {
+      engine.abandon(waiter)
+      return Effect.failCause(cause)
+    },
+    onSuccess: () => keep(waiter.entry!, waiter.leaseId)
   })
 }
 

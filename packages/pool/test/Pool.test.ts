@@ -432,6 +432,25 @@ describe("F12: a fiber that holds a connection and asks for another one", () => 
     })
   )
 
+  test("waits while its own connection is at work for somebody else, who will release it", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const connection = yield* Scope.extend(Pool.acquire(f.pool), scope)
+      connection.status = "busy"
+      // Begins when this fiber waits.
+      const other = yield* Effect.fork(
+        Effect.zipRight(
+          Effect.sync(() => {
+            connection.status = "clean"
+          }),
+          Scope.close(scope, Exit.void)
+        )
+      )
+      assert.strictEqual(yield* idOf(f), connection.id)
+      yield* Fiber.join(other)
+    })
+  )
+
   test("waits while the pool can grow", { maxSize: 2 }, (f) =>
     Effect.gen(function* () {
       const nested = yield* Effect.fork(Pool.use(f.pool, () => idOf(f)))

@@ -241,4 +241,28 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
       })
     )
   )
+
+  it.effect("a stream is left at once also when the server can no longer be reached", () =>
+    Effect.gen(function* () {
+      const cluster = yield* PgCluster.PgCluster
+      const proxy = yield* FaultProxy.make({ target: cluster.primary })
+      const url = yield* urlThrough(proxy)
+      yield* onPool({ url, pool: { maxSize: 2, closeTimeout: "200 millis" } }, (name) =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const slow = sql`select i, pg_sleep(case when i > 128 then 30 else 0 end) from generate_series(1, 1000) as i`
+            .stream
+          for (const around of [Sql.withConnection, Sql.withTransaction<Effect.Effect<void, SqlError, Sql.Sql>>]) {
+            const fiber = yield* Effect.fork(around(Stream.runDrain(slow)))
+            yield* sleeping(name)
+            yield* proxy.blackhole({ forGood: true })
+            yield* atOnce(Fiber.interrupt(fiber))
+            yield* proxy.heal
+            // What the frozen path has left behind on the server is not ours to see.
+            yield* cluster.primary.terminateBackends({ applicationName: name })
+          }
+        })
+      )
+    }).pipe(Effect.scoped)
+  )
 })

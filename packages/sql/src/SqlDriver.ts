@@ -159,13 +159,25 @@ export interface SqlDriver<Endpoint, Conn> {
   readonly status: (connection: Conn) => ConnectionState
   /** What the connection is doing, for diagnosis; never with parameters or literals. */
   readonly describe: (connection: Conn) => string | undefined
-  /** Succeeds or fails only when the connection is ready for the next statement (or dead). */
+  /**
+   * Succeeds or fails only when the connection is ready for the next statement (or dead). The call itself never throws.
+   *
+   * `before` are statements without parameters and without an answer that anybody wants, such as BEGIN. They are executed
+   * first, in the same round trip where the protocol allows it; if one fails, nothing after it is executed, and its
+   * failure is the failure of all.
+   */
   readonly execute: (
     connection: Conn,
     sql: string,
     params: ReadonlyArray<unknown>,
-    mode: Mode
+    mode: Mode,
+    before?: ReadonlyArray<string>
   ) => Effect.Effect<any, SqlError>
+  /**
+   * Nobody waits any longer for what runs: its effect fails at once, as lost with an unknown outcome. The connection stays
+   * `busy` until the server has answered.
+   */
+  readonly giveUp: (connection: Conn, cause: Error) => void
   /** Without it every statement has a connection for itself. */
   readonly packing?: Packing<Conn> | undefined
   /** Opens a cursor. Inside a transaction other statements may run between two `next`. */

@@ -282,13 +282,13 @@ describe("a statement", () => {
     )
   )
 
-  it.effect("on a pinned connection or inside of a transaction is never tried again by itself", () =>
+  it.effect("on a pinned connection, or in a transaction that is under way, is never tried again by itself", () =>
     on(({ count, fake }) =>
       Effect.gen(function* () {
         for (const around of [Sql.withConnection({}), Sql.withTransaction({})]) {
           fake.log.length = 0
           fail(fake, "a", 1, unsent)
-          yield* played(reasonOf(around(Sql.read(Sql.idempotent(Sql.query("a"))))))
+          yield* played(reasonOf(around(Effect.zipRight(Sql.query("b"), Sql.read(Sql.idempotent(Sql.query("a")))))))
           assert.strictEqual(count("a"), 1)
         }
         fake.log.length = 0
@@ -376,22 +376,24 @@ describe("a transaction", () => {
     )
   )
 
-  it.effect("whose BEGIN was lost is begun again unasked; once its body runs, it is not", () =>
-    on(({ count, fake }) =>
-      Effect.gen(function* () {
-        let bodies = 0
-        const body = Effect.zipRight(
-          Effect.sync(() => bodies++),
-          Sql.query("a")
-        )
-        fail(fake, "BEGIN", 2, lost)
-        yield* played(Sql.withTransaction(body))
-        assert.deepStrictEqual([count("BEGIN"), bodies], [3, 1])
-        fail(fake, "a", 1, unsent)
-        yield* played(reasonOf(Sql.withTransaction(body)))
-        assert.strictEqual(bodies, 2)
-      })
-    )
+  it.effect(
+    "whose BEGIN was lost is begun again unasked, under the same body; once a statement was executed, it is not",
+    () =>
+      on(({ count, fake }) =>
+        Effect.gen(function* () {
+          let bodies = 0
+          const body = Effect.sync(() => bodies++).pipe(
+            Effect.zipRight(Sql.query("a")),
+            Effect.zipRight(Sql.query("b"))
+          )
+          fail(fake, "BEGIN", 2, lost)
+          yield* played(Sql.withTransaction(body))
+          assert.deepStrictEqual([count("BEGIN"), count("a"), bodies], [3, 1, 1])
+          fail(fake, "b", 1, unsent)
+          yield* played(reasonOf(Sql.withTransaction(body)))
+          assert.strictEqual(bodies, 2)
+        })
+      )
   )
 
   it.effect("whose COMMIT got no answer is never run again", () =>

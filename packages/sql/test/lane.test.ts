@@ -2,6 +2,17 @@ import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import * as Lane from "../src/internal/lane.js"
 
+const run = <A, E>(lane: Lane.Lane, effect: Effect.Effect<A, E>, after?: () => void) =>
+  Lane.run(
+    lane,
+    (restore) => restore(effect),
+    () => {
+      Lane.release(lane)
+      after?.()
+      return undefined
+    }
+  )
+
 it.effect("a lane is handed on in the order of asking, one at a time", () =>
   Effect.gen(function* () {
     const lane = Lane.make()
@@ -10,7 +21,7 @@ it.effect("a lane is handed on in the order of asking, one at a time", () =>
     yield* Effect.forEach(
       [0, 1, 2, 3, 4],
       (i) =>
-        Lane.run(
+        run(
           lane,
           Effect.gen(function* () {
             assert.strictEqual(++inside, 1)
@@ -30,9 +41,9 @@ it.effect("a failure, a defect and an interruption hand it on too, and after run
   Effect.gen(function* () {
     const lane = Lane.make()
     let after = 0
-    const count = () => Effect.sync(() => void after++)
+    const count = () => void after++
     for (const effect of [Effect.fail("no"), Effect.die("bug"), Effect.interrupt]) {
-      assert.isTrue(Exit.isFailure(yield* Effect.exit(Lane.run(lane, effect, count))))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(run(lane, effect, count))))
     }
     assert.isFalse(lane.held)
     assert.strictEqual(after, 3)
@@ -44,13 +55,13 @@ it.effect("a waiter that is interrupted at any moment leaves the lane usable", (
     for (let step = 0; step < 60; step++) {
       const lane = Lane.make()
       const free = yield* Deferred.make<void>()
-      const holder = yield* Effect.fork(Lane.run(lane, Deferred.await(free)))
+      const holder = yield* Effect.fork(run(lane, Deferred.await(free)))
       yield* Effect.yieldNow()
       const waiter = yield* Effect.fork(
         Effect.withMaxOpsBeforeYield(
           Effect.scoped(
             Effect.zipRight(
-              Lane.hold(lane, () => Effect.void),
+              Lane.hold(lane, () => {}),
               Effect.yieldNow()
             )
           ),

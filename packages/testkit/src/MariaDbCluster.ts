@@ -17,6 +17,7 @@
 import { Context, type Effect, Layer, type Redacted, type Scope } from "effect"
 import * as Cluster from "./internal/mariaDbCluster.js"
 import { MariaDbClusterError, type MariaDbClusterPhase } from "./internal/mariaDbClusterError.js"
+import type { ServerCluster, ServerNode } from "./internal/serverNode.js"
 
 export {
   /**
@@ -114,37 +115,19 @@ export interface BackendFilter {
  * @since 0.1.0
  * @category models
  */
-export interface MariaDbNode {
-  /** `primary`, or `replica-1`, `replica-2`, … Names the node's first role; `role` is the present one. */
-  readonly name: string
-  /** Always `127.0.0.1`. */
-  readonly host: string
-  /** The same for the life of the cluster; between 15000 and 32000. */
-  readonly port: number
+export interface MariaDbNode extends ServerNode<MariaDbClusterError, StopMode> {
   /** `mysql://user:password@127.0.0.1:port/database` */
   readonly url: Redacted.Redacted<string>
-  readonly dataDir: string
-  /** Starts the server and waits until it accepts connections, at most 30 seconds. Nothing happens if it runs. */
-  readonly start: Effect.Effect<void, MariaDbClusterError>
   /**
    * Stops the server and waits until its process is gone. Default `fast`. Nothing happens if it does not run.
    * A paused server is resumed first. Interruption ends the wait, not the stopping.
    */
   readonly stop: (mode?: StopMode) => Effect.Effect<void, MariaDbClusterError>
-  /** `stop`, then `start` on the same port. Default `fast`. */
-  readonly restart: (mode?: StopMode) => Effect.Effect<void, MariaDbClusterError>
   /**
-   * Makes a replica a primary that accepts writes, also after a restart. What it received and did not yet apply is
-   * dropped: see `awaitReplicated`. Other nodes are not told.
+   * Makes a replica a primary that accepts writes, also after a restart; first it applies what it has received, for at
+   * most 30 seconds. Other nodes are not told.
    */
   readonly promote: Effect.Effect<void, MariaDbClusterError>
-  /**
-   * Freezes the server and every session (SIGSTOP), and returns when nothing of it moves any more.
-   * The kernel still accepts new connections in its name, and nobody ever answers on them.
-   */
-  readonly pause: Effect.Effect<void, MariaDbClusterError>
-  /** Continues a paused server. Nothing happens if it is not paused. */
-  readonly resume: Effect.Effect<void, MariaDbClusterError>
   /** Ends client sessions (`KILL CONNECTION`), waits until they are gone, and gives their number. */
   readonly terminateBackends: (filter?: BackendFilter) => Effect.Effect<number, MariaDbClusterError>
   /** The present client sessions, oldest first, without the testkit's own. */
@@ -157,12 +140,6 @@ export interface MariaDbNode {
     sql: string,
     params?: ReadonlyArray<unknown>
   ) => Effect.Effect<ReadonlyArray<Row>, MariaDbClusterError>
-  /** `replica` while it follows another server. */
-  readonly role: Effect.Effect<"primary" | "replica", MariaDbClusterError>
-  /** The last 8 KiB of the server's log. */
-  readonly log: Effect.Effect<string>
-  /** Waits until the server answers a statement, at most 30 seconds. */
-  readonly awaitReady: Effect.Effect<void, MariaDbClusterError>
 }
 
 /**
@@ -171,18 +148,7 @@ export interface MariaDbNode {
  * @since 0.1.0
  * @category models
  */
-export interface MariaDbCluster {
-  /** The node that was made as primary. A promotion does not change this field. */
-  readonly primary: MariaDbNode
-  readonly replicas: ReadonlyArray<MariaDbNode>
-  /** The primary, then the replicas. */
-  readonly nodes: ReadonlyArray<MariaDbNode>
-  /**
-   * Waits until every replica shows what was committed on `primary` before this call, at most 30 seconds.
-   * A replica that was promoted is not waited for.
-   */
-  readonly awaitReplicated: Effect.Effect<void, MariaDbClusterError>
-}
+export interface MariaDbCluster extends ServerCluster<MariaDbNode, MariaDbClusterError> {}
 
 /**
  * The cluster of a test.

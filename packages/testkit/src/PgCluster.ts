@@ -16,6 +16,7 @@
 import { Context, type Effect, Layer, type Redacted, type Scope } from "effect"
 import * as Cluster from "./internal/pgCluster.js"
 import { PgClusterError, type PgClusterPhase } from "./internal/pgClusterError.js"
+import type { ServerCluster, ServerNode } from "./internal/serverNode.js"
 
 export {
   /**
@@ -112,18 +113,9 @@ export interface BackendFilter {
  * @since 0.1.0
  * @category models
  */
-export interface PgNode {
-  /** `primary`, or `replica-1`, `replica-2`, … Names the node's first role; `role` is the present one. */
-  readonly name: string
-  /** Always `127.0.0.1`. */
-  readonly host: string
-  /** The same for the life of the cluster; between 15000 and 32000. */
-  readonly port: number
+export interface PgNode extends ServerNode<PgClusterError, StopMode> {
   /** `postgres://user:password@127.0.0.1:port/database` */
   readonly url: Redacted.Redacted<string>
-  readonly dataDir: string
-  /** Starts the server and waits until it accepts connections, at most 30 seconds. Nothing happens if it runs. */
-  readonly start: Effect.Effect<void, PgClusterError>
   /**
    * Stops the server and waits until its process is gone. Default `fast`. Nothing happens if it does not run.
    *
@@ -132,17 +124,8 @@ export interface PgNode {
    * - `fast` on a primary waits for replicas that are connected but paused, up to `wal_sender_timeout` (60 seconds).
    */
   readonly stop: (mode?: StopMode) => Effect.Effect<void, PgClusterError>
-  /** `stop`, then `start` on the same port. Default `fast`. */
-  readonly restart: (mode?: StopMode) => Effect.Effect<void, PgClusterError>
   /** Makes a replica a primary and waits until it accepts writes, at most 30 seconds. Other nodes are not told. */
   readonly promote: Effect.Effect<void, PgClusterError>
-  /**
-   * Freezes the server and every session (SIGSTOP), and returns when nothing of it moves any more.
-   * The kernel still accepts new connections in its name, and nobody ever answers on them.
-   */
-  readonly pause: Effect.Effect<void, PgClusterError>
-  /** Continues a paused server. Nothing happens if it is not paused. */
-  readonly resume: Effect.Effect<void, PgClusterError>
   /** Ends client sessions (SQLSTATE 57P01), waits until they are gone, and gives their number. */
   readonly terminateBackends: (filter?: BackendFilter) => Effect.Effect<number, PgClusterError>
   /** The present client sessions, oldest first, without the testkit's own. */
@@ -152,12 +135,6 @@ export interface PgNode {
     sql: string,
     params?: ReadonlyArray<unknown>
   ) => Effect.Effect<ReadonlyArray<Row>, PgClusterError>
-  /** What the server itself says it is. */
-  readonly role: Effect.Effect<"primary" | "replica", PgClusterError>
-  /** The last 8 KiB of the server's log. */
-  readonly log: Effect.Effect<string>
-  /** Waits until the server answers a statement, at most 30 seconds. */
-  readonly awaitReady: Effect.Effect<void, PgClusterError>
 }
 
 /**
@@ -166,18 +143,7 @@ export interface PgNode {
  * @since 0.1.0
  * @category models
  */
-export interface PgCluster {
-  /** The node that was made as primary. A promotion does not change this field. */
-  readonly primary: PgNode
-  readonly replicas: ReadonlyArray<PgNode>
-  /** The primary, then the replicas. */
-  readonly nodes: ReadonlyArray<PgNode>
-  /**
-   * Waits until every replica shows what was committed on `primary` before this call, at most 30 seconds.
-   * A replica that was promoted is not waited for.
-   */
-  readonly awaitReplicated: Effect.Effect<void, PgClusterError>
-}
+export interface PgCluster extends ServerCluster<PgNode, PgClusterError> {}
 
 /**
  * The cluster of a test.

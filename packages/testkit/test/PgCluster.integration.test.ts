@@ -1,16 +1,11 @@
-import { spawn } from "node:child_process"
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
-import { createRequire } from "node:module"
-import * as Net from "node:net"
-import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Redacted, Scope } from "effect"
+import { Effect, Fiber, Redacted } from "effect"
 import Pg from "pg"
 import { PgCluster } from "../src/index.js"
-import { live, until } from "../src/internal/live.js"
-import * as Processes from "../src/internal/processes.js"
+import { until } from "../src/internal/live.js"
+import { endsCleanly } from "./fixtures/ending.js"
+import { nothingHappens, portAnswers } from "./fixtures/support.js"
+import { stopsAndPauses } from "./fixtures/verbs.js"
 
 /** What the application sees: its own connection, and how that ended. */
 const session = (node: PgCluster.PgNode, options: { readonly name?: string; readonly password?: string } = {}) =>
@@ -40,19 +35,8 @@ const session = (node: PgCluster.PgNode, options: { readonly name?: string; read
     }))
   )
 
-const portAnswers = (node: PgCluster.PgNode) =>
-  Effect.async<boolean>((resume) => {
-    const socket = Net.connect(node.port, node.host)
-    socket.once("connect", () => resume(Effect.succeed(true)))
-    socket.once("error", () => resume(Effect.succeed(false)))
-    return Effect.sync(() => socket.destroy())
-  })
-
 const names = (node: PgCluster.PgNode) =>
   Effect.map(node.activity, (rows) => rows.map(({ applicationName }) => applicationName))
-
-/** A real pause of the clock: there is no event to wait for. */
-const nothingHappens = live(Effect.sleep("100 millis"))
 
 const one = Effect.map(PgCluster.PgCluster, ({ primary }) => primary)
 
@@ -212,70 +196,7 @@ layer(PgCluster.layer({ settings: { max_connections: 17, "sluice.quoted": "it's"
     })
   )
 
-  it.scoped("stop and start do nothing when there is nothing to do; starting at the same time starts once", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      const survivor = yield* session(node)
-      yield* node.start
-      yield* survivor.query("select 1")
-      yield* node.stop()
-      yield* node.stop()
-      assert.isFalse(yield* portAnswers(node))
-      const down = yield* Effect.flip(node.query("select 1"))
-      assert.include(down.message, "ECONNREFUSED")
-      yield* Effect.all([node.start, node.start], { concurrency: 2 })
-      yield* session(node)
-    })
-  )
-
-  it.scoped("awaitReady waits until a server that is being restarted answers", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      yield* node.stop()
-      const waiting = yield* Effect.fork(node.awaitReady)
-      yield* Effect.flip(node.query("select 1"))
-      assert.isNull(waiting.unsafePoll())
-      yield* node.start
-      yield* Fiber.join(waiting)
-    })
-  )
-
-  it.scoped("pause freezes every session and answers nobody; resume continues where they were", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      const running = yield* session(node)
-      yield* running.query("create temporary table t (n int)")
-      yield* node.pause
-      const [postmaster] = yield* Effect.sync(() => Processes.family(process.pid).filter(({ state }) => state === "T"))
-      assert.isTrue(Processes.family(postmaster!.pid).length > 2)
-      assert.isTrue(Processes.family(postmaster!.pid).every(({ state }) => state === "T"))
-      // The kernel accepts in the server's name, but nobody greets.
-      assert.isTrue(yield* portAnswers(node))
-      const statement = yield* Effect.fork(running.query("insert into t values (1) returning n"))
-      const newcomer = yield* Effect.fork(session(node))
-      const admin = yield* Effect.fork(node.query("select 1"))
-      yield* nothingHappens
-      for (const fiber of [statement, newcomer, admin]) assert.isNull(fiber.unsafePoll())
-      yield* Fiber.interrupt(admin)
-      yield* node.resume
-      assert.deepStrictEqual(yield* Fiber.join(statement), [{ n: 1 }])
-      yield* Effect.flatMap(Fiber.join(newcomer), ({ query }) => query("select 1"))
-    })
-  )
-
-  it.scoped("a paused server can be stopped, and only a running one can be paused", () =>
-    Effect.gen(function* () {
-      const node = yield* one
-      yield* node.pause
-      yield* node.stop("fast")
-      assert.isFalse(yield* portAnswers(node))
-      const error = yield* Effect.flip(node.pause)
-      assert.strictEqual(error.phase, "pause")
-      assert.include(error.message, "does not run")
-      yield* node.start
-      yield* node.query("select 1")
-    })
-  )
+  stopsAndPauses(it, { node: one, session: Effect.flatMap(one, (node) => session(node)), processes: 3 })
 })
 
 describe("PgCluster, replicas", () => {
@@ -331,134 +252,12 @@ describe("PgCluster, replicas", () => {
   )
 })
 
-describe("PgCluster, the end", () => {
-  it.scoped("closing the scope ends the servers, paused ones included, and removes the folder", () =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const { primary } = yield* Scope.extend(PgCluster.make(), scope)
-      assert.isTrue(existsSync(primary.dataDir))
-      yield* primary.pause
-      const [took] = yield* live(Effect.timed(Scope.close(scope, Exit.void)))
-      // After 3 seconds they would have been killed, and could not have cleaned up behind themselves.
-      assert.isBelow(Duration.toMillis(took), 2900)
-      assert.isFalse(existsSync(dirname(dirname(primary.dataDir))))
-      assert.isFalse(yield* portAnswers(primary))
-    })
-  )
-
-  it.scoped("a setting that the server does not accept fails with the server's own words, and leaves nothing", () =>
-    Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const error = yield* Effect.flip(Effect.scoped(PgCluster.make({ settings: { max_connections: "many" } })))
-      assert.strictEqual(error.phase, "start")
-      assert.include(error.message, "settings")
-      assert.include(error.message, 'invalid value for parameter "max_connections": "many"')
-      assert.deepStrictEqual(readdirSync(folder), [])
-    })
-  )
-
-  it.scoped("interrupting make leaves nothing", () =>
-    Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const making = yield* Effect.fork(Effect.scoped(PgCluster.make()))
-      yield* until(
-        Effect.sync(() => readdirSync(folder).some((name) => existsSync(join(folder, name, "primary", "data"))))
-      )
-      yield* Fiber.interrupt(making)
-      assert.deepStrictEqual(readdirSync(folder), [])
-    })
-  )
-
-  const hold = (...words: ReadonlyArray<string>) =>
-    Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const require = createRequire(createRequire(import.meta.url).resolve("vitest/package.json"))
-      const fixture = fileURLToPath(new URL("./fixtures/cluster.ts", import.meta.url))
-      const child = spawn(process.execPath, [require.resolve("vite-node/vite-node.mjs"), fixture, ...words], {
-        detached: true,
-        env: { PATH: process.env["PATH"], TMPDIR: folder },
-        stdio: ["ignore", "pipe", "inherit"]
-      })
-      yield* Effect.addFinalizer(() => Effect.sync(() => child.kill("SIGKILL")))
-      let output = ""
-      child.stdout.on("data", (text) => {
-        output += text
-      })
-      const said = (word: string) =>
-        until(Effect.sync(() => new RegExp(`^${word} .*\n`, "m").test(output))).pipe(
-          Effect.map(() => JSON.parse(new RegExp(`^${word} (.*)\n`, "m").exec(output)![1]!) as unknown)
-        )
-      const nothingLeft = (pids: ReadonlyArray<number>) =>
-        until(
-          Effect.sync(() => readdirSync(folder).length === 0 && pids.every((pid) => Processes.family(pid).length === 0))
-        )
-      return { child, folder, said, nothingLeft, ended: until(Effect.sync(() => child.exitCode !== null)) }
-    })
-
-  it.scoped("a process that is killed with SIGKILL leaves no server, not even a paused one, and no folder", () =>
-    Effect.gen(function* () {
-      const { child, nothingLeft, said } = yield* hold()
-      const pids = (yield* said("made")) as ReadonlyArray<number>
-      assert.isTrue(pids.length === 2 && pids.every((pid) => Processes.family(pid).length > 2))
-      process.kill(-child.pid!, "SIGKILL") // with everything in its group
-      yield* nothingLeft(pids)
-    })
-  )
-
-  it.scoped("a process that is killed while it makes a cluster leaves nothing", () =>
-    Effect.gen(function* () {
-      const { child, folder, nothingLeft } = yield* hold()
-      yield* until(
-        Effect.sync(() => readdirSync(folder).some((name) => existsSync(join(folder, name, "primary", "data"))))
-      )
-      child.kill("SIGKILL")
-      yield* nothingLeft([])
-    })
-  )
-
-  it.scoped("a process that exits without closing the scope leaves nothing", () =>
-    Effect.gen(function* () {
-      const { nothingLeft, said } = yield* hold("exit")
-      yield* nothingLeft((yield* said("made")) as ReadonlyArray<number>)
-    })
-  )
-
-  it.scoped("a cluster does not keep a process alive that has nothing else to do", () =>
-    Effect.gen(function* () {
-      const { ended, nothingLeft, said } = yield* hold("drain")
-      const pids = (yield* said("made")) as ReadonlyArray<number>
-      yield* ended
-      yield* nothingLeft(pids)
-    })
-  )
-
-  it.scoped("Ctrl-C reaches the program alone: the servers work until the scope closes, and then end", () =>
-    Effect.gen(function* () {
-      const { child, nothingLeft, said } = yield* hold()
-      const pids = (yield* said("made")) as ReadonlyArray<number>
-      process.kill(-child.pid!, "SIGINT") // the whole group, as a terminal does
-      yield* said("alive-when-closing")
-      yield* nothingLeft(pids)
-    })
-  )
+endsCleanly({
+  kind: "PgCluster",
+  make: PgCluster.make,
+  refusal: {
+    settings: { max_connections: "many" },
+    phase: "start",
+    says: 'invalid value for parameter "max_connections": "many"'
+  }
 })
-
-/** A temporary folder of this test's own, so that "nothing is left" can be seen. Also for this process, in the meantime. */
-const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => {
-    const before = process.env["TMPDIR"]
-    const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "sluice-test-"))
-    process.env["TMPDIR"] = folder
-    return { before, folder }
-  }),
-  ({ before, folder }) =>
-    Effect.sync(() => {
-      if (before === undefined) delete process.env["TMPDIR"]
-      else process.env["TMPDIR"] = before
-      rmSync(folder, { recursive: true, force: true })
-    })
-).pipe(
-  // Open to the user that runs the servers when the tests run as root.
-  Effect.tap(({ folder }) => Effect.sync(() => chmodSync(folder, 0o755))),
-  Effect.map(({ folder }) => folder)
-)

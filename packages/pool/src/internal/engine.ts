@@ -351,7 +351,8 @@ export class Engine<A> {
   /** Every connection is held by a fiber that waits for one, this waiter's among them. */
   private isDeadlocked(waiter: Waiter<A>): boolean {
     const { maxSize } = this.config
-    return waiter.holds && this.leased.size === this.total && this.total >= maxSize && this.leased.allParked()
+    if (!waiter.holds || this.leased.size !== this.total || this.total < maxSize) return false
+    return this.leased.allParked((entry) => this.statusOf(entry) === "busy")
   }
 
   // -------------------------------------------------------------------------------------------------------------

@@ -89,10 +89,13 @@ export class Leases<A> extends EntryList<A> {
     }
   }
 
-  /** Every lease is held by a fiber that waits for another one: nobody will release. */
-  allParked(): boolean {
+  /**
+   * Every lease is held by a fiber that waits for another one: nobody will release. A connection that is at work is so for
+   * somebody else, who got it from its holder and may give it back.
+   */
+  allParked(isAtWork: (entry: Entry<A>) => boolean): boolean {
     for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (!entry.holderParked) return false
+      if (!entry.holderParked || isAtWork(entry)) return false
     }
     return true
   }

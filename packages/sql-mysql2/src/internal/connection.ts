@@ -134,6 +134,16 @@ export class MysqlConnection {
     this.wire.stream.destroy()
   }
 
+  /** Whoever awaits the operation is told `cause` instead; the operation goes on. */
+  giveUp(cause: Error): void {
+    const operation = this.current
+    const settled = operation?.settled
+    if (operation === undefined || settled === undefined) return
+    operation.settled = () => {}
+    operation.failure = Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
+    settled(operation)
+  }
+
   execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode): Effect.Effect<any, SqlError> {
     // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait (3).
     return Effect.async((resume) => this.start(sql, params, mode, resume, false))
@@ -198,7 +208,8 @@ export class MysqlConnection {
         }
       }
       const phase = mode === "command" && sql === "COMMIT" ? "commit" : inside ? "transaction" : "statement"
-      resume(Effect.fail(this.error(failure, phase, operation.interpolated)))
+      // Given up, and still under way: whoever has the connection next aborts it.
+      resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.current === operation)))
     })
     if (prepared) operation.executePrepared(params, asArrays)
     else operation.query(written, asArrays)
@@ -302,13 +313,13 @@ export class MysqlConnection {
     }
   }
 
-  error(cause: unknown, phase: Phase, isInterpolated: boolean): SqlError {
+  error(cause: unknown, phase: Phase, isInterpolated: boolean, goesOn = false): SqlError {
     const found = classify.classify(cause, phase)
     const reason: SqlReason.SqlReason =
       this.partlyWritten && (phase === "transaction" || phase === "commit")
         ? { ...found, outcome: "unknown", retry: "N" }
         : found
-    if (reason.connection === "destroy") this.retired = true
+    if (reason.connection === "destroy" && !goesOn) this.retired = true
     return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label, isInterpolated))
   }
 

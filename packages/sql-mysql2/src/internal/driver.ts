@@ -104,9 +104,15 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  execute: (connection, sql, params, mode) => {
+  giveUp: (connection, cause) => connection.giveUp(cause),
+  execute: (connection, sql, params, mode, before = []) => {
     const { statementTimeout } = connection.endpoint
-    const run = connection.execute(sql, params, mode)
+    const statement = connection.execute(sql, params, mode)
+    // One answer at a time: what goes ahead is a round trip of its own.
+    const run = before.reduceRight(
+      (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest),
+      statement
+    )
     return statementTimeout === 0
       ? run
       : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })

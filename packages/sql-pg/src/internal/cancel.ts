@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import type { PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
 import * as Pg from "./pg.js"
-import type { Operation } from "./statement.js"
+import { isMark, type Operation } from "./statement.js"
 
 /** Milliseconds that a packed read whose fiber has left may go on as the oldest of its connection. Most end by themselves. */
 export const GRACE = 10
@@ -90,11 +90,13 @@ const clear = (connection: PgConnection): Effect.Effect<void, unknown> => {
 
 /** Packed reads are short: most end before a cancel could reach them. */
 const grace = (connection: PgConnection): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    connection.current?.read === undefined
+  Effect.suspend(() => {
+    const { current } = connection
+    const oldest = isMark(current) ? current?.next : current
+    return oldest?.read === undefined
       ? Effect.void
       : Effect.raceFirst(ready(connection), Effect.sleep(GRACE + connection.endpoint.roundTrip.ms))
-  )
+  })
 
 /**
  * Cancels what the connection does when this is called, and makes sure that the cancel is over: the side socket has closed,

@@ -8,7 +8,7 @@ import type { Endpoint } from "./endpoint.js"
 import * as Pg from "./pg.js"
 import type { Pipelining, Read } from "./pipeline.js"
 import { Plans, temporary } from "./plans.js"
-import { CursorQuery, type Operation, Statement } from "./statement.js"
+import { CursorQuery, isMark, Mark, type Operation, Statement } from "./statement.js"
 
 const CURSOR_ROWS = 128
 
@@ -116,15 +116,29 @@ export class PgConnection {
     this.wire.stream.destroy()
   }
 
-  execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode): Effect.Effect<any, SqlError> {
+  /** Whoever awaits the oldest operation is told `cause` instead; the operation goes on. */
+  giveUp(cause: Error): void {
+    const settled = this.current?.settled
+    if (settled === undefined) return
+    this.current!.settled = () => {}
+    settled(cause)
+  }
+
+  execute(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    before: ReadonlyArray<string> = nothing
+  ): Effect.Effect<any, SqlError> {
     // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait (3).
-    return Effect.async((resume) => this.start(sql, params, mode, resume, false))
+    return Effect.async((resume) => this.start(sql, params, mode, before, resume, false))
   }
 
   private start(
     sql: string,
     params: ReadonlyArray<unknown>,
     mode: Mode,
+    before: ReadonlyArray<string>,
     resume: (effect: Effect.Effect<any, SqlError>) => void,
     again: boolean
   ): void {
@@ -138,22 +152,33 @@ export class PgConnection {
       resume(Effect.fail(this.unsendable(values.problem)))
       return
     }
-    const named = this.endpoint.named && mode !== "unprepared" && mode !== "command" && !(inside && givesRows.test(sql))
+    const named =
+      this.endpoint.named &&
+      mode !== "unprepared" &&
+      mode !== "command" &&
+      !((inside || before.length > 0) && isFragile(sql))
     const plan = named ? this.plans.of(sql, params) : undefined
     const kept = plan !== undefined && this.plans.isParsed(plan)
-    const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten())
-    if (plan !== undefined) statement.profile = this.pipelining?.texts.of(sql)
+    const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten(), this.client, before)
+    if (plan !== undefined && this.pipelining !== undefined) {
+      const text = this.pipelining.texts.of(sql)
+      statement.profile = text
+      if (kept && !inside && before.length === 0 && text.isDue()) this.mark()
+    }
     this.send(statement, (failure) => {
-      if (failure === undefined) return resume(Effect.succeed(answer(statement, mode)))
+      if (failure === undefined) return resume(Effect.succeed(statement.answer()))
       if (plan !== undefined && (isStale(failure) || (kept && isMistyped(failure)))) {
         this.plans.drop(plan)
-        // Nothing was executed; and outside of a transaction nothing else is lost either.
+        // Nothing was executed; and unless a transaction was open already, nothing else is lost either.
         if (kept && !again && !inside && this.aborting === undefined && !this.isDead) {
-          return this.start(sql, params, mode, resume, true)
+          const restart = () => this.start(sql, params, mode, before, resume, true)
+          return this.inTransaction ? this.start("ROLLBACK", [], "command", nothing, restart, true) : restart()
         }
       }
-      const phase = mode === "command" && sql === "COMMIT" ? "commit" : inside ? "transaction" : "statement"
-      resume(Effect.fail(this.error(failure, phase)))
+      const within = inside || (before.length > 0 && statement.hasBegun)
+      const phase = mode === "command" && sql === "COMMIT" ? "commit" : within ? "transaction" : "statement"
+      // Given up, and still under way: whoever has the connection next aborts it.
+      resume(Effect.fail(this.error(failure, phase, this.current === statement)))
     })
   }
 
@@ -243,13 +268,24 @@ export class PgConnection {
     return { next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
   }
 
+  /**
+   * What is sent next will be measured. The server says at once that it is ready, and again when it is done: what lies
+   * between is its work, whatever the network adds to both. Both leave in one write.
+   */
+  mark(): void {
+    this.corkForTick()
+    this.send(new Mark(), () => {})
+  }
+
   /** Sends an operation. `settled` is called once, when the server has ended it or the connection has ended. */
   send(operation: Operation, settled: (failure: unknown) => void): void {
-    if (this.current !== undefined && (operation.read === undefined || this.current.read === undefined)) {
+    const { last } = this
+    operation.isMarked = isMark(last)
+    if (last !== undefined && !operation.isMarked && (operation.read === undefined || last.read === undefined)) {
       throw new Error("a statement was sent on a connection that is still busy with another one")
     }
-    if (this.last === undefined) this.current = operation
-    else this.last.next = operation
+    if (last === undefined) this.current = operation
+    else last.next = operation
     this.last = operation
     this.depth++
     this.ahead += operation.work
@@ -315,20 +351,20 @@ export class PgConnection {
     }
   }
 
-  error(cause: unknown, phase: Phase): SqlError {
+  error(cause: unknown, phase: Phase, goesOn = false): SqlError {
     let reason = classify.classify(cause, phase)
     if (reason._tag === "NotWritable" && this.server.standby) {
       // Not a read-only transaction but a read-only server: whoever wanted to write needs another one.
       reason = { ...reason, connection: "destroy", retry: phase === "transaction" ? "T" : "A" }
     }
-    if (reason.connection === "destroy") this.retired = true
+    if (reason.connection === "destroy" && !goesOn) this.retired = true
     return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label))
   }
 
   unsendable(problem: unknown): SqlError {
     return SqlReason.toError(
       SqlReason.make("Unclassified", { cause: problem }),
-      `PostgreSQL at ${this.endpoint.label}: the statement was not sent, because a parameter cannot be turned into text: ${classify.read(problem).message}`
+      `PostgreSQL at ${this.endpoint.label}: the statement was not sent, because its parameters cannot be sent: ${classify.read(problem).message}`
     )
   }
 
@@ -342,13 +378,15 @@ export class PgConnection {
   /** How long the server was at work on it: since it had it, and was done with those before. */
   private measure(operation: Operation): void {
     const now = performance.now()
-    const elapsed = now - operation.sentAt
+    const { profile, sentAt } = operation
     const { roundTrip } = this.endpoint
-    if (operation.text === "") roundTrip.measured(elapsed)
-    else if (operation.profile !== undefined) {
-      roundTrip.atMost(elapsed)
-      // Preparing is work too, but done once.
-      if (!operation.prepares) operation.profile.observe(Math.max(0, now - this.beganAt(operation)))
+    if (operation.text === "") roundTrip.measured(now - sentAt)
+    else if (profile !== undefined) {
+      roundTrip.atMost(now - sentAt)
+      // Only where the server is known to have begun when it was done with the one before: of the way there nobody knows
+      // how long it takes this time. Preparing is work too, but done once.
+      const began = operation.isMarked || this.readyAt >= sentAt + roundTrip.ms
+      if (began && !operation.prepares) profile.observe(now - this.readyAt)
     }
     this.readyAt = now
   }
@@ -418,12 +456,17 @@ export class PgConnection {
 /** Settings that end with the transaction leave nothing behind. Only when the text is that one statement. */
 const local = /^\s*set\s+(?:local|transaction)\b[^;]*;?\s*$/i
 
+const nothing: ReadonlyArray<string> = []
+
 /**
- * The rows of a kept plan must have the columns that they had when it was made; a table that was altered meanwhile, or
- * another search path, fails the statement, and inside a transaction everything with it. So there what gives rows is
- * planned anew.
+ * The rows of a kept plan must have the columns that they had when it was made; a table that was altered meanwhile fails
+ * the statement, and inside a transaction everything with it. So there what asks for all columns is planned anew.
  */
-const givesRows = /^\s*(?:select|with|values|table)\b|\breturning\b/i
+const isFragile = (sql: string): boolean => (sql.includes("*") && hasStar.test(sql)) || isTable.test(sql)
+
+/** Not the one of `count(*)`. */
+const hasStar = /\*(?!\s*\))/
+const isTable = /^\s*table\b/i
 
 /**
  * The parameters of a kept plan have the types that the columns had when it was made: a value that fits the column of
@@ -448,19 +491,18 @@ export const isStale = (failure: unknown): boolean => {
   return code === "26000" || (code === "0A000" && routine === "RevalidateCachedQuery")
 }
 
+/** The protocol counts them in two bytes. */
+const MAX_PARAMS = 65_535
+
 export const prepare = (
   params: ReadonlyArray<unknown>
 ): Array<string | Buffer | null> | { readonly problem: unknown } => {
+  if (params.length > MAX_PARAMS) {
+    return { problem: new Error(`it has ${params.length} parameters and may have ${MAX_PARAMS}: send fewer at a time`) }
+  }
   try {
     return params.map((value) => Pg.prepareValue(value))
   } catch (problem) {
     return { problem }
   }
-}
-
-export const answer = (statement: Statement, mode: Mode): unknown => {
-  const results = statement._results
-  if (mode === "raw") return results
-  if (mode === "command") return (Array.isArray(results) ? results[results.length - 1] : results)?.command ?? ""
-  return Array.isArray(results) ? results.map((result) => result.rows) : results.rows
 }

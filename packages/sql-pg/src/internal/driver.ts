@@ -60,10 +60,9 @@ const close = (connection: PgConnection): Effect.Effect<void> =>
       connection.wire.once("end", () => resume(Effect.void))
     })
     if (connection.status() === "busy") {
-      return Effect.zipRight(
-        cancel.fireAndForget(connection),
-        Effect.sync(() => connection.destroy())
-      )
+      const cut = Effect.sync(() => connection.destroy())
+      // Where an abort was not heard one more cancel is not heard either, and the place would be free that much later.
+      return connection.current?.condemned ? cut : Effect.zipRight(cancel.fireAndForget(connection), cut)
     }
     return Effect.sync(() => {
       connection.fatal ??= new Error("Connection closed")
@@ -115,9 +114,10 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  execute: (connection, sql, params, mode) => {
+  giveUp: (connection, cause) => connection.giveUp(cause),
+  execute: (connection, sql, params, mode, before) => {
     const { statementTimeout } = connection.endpoint
-    const run = connection.execute(sql, params, mode)
+    const run = connection.execute(sql, params, mode, before)
     return statementTimeout === 0
       ? run
       : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })

@@ -24,6 +24,7 @@ export interface Wire extends NodeJS.EventEmitter {
   describe(message: { type: "P" | "S"; name: string }): void
   execute(message: { portal: string; rows: number }): void
   close(message: { type: "P" | "S"; name: string }): void
+  sendCopyFail(message: string): void
   flush(): void
   sync(): void
   end(): void
@@ -41,37 +42,69 @@ export interface WireClient extends NodeJS.EventEmitter {
   readonly secretKey: number | null
   readonly ssl: unknown
   connect(callback: (error: unknown) => void): void
-  query(query: WireQuery): void
+  query(query: Sendable): void
+  getTypeParser: Types["getTypeParser"]
   getTransactionStatus(): "I" | "T" | "E" | null
 }
 
-/** `pg`'s own query object: it turns messages into rows. */
-export interface WireQuery {
-  name: string | undefined
+/** What can be sent, and takes the answers. */
+export interface Sendable {
+  readonly name: string | undefined
   readonly text: string
-  /** One result, or one for each statement of a text with several. */
-  _results: WireResult | Array<WireResult>
-  _canceledDueToError: unknown
-  _accumulateRows: boolean
-  callback: unknown
+  readonly callback: unknown
+  handleRowDescription(message: { readonly fields: ReadonlyArray<Field> }): void
+  handleDataRow(message: { readonly fields: ReadonlyArray<string | null> }): void
   handleError(error: unknown, connection: Wire): void
   handleReadyForQuery(connection: Wire): void
   handlePortalSuspended(connection: Wire): void
-  handleCommandComplete(message: { text: string }, connection: Wire): void
+  handleCommandComplete(message: { readonly text: string }, connection: Wire): void
   handleEmptyQuery(connection: Wire): void
+  handleCopyInResponse(connection: Wire): void
+  handleCopyData(message: unknown, connection: Wire): void
   submit(connection: Wire): Error | null
 }
 
+/** A column. */
+export interface Field {
+  readonly name: string
+  readonly dataTypeID: number
+}
+
+/** `pg`'s own query object. */
+export interface WireQuery extends Sendable {
+  name: string | undefined
+  callback: unknown
+  readonly _results: WireResult | Array<WireResult>
+  readonly _canceledDueToError: unknown
+  _accumulateRows: boolean
+}
+
+/** Turns messages into rows. */
 export interface WireResult {
   readonly command: string | null
   rows: Array<any>
+  addFields(fields: ReadonlyArray<Field>): void
+  addCommandComplete(message: { readonly text: string }): void
+  parseRow(fields: ReadonlyArray<string | null>): unknown
+}
+
+export interface Types {
+  getTypeParser(oid: number, format?: string): (text: string) => unknown
 }
 
 const Pg = PgModule as any
 
 export const Client: new (config: object) => WireClient = Pg.Client
 export const Query: new (config: { text: string; rowMode?: "array" | undefined }) => WireQuery = Pg.Query
+export const Result: new (rowMode: "array" | undefined, types: Types) => WireResult = Pg.Result
 export const Connection: new (config: { ssl: unknown; stream: unknown }) => Wire = Pg.Connection
 
 /** Turns a JavaScript value into what is sent as a parameter. Throws on what cannot be sent. */
 export const prepareValue: (value: unknown) => string | Buffer | null = Pg.utils.prepareValue
+
+/**
+ * For queries of our own. `pg` refuses what is not of its class on a connection that pipelines, because it might keep a
+ * portal open; its constructor, which reads a configuration, is a tenth of a short statement.
+ */
+export class QueryBase {}
+Object.setPrototypeOf(QueryBase.prototype, Query.prototype)

@@ -3,7 +3,7 @@ import type { Mode, Packing } from "@sluice/sql/SqlDriver"
 import { Cause, Effect, type Fiber, FiberRef } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { answer, isMistyped, isStale, type PgConnection, prepare } from "./connection.js"
+import { isMistyped, isStale, type PgConnection, prepare } from "./connection.js"
 import { Statement } from "./statement.js"
 import { type Text, Texts } from "./texts.js"
 
@@ -106,13 +106,14 @@ export class Read {
       return
     }
     const plan = this.named ? connection.plans.of(sql, params) : undefined
-    const statement = new Statement(sql, values, mode, plan, connection.plans.takeForgotten())
+    const statement = new Statement(sql, values, mode, plan, connection.plans.takeForgotten(), connection.client)
     statement.profile = this.text
     statement.work = this.text.mean
     statement.read = this
     connection.corkForTick()
+    if (connection.current === undefined && this.text.isDue()) connection.mark()
     connection.send(statement, (failure) => {
-      if (failure === undefined) this.resume(Effect.succeed(answer(statement, mode)))
+      if (failure === undefined) this.resume(Effect.succeed(statement.answer()))
       else this.failed(statement, failure)
     })
     if (!connection.isWatched) connection.pipelining?.watch(connection)

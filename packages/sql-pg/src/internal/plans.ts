@@ -11,6 +11,8 @@ export class Plan {
   usedAt = 0
   /** Operations under way that use the name: until they have ended it is not given up. */
   users = 0
+  /** The columns of its rows, once the server has described them: they cannot change, it refuses to execute instead. */
+  shape: ReadonlyArray<Pg.Field> | undefined = undefined
 
   constructor(
     readonly sql: string,

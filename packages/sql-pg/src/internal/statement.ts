@@ -1,4 +1,5 @@
 import type { Mode } from "@sluice/sql/SqlDriver"
+import { command, execution } from "./message.js"
 import * as Pg from "./pg.js"
 import type { Read } from "./pipeline.js"
 import type { Plan } from "./plans.js"
@@ -11,7 +12,7 @@ import type { Text } from "./texts.js"
  * would hand its next user a session in an unknown state. So an operation only remembers, and `settle` is called at
  * ReadyForQuery, or when the connection is dead.
  */
-export interface Operation extends Pg.WireQuery {
+export interface Operation extends Pg.Sendable {
   failure: unknown
   /** Called once. `undefined` after its fiber has left. */
   settled: ((failure: unknown) => void) | undefined
@@ -29,6 +30,8 @@ export interface Operation extends Pg.WireQuery {
   readonly read: Read | undefined
   /** It was cancelled, so it may well fail. */
   condemned: boolean
+  /** A `Mark` went ahead of it. */
+  isMarked: boolean
   /** Its fiber has left: it makes the server end the operation at the next opportunity. */
   abandon(connection: Pg.Wire): void
 }
@@ -45,7 +48,7 @@ const planned = /^\s*(?:select|insert|update|delete|with|values|table|merge)\b/i
 export const isPreparable = (sql: string, params: ReadonlyArray<unknown>): boolean =>
   planned.test(sql) && (params.length > 0 || !isSeveral(sql))
 
-export class Statement extends Pg.Query implements Operation {
+export class Statement extends Pg.QueryBase implements Operation {
   failure: unknown = undefined
   settled: ((failure: unknown) => void) | undefined = undefined
   next: Operation | undefined = undefined
@@ -55,61 +58,190 @@ export class Statement extends Pg.Query implements Operation {
   prepares = false
   read: Read | undefined = undefined
   condemned = false
+  isMarked = false
+  /** `pg` marks what it is told to parse as parsed under this name. */
+  name: string | undefined
+  readonly callback = undefined
+  /** One for each statement of the text that has ended. */
+  readonly results: Array<Pg.WireResult> = []
+  private result: Pg.WireResult | undefined = undefined
+  /** Statements sent ahead that have not yet been answered. */
+  private ahead: number
+  /** Characters of the text sent that are not of this statement. */
+  private shift = 0
   private readonly simple: boolean
 
   constructor(
-    sql: string,
+    readonly text: string,
     private readonly params: ReadonlyArray<string | Buffer | null>,
-    mode: Mode,
+    private readonly mode: Mode,
     readonly plan: Plan | undefined,
     /** Names that the server is told to forget in the same round trip. */
-    private readonly forget: ReadonlyArray<string>
+    private readonly forget: ReadonlyArray<string>,
+    private readonly types: Pg.Types,
+    /** Executed first. If one fails, so does this, and is not executed. */
+    private readonly before: ReadonlyArray<string> = none
   ) {
-    super(mode === "values" ? { text: sql, rowMode: "array" } : { text: sql })
-    this.name = plan?.name
-    this.callback = undefined
+    super()
+    this.ahead = before.length
+    this.name = this.ahead === 0 ? plan?.name : undefined
     this.simple = params.length === 0 && plan === undefined
-    this._accumulateRows = true
   }
 
-  override submit(connection: Pg.Wire): Error | null {
+  submit(connection: Pg.Wire): Error | null {
     const { stream } = connection
-    const name = this.plan === undefined ? "" : this.plan.name
-    stream.cork()
+    if (!stream.writable) return null
+    const { plan } = this
+    const name = plan === undefined ? "" : plan.name
+    const prepares = !this.simple && (name === "" || !isKnown(connection, name))
+    const several = prepares || this.ahead > 0 || this.forget.length > 0
+    if (several) stream.cork()
     for (const old of this.forget) connection.close({ type: "S", name: old })
     if (this.simple) {
       // A Close is answered only together with a Sync, and a simple query is one.
-      connection.query(this.text)
+      const prefix = this.ahead === 0 ? "" : `${this.before.join("; ")}; `
+      this.shift = prefix.length
+      connection.query(prefix + this.text)
     } else {
-      if (name === "" || !isKnown(connection, name)) {
+      for (const sql of this.before) stream.write(command(sql))
+      if (prepares) {
         this.prepares = true
         connection.parse({ text: this.text, name })
         if (name !== "") connection.submittedNamedStatements[name] = this.text
       }
-      connection.bind({ portal: "", statement: name, values: this.params })
-      if (stream.writable) stream.write(describeExecuteSync)
+      stream.write(execution(name, this.params, plan?.shape === undefined))
     }
-    stream.uncork()
+    if (several) stream.uncork()
     return null
   }
 
-  override handleError(error: unknown): void {
-    this.failure ??= error
+  /** What was sent ahead of it was executed. */
+  get hasBegun(): boolean {
+    return this.ahead === 0
   }
 
-  override handleReadyForQuery(): void {
-    if (this._canceledDueToError) this.failure ??= this._canceledDueToError
+  private open(): Pg.WireResult {
+    const result = new Pg.Result(this.mode === "values" ? "array" : undefined, this.types)
+    this.result = result
+    return result
   }
 
+  /** The result of what runs: where the server was not asked for its columns, they are those of the last time. */
+  private opened(): Pg.WireResult {
+    if (this.result !== undefined) return this.result
+    const result = this.open()
+    const shape = this.plan?.shape
+    if (shape !== undefined && shape.length > 0) result.addFields(shape)
+    return result
+  }
+
+  handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Pg.Field> }): void {
+    if (this.plan !== undefined) this.plan.shape = fields
+    this.open().addFields(fields)
+  }
+
+  handleDataRow({ fields }: { readonly fields: ReadonlyArray<string | null> }): void {
+    if (this.failure !== undefined) return
+    const result = this.opened()
+    try {
+      result.rows.push(result.parseRow(fields))
+    } catch (problem) {
+      this.failure = problem
+    }
+  }
+
+  handleCommandComplete(message: { readonly text: string }): void {
+    if (this.ahead > 0) {
+      if (--this.ahead === 0) this.name = this.plan?.name
+      return
+    }
+    const result = this.opened()
+    result.addCommandComplete(message)
+    this.results.push(result)
+    this.result = undefined
+    // It has no columns: nothing was described.
+    if (this.plan !== undefined) this.plan.shape ??= none
+  }
+
+  handleError(error: unknown, connection: Pg.Wire): void {
+    this.failure ??= this.placed(error)
+    // What it was to be prepared by was skipped.
+    if (this.ahead > 0 && this.plan !== undefined) delete connection.submittedNamedStatements[this.plan.name]
+  }
+
+  /** Where in its own text the server has found the fault. */
+  private placed(error: unknown): unknown {
+    const { position } = error as { position?: string }
+    return this.shift === 0 || position === undefined
+      ? error
+      : Object.assign(error as object, { position: String(Number(position) - this.shift) })
+  }
+
+  handleReadyForQuery(): void {}
+  handlePortalSuspended(): void {}
+  handleEmptyQuery(): void {}
+
+  handleCopyInResponse(connection: Pg.Wire): void {
+    connection.sendCopyFail("COPY FROM STDIN is not supported")
+  }
+
+  handleCopyData(): void {}
   abandon(): void {}
+
+  /** What the caller wants of the answer. */
+  answer(): unknown {
+    const { mode, results } = this
+    if (mode === "command") return results[results.length - 1]?.command ?? ""
+    if (results.length === 1) return mode === "raw" ? results[0] : results[0]!.rows
+    if (results.length === 0) return mode === "raw" ? this.open() : []
+    return mode === "raw" ? results : results.map((result) => result.rows)
+  }
 }
 
-/** Describe, Execute and Sync of the portal without a name: always the same bytes, so they are one piece of the write. */
-const describeExecuteSync = Buffer.from("440000000650004500000009000000000053" + "00000004", "hex")
+const none: ReadonlyArray<never> = []
 
 /** The server has prepared it, or will have before it reads what is sent now. */
 const isKnown = (connection: Pg.Wire, name: string): boolean =>
   connection.parsedStatements[name] !== undefined || connection.submittedNamedStatements[name] !== undefined
+
+/** Nothing but a Sync, which the server answers at once. */
+export class Mark extends Pg.QueryBase implements Operation {
+  failure: unknown = undefined
+  settled: ((failure: unknown) => void) | undefined = undefined
+  next: Operation | undefined = undefined
+  sentAt = 0
+  readonly work = 0
+  readonly profile = undefined
+  readonly plan = undefined
+  readonly prepares = false
+  readonly read = undefined
+  readonly name = undefined
+  readonly text = ""
+  readonly callback = undefined
+  condemned = false
+  isMarked = false
+
+  submit(connection: Pg.Wire): Error | null {
+    connection.sync()
+    return null
+  }
+
+  handleError(error: unknown): void {
+    this.failure ??= error
+  }
+
+  handleRowDescription(): void {}
+  handleDataRow(): void {}
+  handleReadyForQuery(): void {}
+  handlePortalSuspended(): void {}
+  handleCommandComplete(): void {}
+  handleEmptyQuery(): void {}
+  handleCopyInResponse(): void {}
+  handleCopyData(): void {}
+  abandon(): void {}
+}
+
+export const isMark = (operation: Operation | undefined): boolean => operation instanceof Mark
 
 /**
  * A cursor: a portal of the server, read piece by piece.
@@ -128,6 +260,7 @@ export class CursorQuery extends Pg.Query implements Operation {
   readonly prepares = true
   readonly read = undefined
   condemned = false
+  isMarked = false
   /** Called when the server has sent a piece and waits; only outside of a transaction. */
   suspended: (() => void) | undefined = undefined
   /** The server has sent everything. */

@@ -1,6 +1,9 @@
 /** Before that many answers nothing is known about a text. */
 const SAMPLES = 3
 
+/** From then on one execution in so many is measured. A measurement costs the server an answer more. */
+const EVERY = 16
+
 /** The weight of one answer in the mean is at least one in so many. */
 const MEMORY = 8
 
@@ -21,6 +24,7 @@ export class Text {
   samples = 0
   /** Milliseconds that the server needs for one, a moving mean. */
   mean = 0
+  private unmeasured = 0
 
   constructor(
     /** A read that leaves nothing behind, as far as can be told without parsing. */
@@ -32,7 +36,15 @@ export class Text {
     return this.harmless && this.samples >= SAMPLES && this.mean < ms
   }
 
+  /** Whether this execution should be measured. */
+  isDue(): boolean {
+    if (!this.harmless || (this.samples >= SAMPLES && ++this.unmeasured < EVERY)) return false
+    this.unmeasured = 0
+    return true
+  }
+
   observe(ms: number): void {
+    this.unmeasured = 0
     this.samples++
     this.mean += (ms - this.mean) / Math.min(this.samples, MEMORY)
   }

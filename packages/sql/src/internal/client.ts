@@ -5,34 +5,22 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
-import {
-  Chunk,
-  Context,
-  DefaultServices,
-  Effect,
-  Exit,
-  type Fiber,
-  Option,
-  RuntimeFlags,
-  type Scope,
-  Stream,
-  Tracer
-} from "effect"
+import { Chunk, Context, Effect, Exit, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
 import type { Cursor, Mode } from "../SqlDriver.js"
 import type { Policy } from "../SqlRetry.js"
+import * as Contexts from "./contexts.js"
 import * as Lane from "./lane.js"
 import * as Pin from "./pin.js"
 import * as Retry from "./retry.js"
 import * as Router from "./router.js"
+import * as Statements from "./statement.js"
 import * as Transaction from "./transaction.js"
 
 export interface ClientOptions {
   readonly compiler: Statement.Compiler
-  readonly transformRows: Rows | undefined
+  readonly transformRows: Statements.Rows
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
 }
-
-type Rows = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
 
 export interface PinOptions extends Pool.AcquireOptions {
   readonly intent?: Router.Intent | undefined
@@ -61,27 +49,14 @@ const BlockKey = Symbol.for("@sluice/sql/Block")
 
 let clients = 0
 
-const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
-/** Somebody traces, or looks at statements: a root span of Effect's own tracer is seen by nobody. */
-const isObserved = (fiber: Fiber.RuntimeFiber<any, any>): boolean =>
-  fiber.currentSpan !== undefined ||
-  fiber.currentTracer !== native ||
-  Option.isSome(fiber.getFiberRef(Statement.currentTransformer))
-
 /** Work that can wait shares a connection with nobody, so that it delays nobody. */
 const isUrgent = (context: Context.Context<never>): boolean => {
   const priority = context.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
   return priority === undefined || (priority !== "low" && priority !== "background")
 }
 
-const transformed = <E>(
-  rows: Effect.Effect<ReadonlyArray<any>, E>,
-  transform: Rows
-): Effect.Effect<ReadonlyArray<any>, E> => (transform === undefined ? rows : Effect.map(rows, transform))
-
 const rowsOf =
-  (transform: Rows) =>
+  (transform: Statements.Rows) =>
   (next: Cursor["next"]): Stream.Stream<any, SqlError> =>
     Stream.repeatEffectChunkOption(
       Effect.matchEffect(next, {
@@ -123,31 +98,35 @@ export const make = <Conn>(
 
   // Own arrow properties, not methods: see BlockKey.
   const connectionOf = (run: Run, stream: OpenStream): Connection => ({
-    execute: (sql, params, transform) => transformed(run(sql, params, "rows"), transform),
+    execute: (sql, params, transform) => Statements.transformed(run(sql, params, "rows"), transform),
     executeRaw: (sql, params) => run(sql, params, "raw"),
     executeValues: (sql, params) => run(sql, params, "values"),
-    executeUnprepared: (sql, params, transform) => transformed(run(sql, params, "unprepared"), transform),
+    executeUnprepared: (sql, params, transform) => Statements.transformed(run(sql, params, "unprepared"), transform),
     executeStream: stream
   })
 
+  /** A statement of a fiber: on the connection of the block that it is inside of, else on one of the pool's. */
+  const statement: Statements.Kit["run"] = (fiber, flags, sql, params, mode) => {
+    const context = fiber.currentContext
+    const block = blockOf(context)
+    if (block !== undefined) {
+      return statementIn(block, context, (connection, before) => driver.execute(connection, sql, params, mode, before))
+    }
+    const intent = Router.intentOf(context)
+    if (packing?.packs(sql, mode) && isUrgent(context)) {
+      const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
+      const read = Router.share(router, intent, (connection) =>
+        packing.execute(connection, sql, params, mode, fiber, interruptible)
+      )
+      return retrying.statement(context, intent, read)
+    }
+    const once = Router.use(router, intent, (connection) => driver.execute(connection, sql, params, mode))
+    return retrying.statement(context, intent, once)
+  }
+
   const facade = connectionOf(
     (sql, params, mode) =>
-      Effect.withFiberRuntime((fiber, status) => {
-        const context = fiber.currentContext
-        const block = blockOf(context)
-        const intent = Router.intentOf(context)
-        if (block === undefined && packing?.packs(sql, mode) && isUrgent(context)) {
-          const interruptible = RuntimeFlags.isEnabled(status.runtimeFlags, RuntimeFlags.Interruption)
-          const read = Router.share(router, intent, (connection) =>
-            packing.execute(connection, sql, params, mode, fiber, interruptible)
-          )
-          return retrying.statement(context, intent, read)
-        }
-        const f = (connection: Conn) => driver.execute(connection, sql, params, mode)
-        return block === undefined
-          ? retrying.statement(context, intent, Router.use(router, intent, f))
-          : Pin.statement(block, intent, f)
-      }),
+      Effect.withFiberRuntime((fiber, { runtimeFlags }) => statement(fiber, runtimeFlags, sql, params, mode)),
     (sql, params, transform) =>
       Stream.unwrapScoped(
         Effect.withFiberRuntime((fiber) => {
@@ -161,13 +140,26 @@ export const make = <Conn>(
       )
   )
 
+  /** The first statement of a transaction may be run again like one that stands alone: nothing else is lost with it. */
+  const statementIn = <A>(
+    block: Pin.Block<Conn>,
+    context: Context.Context<never>,
+    f: (connection: Conn, before: ReadonlyArray<string>) => Effect.Effect<A, SqlError>
+  ): Effect.Effect<A, SqlError> => {
+    const intent = Router.intentOf(context)
+    const statement = Pin.statement(block, intent, f)
+    return block.transaction !== undefined && Pin.isUnopened(block.pin)
+      ? retrying.statement(context, intent, Effect.mapError(statement, Transaction.failedToBegin))
+      : statement
+  }
+
   const connectionIn = (block: Pin.Block<Conn>): Connection =>
     Object.assign(
       connectionOf(
         (sql, params, mode) =>
           Effect.withFiberRuntime((fiber) =>
-            Pin.statement(block, Router.intentOf(fiber.currentContext), (connection) =>
-              driver.execute(connection, sql, params, mode)
+            statementIn(block, fiber.currentContext, (connection, before) =>
+              driver.execute(connection, sql, params, mode, before)
             )
           ),
         (sql, params, transform) =>
@@ -198,18 +190,21 @@ export const make = <Conn>(
   ): Effect.Effect<Cursor["next"], SqlError, Scope.Scope> =>
     block.transaction !== undefined
       ? Effect.uninterruptibleMask((restore) =>
-          restore(Pin.statement(block, intent, (connection) => driver.stream(connection, sql, params))).pipe(
-            Effect.tap((cursor) =>
-              Effect.addFinalizer(() =>
-                block.closed ? Effect.void : Effect.ignore(Pin.statement(block, intent, () => cursor.close))
+          restore(
+            Pin.statement(block, intent, (connection, before) =>
+              Effect.zipRight(
+                Effect.forEach(before, (sql) => driver.execute(connection, sql, [], "command"), { discard: true }),
+                driver.stream(connection, sql, params)
               )
-            ),
+            )
+          ).pipe(
+            Effect.tap((cursor) => Effect.addFinalizer(() => Pin.afterwards(block, cursor.close))),
             // The lane is taken for each piece, so that the reader may run statements between two of them.
             Effect.map((cursor) => Pin.statement(block, intent, () => cursor.next))
           )
         )
       : // Outside of a transaction the server keeps a cursor only until the next statement: nothing may come between.
-        Lane.hold(block.lane, Pin.settle(block)).pipe(
+        Lane.hold(block.lane, () => Pin.settle(block)).pipe(
           Effect.zipRight(
             Effect.acquireRelease(
               Effect.sync(() => {
@@ -225,64 +220,95 @@ export const make = <Conn>(
           Effect.flatMap((connection) => cursorOn(connection, sql, params))
         )
 
-  const provide = <A, E, R>(effect: Effect.Effect<A, E, R>, block: Pin.Block<Conn>): Effect.Effect<A, E, R> =>
-    Effect.provideService(effect, Own, block) as Effect.Effect<A, E, R>
+  /** What a fiber inside of `block` has in its context. */
+  const contextIn = (context: Context.Context<never>, block: Pin.Block<Conn>): Context.Context<any> =>
+    block.transaction === undefined
+      ? Context.add(context, Own, block)
+      : Context.add(Context.add(context, Own, block), Shared, [connectionIn(block), block.transaction.depth])
 
-  const enter = <A, E, R>(effect: Effect.Effect<A, E, R>, block: Pin.Block<Conn>): Effect.Effect<A, E, R> =>
-    Effect.mapInputContext(effect, (context: Context.Context<R>) =>
-      Context.add(Context.add(context, Own, block), Shared, [connectionIn(block), block.transaction?.depth ?? 0])
-    )
-
+  /** Runs `body` inside the root block of a new pin, which is closed with it. */
   const onPin = <A, E, R>(
     intent: Router.Intent | undefined,
     acquire: Pool.AcquireOptions | undefined,
-    body: (block: Pin.Block<Conn>) => Effect.Effect<A, E, R>
+    body: (block: Pin.Block<Conn>, restore: Contexts.Restore) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.suspend(() => {
-        const block = Pin.make(router, intent, acquire)
-        return Effect.onExit(restore(body(block)), () => Pin.close(block))
+    Effect.uninterruptibleMask((restore) => {
+      const block = Pin.make(router, intent, acquire)
+      return Effect.matchCauseEffect(body(block, restore), {
+        onFailure: (cause) => {
+          Pin.close(block)
+          return Effect.failCause(cause)
+        },
+        onSuccess: (a) => {
+          Pin.close(block)
+          return Effect.succeed(a)
+        }
       })
-    )
+    })
 
   const withConnection =
     ({ intent, ...acquire }: PinOptions) =>
-    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-      const body = intent === undefined ? effect : Effect.provideService(effect, Router.CurrentIntent, intent)
-      return Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
+    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
         const context = fiber.currentContext
-        if (blockOf(context) !== undefined) return body
-        return onPin(intent ?? Router.intentOf(context), acquire, (block) => provide(body, block))
+        const inside = intent === undefined ? context : Context.add(context, Router.CurrentIntent, intent)
+        if (blockOf(context) !== undefined) {
+          return intent === undefined ? effect : Effect.provideService(effect, Router.CurrentIntent, intent)
+        }
+        return onPin(Router.intentOf(inside), acquire, (block, restore) =>
+          Contexts.within(effect, () => contextIn(inside, block), restore)
+        )
+      })
+
+  const withTransaction = (transaction: Transaction.Options) => {
+    const run = <A, E, R>(
+      fiber: Fiber.RuntimeFiber<A, E | SqlError>,
+      effect: Effect.Effect<A, E, R>
+    ): Effect.Effect<A, E | SqlError, R> => {
+      const context = fiber.currentContext
+      const block = blockOf(context)
+      const intent = Router.intentOf(context)
+      return retrying.transaction(context, block?.transaction !== undefined, transaction, (transaction) => {
+        const inside = (outer: Pin.Block<Conn>, restore: Contexts.Restore) =>
+          Transaction.run(
+            outer,
+            intent,
+            transaction,
+            (body, block, restore) => Contexts.within(body, (context) => contextIn(context, block), restore),
+            effect,
+            restore
+          )
+        return block === undefined
+          ? onPin(intent, undefined, inside)
+          : Pin.alone(block, (restore) => inside(block, restore))
       })
     }
-
-  const withTransaction =
-    (transaction: Transaction.Options) =>
-    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-      Effect.useSpan("sql.transaction", { kind: "client", captureStackTrace: false }, (span) =>
-        Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) => {
-          for (const [key, value] of options.spanAttributes) span.attribute(key, value)
-          const context = fiber.currentContext
-          const block = blockOf(context)
-          const intent = Router.intentOf(context)
-          const body = Effect.withParentSpan(effect, span)
-          const nested = block?.transaction !== undefined
-          return retrying
-            .transaction(context, nested, transaction, (transaction) =>
-              block === undefined
-                ? onPin(intent, undefined, (root) => Transaction.run(root, intent, transaction, enter, body))
-                : Transaction.run(block, intent, transaction, enter, body)
-            )
-            .pipe(
-              Effect.onExit((exit) => {
-                const end = Exit.isFailure(exit) ? "rollback" : nested ? "savepoint" : "commit"
-                return Effect.clockWith((clock) =>
-                  Effect.sync(() => span.event(`db.transaction.${end}`, clock.unsafeCurrentTimeNanos()))
-                )
-              })
-            )
-        })
+    return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) =>
+        Statements.isObserved(fiber) ? spanned(effect, run) : run(fiber, effect)
       )
+  }
+
+  /** A span around a transaction, for those who trace. */
+  const spanned = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    run: (
+      fiber: Fiber.RuntimeFiber<A, E | SqlError>,
+      effect: Effect.Effect<A, E, R>
+    ) => Effect.Effect<A, E | SqlError, R>
+  ): Effect.Effect<A, E | SqlError, R> =>
+    Effect.useSpan("sql.transaction", { kind: "client", captureStackTrace: false }, (span) =>
+      Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E | SqlError>) => {
+        for (const [key, value] of options.spanAttributes) span.attribute(key, value)
+        const isNested = blockOf(fiber.currentContext)?.transaction !== undefined
+        return Effect.onExit(run(fiber, Effect.withParentSpan(effect, span)), (exit) => {
+          const end = Exit.isFailure(exit) ? "rollback" : isNested ? "savepoint" : "commit"
+          return Effect.clockWith((clock) =>
+            Effect.sync(() => span.event(`db.transaction.${end}`, clock.unsafeCurrentTimeNanos()))
+          )
+        })
+      })
+    )
 
   const acquirer = Effect.succeed(facade)
 
@@ -290,14 +316,21 @@ export const make = <Conn>(
   const reserve: Client.SqlClient["reserve"] = Effect.uninterruptibleMask((restore) =>
     Effect.withFiberRuntime((fiber) => {
       const block = Pin.make(router, Router.intentOf(fiber.currentContext), undefined)
-      return Effect.addFinalizer(() => Pin.close(block)).pipe(
-        Effect.zipRight(restore(Pin.alone(block, Pin.connect(block, undefined)))),
+      return Effect.addFinalizer(() => Effect.sync(() => Pin.close(block))).pipe(
+        Effect.zipRight(restore(Pin.alone(block, (restore) => restore(Pin.connect(block, undefined))))),
         Effect.as(connectionIn(block))
       )
     })
   )
 
-  const sql = Statement.make(acquirer, options.compiler, options.spanAttributes, options.transformRows)
+  const statements = (compiler: Statement.Compiler, transformRows: Statements.Rows) =>
+    Statements.make({
+      make: Statement.make(acquirer, compiler, options.spanAttributes, transformRows),
+      transformRows,
+      run: statement,
+      texts: new WeakMap()
+    })
+  const sql = statements(options.compiler, options.transformRows)
   const client: any = Object.assign(sql, {
     [Client.TypeId]: Client.TypeId,
     safe: undefined,
@@ -305,8 +338,8 @@ export const make = <Conn>(
     withTransaction: withTransaction({ commitTimeout: defaultCommitTimeout }),
     withoutTransforms(this: any): any {
       if (options.transformRows === undefined) return this
-      const statement = Statement.make(acquirer, options.compiler.withoutTransform, options.spanAttributes, undefined)
-      const plain: any = Object.assign(statement, { ...this, ...statement })
+      const plain: any = statements(options.compiler.withoutTransform, undefined)
+      Object.assign(plain, { ...this, ...plain })
       plain.safe = plain
       plain.withoutTransforms = () => plain
       return plain
@@ -315,19 +348,14 @@ export const make = <Conn>(
     reactiveMailbox: reactivity.query
   })
   client.safe = client
-  /**
-   * One text. The statement of `@effect/sql` with its span costs a quarter of a short read, so it is made only where
-   * somebody could see it.
-   */
   const query: Core["query"] = (text, params, prepare) =>
-    Effect.withFiberRuntime((fiber) => {
-      if (isObserved(fiber)) {
-        const statement = client.unsafe(text, params)
-        return prepare ? statement : statement.unprepared
+    Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
+      if (Statements.isObserved(fiber)) {
+        const observed = client.unsafe(text, params)
+        return prepare ? observed : observed.unprepared
       }
-      return prepare
-        ? facade.execute(text, params, options.transformRows)
-        : facade.executeUnprepared(text, params, options.transformRows)
+      const rows = statement(fiber, runtimeFlags, text, params, prepare ? "rows" : "unprepared")
+      return Statements.transformed(rows, options.transformRows)
     })
 
   const retry: Core["retry"] = (policy) => (effect) =>

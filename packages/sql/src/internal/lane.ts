@@ -1,4 +1,4 @@
-import { Effect, type Scope } from "effect"
+import { type Cause, Effect, type Scope } from "effect"
 
 /**
  * A lock that is handed on in the order of asking. A semaphore of one permit would do, at five times the cost: every
@@ -19,7 +19,8 @@ interface Waiter {
 
 export const make = (): Lane => ({ held: false, waiters: [] })
 
-const release = (lane: Lane): void => {
+/** Gives the lock to whoever has waited longest. */
+export const release = (lane: Lane): void => {
   const next = lane.waiters.shift()
   if (next === undefined) {
     lane.held = false
@@ -38,11 +39,13 @@ const leave = (lane: Lane, waiter: Waiter): void => {
   if (index >= 0) lane.waiters.splice(index, 1)
 }
 
-/** Interruptible wherever `restore` is. After it the caller holds the lock, and nobody else will give it back. */
-const take = (
-  lane: Lane,
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<void> =>
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * For a lock that is held; where it is free, setting `held` is all. To be run where nothing can interrupt; the wait can be
+ * interrupted where `restore` says so. After it the caller holds the lock, and nobody else will give it back.
+ */
+export const take = (lane: Lane, restore: Restore): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!lane.held) {
       lane.held = true
@@ -57,34 +60,56 @@ const take = (
     return Effect.onError(restore(wait), () => Effect.sync(() => leave(lane, waiter)))
   })
 
-/** Runs `effect` alone; the lock is handed on when it ends, however it ends, after `after` has run. */
+/**
+ * Runs `body` while the caller holds the lock; only what it puts into `restore` can be interrupted. However it ends, `end`
+ * is told, at once, and gives the lock back (`release`); what it returns runs after that.
+ */
 export const run = <A, E, R>(
   lane: Lane,
-  effect: Effect.Effect<A, E, R>,
-  after?: () => Effect.Effect<void>
+  body: (restore: Restore) => Effect.Effect<A, E, R>,
+  end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) => {
-    const end = Effect.suspend(() => {
+    if (lane.held) return Effect.flatMap(take(lane, restore), () => alone(body(restore), end))
+    lane.held = true
+    return alone(body(restore), end)
+  })
+
+/** Runs `effect` while the caller holds the lock. */
+export const use = <A, E, R>(lane: Lane, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  run(
+    lane,
+    (restore) => restore(effect),
+    () => {
       release(lane)
-      return after === undefined ? Effect.void : after()
-    })
-    const alone = Effect.onExit(restore(effect), () => end)
-    if (!lane.held) {
-      lane.held = true
-      return alone
+      return undefined
     }
-    return Effect.flatMap(take(lane, restore), () => alone)
+  )
+
+const alone = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined
+): Effect.Effect<A, E, R> =>
+  Effect.matchCauseEffect(effect, {
+    onFailure: (cause) => {
+      const rest = end(cause)
+      return rest === undefined ? Effect.failCause(cause) : Effect.zipRight(rest, Effect.failCause(cause))
+    },
+    onSuccess: (a) => {
+      const rest = end(undefined)
+      return rest === undefined ? Effect.succeed(a) : Effect.as(rest, a)
+    }
   })
 
 /** Holds the lock until the scope closes, then hands it on and runs `after`. */
-export const hold = (lane: Lane, after: () => Effect.Effect<void>): Effect.Effect<void, never, Scope.Scope> =>
+export const hold = (lane: Lane, after: () => void): Effect.Effect<void, never, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.zipRight(
       take(lane, restore),
       Effect.addFinalizer(() =>
-        Effect.suspend(() => {
+        Effect.sync(() => {
           release(lane)
-          return after()
+          after()
         })
       )
     )

@@ -1,7 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Pool from "@sluice/pool/Pool"
-import { Cause, Effect, Exit, Option, Scope } from "effect"
-import type { BeginOptions } from "../SqlDriver.js"
+import { Cause, Effect, Option } from "effect"
+import type { BeginOptions, ConnectionState } from "../SqlDriver.js"
 import * as SqlReason from "../SqlReason.js"
 import { bounded } from "./bounded.js"
 import { invalidUse } from "./errors.js"
@@ -20,6 +20,7 @@ import * as Router from "./router.js"
  * 3. A block that is closed never touches the connection again: at the root its statements go to the pool, inside a
  *    transaction they fail.
  * 4. The lease is given back exactly once: when the root is closed and its lane is free.
+ * 5. What opens a transaction travels with its first statement, so until then the connection may be exchanged unseen.
  */
 export interface Pin<Conn> {
   readonly router: Router.Router<Conn>
@@ -31,12 +32,20 @@ export interface Pin<Conn> {
   /** The session was changed, so losing the connection loses something. */
   session: boolean
   savepoints: number
+  opening: Opening | undefined
 }
 
 interface Lease<Conn> {
   readonly connection: Conn
   readonly intent: Router.Intent | undefined
-  readonly scope: Scope.CloseableScope
+  readonly release: () => void
+}
+
+/** What opens the transaction on a pin. */
+export interface Opening {
+  readonly statements: ReadonlyArray<string>
+  /** The server has said that it is open, or its first statement has succeeded. */
+  isDone: boolean
 }
 
 export interface Block<Conn> {
@@ -67,7 +76,17 @@ export const make = <Conn>(
   router: Router.Router<Conn>,
   intent: Router.Intent | undefined,
   options: Pool.AcquireOptions | undefined
-): Block<Conn> => makeBlock({ router, intent, options, lease: undefined, debts: [], session: false, savepoints: 0 })
+): Block<Conn> =>
+  makeBlock({
+    router,
+    intent,
+    options,
+    lease: undefined,
+    debts: [],
+    session: false,
+    savepoints: 0,
+    opening: undefined
+  })
 
 /** Whether statements of a fiber inside this block go to its connection. */
 export const carries = <Conn>(block: Block<Conn>): boolean =>
@@ -94,39 +113,54 @@ const lost = (what: string, by?: SqlError) => {
   )
 }
 
-// Uninterruptible: between forgetting the lease and closing its scope nobody else knows of it. Releasing never waits.
-const giveBack = <Conn>(pin: Pin<Conn>): Effect.Effect<void> =>
-  Effect.uninterruptible(
-    Effect.suspend(() => {
-      const lease = pin.lease
-      if (lease === undefined) return Effect.void
-      pin.lease = undefined
-      pin.debts = []
-      pin.session = false
-      return Scope.close(lease.scope, Exit.void)
-    })
-  )
+const giveBack = <Conn>(pin: Pin<Conn>): void => {
+  const { lease } = pin
+  if (lease === undefined) return
+  pin.lease = undefined
+  pin.debts = []
+  pin.session = false
+  lease.release()
+}
 
-/** Runs when the lane of a root block becomes free: gives the lease back if the block was closed meanwhile (4). */
-export const settle =
-  <Conn>(block: Block<Conn>) =>
-  (): Effect.Effect<void> =>
-    block.closed && !block.lane.held && block.transaction === undefined ? giveBack(block.pin) : Effect.void
+/** When the lane of a root block has become free: gives the lease back if the block was closed meanwhile (4). */
+export const settle = <Conn>(block: Block<Conn>): void => {
+  if (block.closed && !block.lane.held && block.transaction === undefined) giveBack(block.pin)
+}
 
+/** The lease is in the pin before anything can interrupt; whoever closes the pin finds it there. */
 const take = <Conn>(pin: Pin<Conn>, intent: Router.Intent | undefined): Effect.Effect<Conn, SqlError> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Scope.make(), (scope) =>
-      restore(Scope.extend(Router.acquire(pin.router, intent, pin.options), scope)).pipe(
-        Effect.tap((connection) =>
-          Effect.sync(() => {
-            pin.lease = { connection, intent, scope }
-          })
-        ),
-        // On failure nothing was leased; on interruption the scope may hold a lease that no one has seen.
-        Effect.onError(() => Scope.close(scope, Exit.void))
-      )
-    )
+  Router.hold(
+    pin.router,
+    intent,
+    (connection, release) => {
+      pin.lease = { connection, intent, release }
+      return connection
+    },
+    pin.options
   )
+
+/** The pin's connection, if it can be used as it is. To be called by the holder of the lane only. */
+const usable = <Conn>({ pin, transaction }: Block<Conn>, asked: Router.Intent | undefined): Conn | undefined => {
+  const { debts, lease } = pin
+  if (lease === undefined || debts.length > 0) return undefined
+  if (asked === "write" && (transaction === undefined ? lease.intent === "read" : transaction.readOnly === true)) {
+    return undefined
+  }
+  const state = pin.router.driver.status(lease.connection)
+  return state === "busy" || state === "dead" ? undefined : lease.connection
+}
+
+const nothing: ReadonlyArray<string> = []
+
+/** What must go to the server before the next statement (5). */
+export const due = <Conn>({ opening, router }: Pin<Conn>, connection: Conn): ReadonlyArray<string> => {
+  if (opening === undefined || opening.isDone) return nothing
+  // It was sent with a statement that nobody awaited to its end.
+  opening.isDone = isOpen(router.driver.status(connection))
+  return opening.isDone ? nothing : opening.statements
+}
+
+const isOpen = (state: ConnectionState): boolean => state === "transaction" || state === "failed"
 
 /** The pin's connection, ready for a statement. To be called by the holder of the lane only. */
 export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefined): Effect.Effect<Conn, SqlError> =>
@@ -142,8 +176,9 @@ export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefin
     }
     const wanted = pin.intent === "read" && asked !== "write" ? "read" : "write"
     const lease = pin.lease
+    const unopened = pin.opening?.isDone === false
     if (lease === undefined) {
-      return inside === undefined ? take(pin, wanted) : Effect.fail(lost("a transaction"))
+      return inside === undefined || unopened ? take(pin, wanted) : Effect.fail(lost("a transaction"))
     }
     const { driver } = pin.router
     const state = driver.status(lease.connection)
@@ -155,24 +190,29 @@ export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefin
             Effect.fail(lost(what, by))
           )
         : Effect.fail(lost(what))
-    const another = Effect.suspend(() =>
-      inside !== undefined
-        ? why("a transaction")
-        : session
-          ? why("a pinned connection whose session had been changed")
-          : take(pin, wanted)
-    )
-    if (state === "dead") return inside !== undefined ? another : Effect.zipRight(giveBack(pin), another)
+    const another = Effect.suspend(() => {
+      if (inside !== undefined && !unopened) return why("a transaction")
+      giveBack(pin)
+      return session ? why("a pinned connection whose session had been changed") : take(pin, wanted)
+    })
+    if (state === "dead") return another
     if (inside === undefined && wanted === "write" && lease.intent === "read") {
-      return Effect.zipRight(giveBack(pin), take(pin, wanted))
+      giveBack(pin)
+      return take(pin, wanted)
     }
     if (state !== "busy" && pin.debts.length === 0) return Effect.succeed(lease.connection)
-    return Effect.flatMap(pay(pin, lease.connection), (ready) => (ready ? Effect.succeed(lease.connection) : another))
+    return Effect.flatMap(pay(pin), (ready) => (ready ? Effect.succeed(lease.connection) : another))
   })
 
+/** Nobody has left anything to be done on the connection. */
+export const isReady = <Conn>({ pin }: Block<Conn>): boolean =>
+  pin.debts.length === 0 && (pin.lease === undefined || pin.router.driver.status(pin.lease.connection) !== "busy")
+
 /** Aborts what an earlier user has left running and does what it could not wait for (2). False: the connection is gone. */
-export const pay = <Conn>(pin: Pin<Conn>, connection: Conn): Effect.Effect<boolean> =>
+export const pay = <Conn>(pin: Pin<Conn>): Effect.Effect<boolean> =>
   Effect.suspend(() => {
+    const connection = pin.lease?.connection
+    if (connection === undefined) return Effect.succeed(false)
     const { abort, abortTimeout, driver } = pin.router
     const isReady = () => {
       const state = driver.status(connection)
@@ -189,72 +229,124 @@ export const pay = <Conn>(pin: Pin<Conn>, connection: Conn): Effect.Effect<boole
       return isReady()
     })
     return Effect.tap(bounded(work, abortTimeout, Effect.succeed(false)), (ready) =>
-      ready ? Effect.void : retire(pin, connection)
+      Effect.sync(() => {
+        if (!ready) retire(pin, connection)
+      })
     )
   })
 
 /** The connection cannot be made ready: the pool gets it back as it is, and decides. */
-const retire = <Conn>(pin: Pin<Conn>, connection: Conn): Effect.Effect<void> =>
-  Effect.suspend(() => (pin.lease?.connection === connection ? giveBack(pin) : Effect.void))
+const retire = <Conn>(pin: Pin<Conn>, connection: Conn): void => {
+  if (pin.lease?.connection === connection) giveBack(pin)
+}
 
 /** After a statement: cancels what its fiber has left, remembers what the connection has become. */
-const observe = <Conn, A>(block: Block<Conn>, connection: Conn, exit: Exit.Exit<A, SqlError>): Effect.Effect<void> => {
-  const { pin } = block
+const observe = <Conn>(
+  { pin, transaction }: Block<Conn>,
+  failure: Cause.Cause<SqlError> | undefined
+): Effect.Effect<void> | undefined => {
+  const { lease, opening } = pin
+  if (lease === undefined) return undefined
+  const { connection } = lease
   const { driver } = pin.router
   const state = driver.status(connection)
+  if (opening !== undefined && !opening.isDone)
+    opening.isDone = failure === undefined || isOpen(state) || wasInside(failure)
   if (state === "session") pin.session = true
-  if (Exit.isSuccess(exit)) return Effect.void
-  if (block.transaction !== undefined && block.transaction.failedBy === undefined && state === "failed") {
-    block.transaction.failedBy = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  if (failure === undefined) return undefined
+  if (transaction !== undefined && transaction.failedBy === undefined && state === "failed") {
+    transaction.failedBy = Option.getOrUndefined(Cause.failureOption(failure))
   }
-  if (state !== "busy") return Effect.void
+  if (state !== "busy") return undefined
   // Starts now, so that the server is relieved at once; the next user, or the pool, joins it and waits for it. The fiber
   // may begin when they are done, and then does nothing: what is to be aborted is settled here, by the call.
   const abort = Effect.timeout(Effect.ignore(pin.router.abort(connection)), pin.router.abortTimeout)
   return Effect.asVoid(Effect.forkIn(Effect.interruptible(abort), pin.router.scope))
 }
 
-const CLOSED = Symbol.for("@sluice/sql/closed")
+/** Nothing of the transaction on this pin has reached the server, or nothing that is left. */
+export const isUnopened = <Conn>(pin: Pin<Conn>): boolean =>
+  pin.opening !== undefined &&
+  (pin.lease === undefined ? !pin.opening.isDone : due(pin, pin.lease.connection).length > 0)
 
-/** Runs one statement inside a block. */
+/** A statement of the holder of the lane. */
+export const touch = <Conn, A>(
+  block: Block<Conn>,
+  asked: Router.Intent | undefined,
+  f: (connection: Conn, before: ReadonlyArray<string>) => Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> => {
+  const { pin } = block
+  const connection = usable(block, asked)
+  return connection === undefined
+    ? Effect.flatMap(connect(block, asked), (connection) => f(connection, due(pin, connection)))
+    : f(connection, due(pin, connection))
+}
+
+/** It failed when the transaction was open already: what is lost is more than this statement. */
+const wasInside = (failure: Cause.Cause<SqlError>): boolean =>
+  SqlReason.of(Option.getOrUndefined(Cause.failureOption(failure))).retry === "T"
+
+const leave = <Conn>(block: Block<Conn>): void => {
+  Lane.release(block.lane)
+  settle(block)
+}
+
+/** Runs one statement inside a block. `before` is to be sent ahead of it: see `SqlDriver.execute`. */
 export const statement = <Conn, A>(
   block: Block<Conn>,
   asked: Router.Intent | undefined,
-  f: (connection: Conn) => Effect.Effect<A, SqlError>
-): Effect.Effect<A, SqlError> =>
-  Effect.flatMap(
-    Lane.run(
-      block.lane,
-      Effect.suspend((): Effect.Effect<A | typeof CLOSED, SqlError> => {
-        if (block.closed) {
-          return block.transaction === undefined ? Effect.succeed(CLOSED) : Effect.fail(endOfTransaction())
-        }
-        return Effect.flatMap(connect(block, asked), (connection) =>
-          Effect.onExit(f(connection), (exit) => observe(block, connection, exit))
-        )
-      }),
-      settle(block)
-    ),
-    (a) => (a === CLOSED ? Router.use(block.pin.router, asked, f) : Effect.succeed(a as A))
+  f: (connection: Conn, before: ReadonlyArray<string>) => Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> => {
+  const { pin } = block
+  let touches = false
+  return Lane.run(
+    block.lane,
+    (restore) => {
+      touches = !block.closed
+      if (block.closed) {
+        if (block.transaction !== undefined) return Effect.fail(endOfTransaction())
+        // Now, not at the end: whoever waits for a connection must not hold another one.
+        giveBack(pin)
+        return restore(Router.use(pin.router, asked, (connection) => f(connection, nothing)))
+      }
+      return restore(touch(block, asked, f))
+    },
+    (failure) => {
+      const rest = touches ? observe(block, failure) : undefined
+      leave(block)
+      return rest
+    }
   )
+}
+
+/** Frees what a statement has left on the connection: now, or, while something runs there, before the next one does (2). */
+export const afterwards = <Conn>(block: Block<Conn>, free: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { debts, lease, router } = block.pin
+    if (block.closed || lease === undefined) return Effect.void
+    if (debts.length === 0 && router.driver.status(lease.connection) !== "busy") {
+      return Effect.ignore(statement(block, undefined, () => free))
+    }
+    debts.push(() => free)
+    return Effect.void
+  })
 
 /** Runs `body` while it has the block for itself: nothing else runs on the connection until it ends. */
 export const alone = <Conn, A, E, R>(
   block: Block<Conn>,
-  body: Effect.Effect<A, E, R>
+  body: (restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SqlError, R> =>
-  Lane.run(
+  Lane.run<A, E | SqlError, R>(
     block.lane,
-    Effect.suspend(
-      (): Effect.Effect<A, E | SqlError, R> =>
-        block.closed && block.transaction !== undefined ? Effect.fail(endOfTransaction()) : body
-    ),
-    settle(block)
+    (restore) => (block.closed && block.transaction !== undefined ? Effect.fail(endOfTransaction()) : body(restore)),
+    () => {
+      leave(block)
+      return undefined
+    }
   )
 
 /** Closes a root block. A statement of another fiber that is still under way keeps the lease until it ends (4). */
-export const close = <Conn>(block: Block<Conn>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    block.closed = true
-    return settle(block)()
-  })
+export const close = <Conn>(block: Block<Conn>): void => {
+  block.closed = true
+  settle(block)
+}

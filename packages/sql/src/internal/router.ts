@@ -4,6 +4,7 @@ import type { AcquireError } from "@sluice/pool/PoolError"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
 import { Context, Duration, Effect, type Scope } from "effect"
 import type { EndpointInfo, SqlDriver } from "../SqlDriver.js"
+import * as Deadlines from "./deadlines.js"
 import { connectFailureKind, invalidOptions, isAcquireError, toSqlError } from "./errors.js"
 import * as Side from "./side.js"
 
@@ -38,6 +39,7 @@ export interface Router<Conn> {
   readonly scope: Scope.Scope
   readonly abortTimeout: Duration.Duration
   readonly acquireTimeout: Duration.Duration
+  readonly deadlines: Deadlines.Deadlines
   /** `driver.abort`, with the side connection of the endpoint that the connection belongs to. */
   readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   turn: number
@@ -103,6 +105,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     scope,
     abortTimeout,
     acquireTimeout: Duration.decode(options.pool.acquireTimeout ?? "5 seconds"),
+    deadlines: Deadlines.make(scope),
     abort,
     turn: 0
   }
@@ -176,3 +179,11 @@ export const acquire = <Conn>(
   options?: Pool.AcquireOptions
 ): Effect.Effect<Conn, SqlError, Scope.Scope> =>
   route(router, intent, options, (pool, options) => Pool.acquire(pool, options))
+
+/** As `acquire`, into a record instead of a scope: see `Pool.hold`. */
+export const hold = <Conn, A>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  keep: (connection: Conn, release: () => void) => A,
+  options?: Pool.AcquireOptions
+): Effect.Effect<A, SqlError> => route(router, intent, options, (pool, options) => Pool.hold(pool, keep, options))

@@ -56,7 +56,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 
   /** Ends by itself when there is nothing to watch, and begins with the next connection. */
   const watch: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    if (open !== undefined && !lane.held && now - usedAt >= IDLE) return Lane.run(lane, close)
+    if (open !== undefined && !lane.held && now - usedAt >= IDLE) return Lane.use(lane, close)
     return open === undefined ? Effect.void : Effect.zipRight(Effect.sleep(Math.max(100, usedAt + IDLE - now)), watch)
   })
 
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   )
 
   const run: Side<Conn>["run"] = (f) =>
-    Lane.run(
+    Lane.use(
       lane,
       Effect.flatMap(usable, f).pipe(
         Effect.timeoutFail({ duration: bound, onTimeout: () => tooLate(driver.name, bound) }),

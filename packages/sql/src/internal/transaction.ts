@@ -1,9 +1,11 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { Clock, Duration, Effect, Exit } from "effect"
+import { type Cause, Clock, Duration, Effect } from "effect"
 import type { BeginOptions } from "../SqlDriver.js"
 import * as SqlReason from "../SqlReason.js"
 import type { Policy } from "../SqlRetry.js"
 import { bounded } from "./bounded.js"
+import type { Restore } from "./contexts.js"
+import * as Deadlines from "./deadlines.js"
 import { invalidUse } from "./errors.js"
 import * as Pin from "./pin.js"
 import { markNotBegun } from "./retry.js"
@@ -21,51 +23,58 @@ export interface Options extends BeginOptions {
 }
 
 /** Puts the block of a transaction into the context of its body. */
-type Enter<Conn> = <A, E, R>(body: Effect.Effect<A, E, R>, block: Pin.Block<Conn>) => Effect.Effect<A, E, R>
+type Enter<Conn> = <A, E, R>(
+  body: Effect.Effect<A, E, R>,
+  block: Pin.Block<Conn>,
+  restore: Restore
+) => Effect.Effect<A, E, R>
 
-const command = <Conn>(block: Pin.Block<Conn>, connection: Conn, sql: string): Effect.Effect<string, SqlError> =>
-  block.pin.router.driver.execute(connection, sql, [], "command")
+const command = <Conn>(
+  block: Pin.Block<Conn>,
+  connection: Conn,
+  sql: string,
+  before?: ReadonlyArray<string>
+): Effect.Effect<string, SqlError> => block.pin.router.driver.execute(connection, sql, [], "command", before)
 
 /**
- * A transaction on a root block, or a savepoint inside a transaction. Holds the lane of the outer block, so that
- * siblings on one connection come one after the other instead of into each other.
+ * A transaction on a root block, or a savepoint inside a transaction, for the holder of the lane of `outer`: siblings on
+ * one connection come one after the other instead of into each other. To be run where nothing can interrupt; what may be
+ * interrupted is in `restore`.
  */
 export const run = <Conn, A, E, R>(
   outer: Pin.Block<Conn>,
   intent: Intent | undefined,
   options: Options,
   enter: Enter<Conn>,
-  body: Effect.Effect<A, E, R>
+  body: Effect.Effect<A, E, R>,
+  restore: Restore
 ): Effect.Effect<A, E | SqlError, R> =>
-  Pin.alone(
-    outer,
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(within(options, open(outer, intent, options))), ({ block, connection, savepoint }) => {
-        // Waits, interruptibly, for statements of other fibers of this transaction; then cannot be interrupted.
-        const finish = restore(
-          Pin.alone(
-            block,
-            Effect.uninterruptible(
-              savepoint === undefined ? commit(block, connection, options) : keep(block, connection, savepoint)
+  Effect.flatMap(restore(within(options, open(outer, intent, options))), ({ block, savepoint }) => {
+    const end = Effect.suspend(() => (savepoint === undefined ? commit(block, options) : keep(block, savepoint)))
+    /** The failure of the body, or of the COMMIT, is what the caller sees, whatever becomes of the rollback. */
+    const onFailure = (cause: Cause.Cause<E | SqlError>) =>
+      Effect.zipRight(undo(block, savepoint, options.deadline), Effect.failCause(cause))
+    const entered =
+      options.deadline === undefined
+        ? enter(body, block, restore)
+        : restore(
+            within(
+              options,
+              Effect.uninterruptibleMask((restore) => enter(body, block, restore))
             )
           )
+    return Effect.matchCauseEffect(entered, {
+      onFailure,
+      onSuccess: (value) =>
+        Effect.matchCauseEffect(
+          block.lane.held || !Pin.isReady(block)
+            ? // Waits, interruptibly, for statements of other fibers of this transaction; then cannot be interrupted.
+              restore(Pin.alone(block, () => Effect.zipRight(Pin.pay(block.pin), end)))
+            : end,
+          { onFailure, onSuccess: () => Effect.succeed(value) }
         )
-        return Effect.exit(restore(within(options, enter(body, block)))).pipe(
-          Effect.flatMap(
-            (exit): Effect.Effect<A, E | SqlError> => (Exit.isSuccess(exit) ? Effect.as(finish, exit.value) : exit)
-          ),
-          // The failure of the body, or of the COMMIT, is what the caller sees, whatever becomes of the rollback.
-          Effect.onError(() => undo(block, connection, savepoint, options.deadline)),
-          // From here on a fiber that outlives the transaction gets an error, not the connection.
-          Effect.ensuring(
-            Effect.sync(() => {
-              block.closed = true
-            })
-          )
-        )
-      })
-    )
-  )
+    })
+  })
 
 /** `effect`, until the deadline of the transaction. */
 const within = <A, E, R>(options: Options, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> => {
@@ -82,47 +91,37 @@ const tooLong = (timeout: Duration.DurationInput): SqlError =>
     `the transaction was not done within its timeout of ${Duration.toMillis(timeout)} ms, and is rolled back. Do less in it, or raise the timeout of withTransaction`
   )
 
-/** BEGIN does nothing that could be lost with its answer. */
-const failedToBegin = (error: SqlError): SqlError => {
+/** BEGIN, and what came with it, did nothing that could be lost with its answer. */
+export const failedToBegin = (error: SqlError): SqlError => {
   const reason = SqlReason.of(error)
-  const lost =
-    reason.connection === "destroy" && reason.retry === "R"
-      ? SqlReason.toError({ ...reason, outcome: "none", retry: "A", cause: error.cause }, error.message)
-      : error
-  markNotBegun(lost)
-  return lost
+  return reason.connection === "destroy" && reason.retry === "R"
+    ? SqlReason.toError({ ...reason, outcome: "none", retry: "A", cause: error.cause }, error.message)
+    : error
+}
+
+interface Opened<Conn> {
+  readonly block: Pin.Block<Conn>
+  readonly savepoint: string | undefined
 }
 
 const open = <Conn>(
   outer: Pin.Block<Conn>,
   intent: Intent | undefined,
   options: Options
-): Effect.Effect<
-  { readonly block: Pin.Block<Conn>; readonly connection: Conn; readonly savepoint: string | undefined },
-  SqlError
-> => {
+): Effect.Effect<Opened<Conn>, SqlError> => {
   const { pin, transaction: inside } = outer
   if (inside === undefined) {
     const begin: BeginOptions = { ...options, readOnly: options.readOnly ?? intent === "read" }
-    return Effect.flatMap(Pin.connect(outer, intent), (connection) => {
-      const block = Pin.makeBlock(pin, { ...begin, depth: 0, failedBy: undefined })
-      const { driver } = pin.router
-      const statements = driver.begin(begin)
-      return Effect.as(
-        Effect.forEach(statements, (sql) => command(block, connection, sql), { discard: true }),
-        { block, connection, savepoint: undefined }
-      ).pipe(
-        // An interrupted BEGIN may have begun: whoever is next on this connection ends it first.
-        Effect.onError(() =>
-          Effect.sync(() => {
-            const state = driver.status(connection)
-            if (state !== "idle" && state !== "session" && state !== "dead" && pin.lease?.connection === connection) {
-              pin.debts.push((connection) => (isOpen(block, connection) ? rollback(block, connection) : Effect.void))
-            }
-          })
-        )
-      )
-    }).pipe(Effect.mapError(failedToBegin))
+    return Effect.mapBoth(Pin.connect(outer, intent), {
+      onFailure: (error) => {
+        markNotBegun(error)
+        return error
+      },
+      onSuccess: () => {
+        pin.opening = { statements: pin.router.driver.begin(begin), isDone: false }
+        return { block: Pin.makeBlock(pin, { ...begin, depth: 0, failedBy: undefined }), savepoint: undefined }
+      }
+    })
   }
   if (
     (options.isolation !== undefined && options.isolation !== inside.isolation) ||
@@ -135,14 +134,11 @@ const open = <Conn>(
       )
     )
   }
-  return Effect.flatMap(Pin.connect(outer, intent), (connection) => {
-    const savepoint = `sluice_${++pin.savepoints}`
-    return Effect.as(command(outer, connection, `SAVEPOINT ${savepoint}`), {
-      block: Pin.makeBlock(pin, { ...inside, depth: inside.depth + 1, failedBy: undefined }),
-      connection,
-      savepoint
-    })
-  })
+  const savepoint = `sluice_${++pin.savepoints}`
+  return Effect.map(
+    Pin.touch(outer, intent, (connection, before) => command(outer, connection, `SAVEPOINT ${savepoint}`, before)),
+    () => ({ block: Pin.makeBlock(pin, { ...inside, depth: inside.depth + 1, failedBy: undefined }), savepoint })
+  )
 }
 
 const aborted = <Conn>(block: Pin.Block<Conn>): SqlError => {
@@ -189,31 +185,34 @@ const witness = <Conn>(
   )
 }
 
-const commit = <Conn>(block: Pin.Block<Conn>, connection: Conn, options: Options): Effect.Effect<void, SqlError> =>
-  Effect.suspend((): Effect.Effect<void, SqlError> => {
-    const { router } = block.pin
-    const { driver } = router
-    return Effect.flatMap(Pin.pay(block.pin, connection), () => {
-      block.closed = true
-      switch (driver.status(connection)) {
-        case "dead":
-        case "busy":
-          return Effect.fail(lostBeforeCommit())
-        case "failed":
-          return Effect.fail(aborted(block))
-        case "idle":
-        case "session":
-          return Effect.fail(
-            invalidUse(
-              "a statement inside this transaction ended it (COMMIT, ROLLBACK or a command that commits implicitly): what came before may be written. Leave begin and end to withTransaction"
-            )
-          )
-      }
-      return options.verifyCommit === true
-        ? Effect.flatMap(witness(block, connection, options), (verify) => send(block, connection, options, verify))
-        : send(block, connection, options, undefined)
-    })
-  })
+const commit = <Conn>(block: Pin.Block<Conn>, options: Options): Effect.Effect<void, SqlError> => {
+  const { pin } = block
+  const { driver } = pin.router
+  const connection = pin.lease?.connection
+  block.closed = true
+  const isUnopened = Pin.isUnopened(pin)
+  pin.opening = undefined
+  // Its BEGIN is still to be sent, so there is nothing that could be committed.
+  if (isUnopened) return Effect.void
+  if (connection === undefined) return Effect.fail(lostBeforeCommit())
+  switch (driver.status(connection)) {
+    case "dead":
+    case "busy":
+      return Effect.fail(lostBeforeCommit())
+    case "failed":
+      return Effect.fail(aborted(block))
+    case "idle":
+    case "session":
+      return Effect.fail(
+        invalidUse(
+          "a statement inside this transaction ended it (COMMIT, ROLLBACK or a command that commits implicitly): what came before may be written. Leave begin and end to withTransaction"
+        )
+      )
+  }
+  return options.verifyCommit === true
+    ? Effect.flatMap(witness(block, connection, options), (verify) => send(block, connection, options, verify))
+    : send(block, connection, options, undefined)
+}
 
 const send = <Conn>(
   block: Pin.Block<Conn>,
@@ -221,24 +220,26 @@ const send = <Conn>(
   options: Options,
   verify: Effect.Effect<SqlReason.CommitFate> | undefined
 ): Effect.Effect<void, SqlError> => {
-  const answer = (bound: Duration.DurationInput) =>
-    bounded(
-      command(block, connection, "COMMIT"),
-      bound,
-      Effect.suspend(() => Effect.fail(unknownCommit(undefined, verify)))
-    )
+  const { router } = block.pin
+  let isLate = false
+  const late = () => {
+    isLate = true
+    router.driver.giveUp(connection, new Error("Connection terminated: no answer to COMMIT within its timeout"))
+  }
+  const answer = (millis: number) =>
+    Deadlines.bound(router.deadlines, millis, late, command(block, connection, "COMMIT"))
   const { commitTimeout, deadline } = options
+  const millis = Duration.toMillis(commitTimeout)
   return Effect.matchEffect(
     deadline === undefined
-      ? answer(commitTimeout)
-      : Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          answer(Math.max(1, Math.min(Duration.toMillis(commitTimeout), deadline - now)))
-        ),
+      ? answer(millis)
+      : Effect.flatMap(Clock.currentTimeMillis, (now) => answer(Math.max(1, Math.min(millis, deadline - now)))),
     {
       // The server says ROLLBACK when it could not commit; to the driver that is no error.
       onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
       // Refused by the server: nothing is written. But a connection that is lost takes the answer with it.
       onFailure: (error) => {
+        if (isLate) return Effect.fail(unknownCommit(undefined, verify))
         const { connection, outcome } = SqlReason.of(error)
         if (connection !== "destroy") return Effect.fail(error)
         if (outcome === "none") return Effect.fail(lostBeforeCommit(error))
@@ -274,24 +275,28 @@ const unknownCommit = (by?: SqlError, verify?: Effect.Effect<SqlReason.CommitFat
 }
 
 /** The successful end of a savepoint. */
-const keep = <Conn>(block: Pin.Block<Conn>, connection: Conn, savepoint: string): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(Pin.pay(block.pin, connection), () => {
-    block.closed = true
-    return block.pin.router.driver.status(connection) === "failed"
-      ? Effect.fail(aborted(block))
-      : command(block, connection, `RELEASE SAVEPOINT ${savepoint}`)
-  })
+const keep = <Conn>(block: Pin.Block<Conn>, savepoint: string): Effect.Effect<void, SqlError> => {
+  const { pin } = block
+  const connection = pin.lease?.connection
+  block.closed = true
+  if (connection === undefined) return Effect.fail(lostBeforeCommit())
+  return pin.router.driver.status(connection) === "failed"
+    ? Effect.fail(aborted(block))
+    : Effect.asVoid(command(block, connection, `RELEASE SAVEPOINT ${savepoint}`))
+}
 
 const undo = <Conn>(
   block: Pin.Block<Conn>,
-  connection: Conn,
   savepoint: string | undefined,
   deadline: number | undefined
 ): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const { pin } = block
     const { driver } = pin.router
+    const connection = pin.lease?.connection
     block.closed = true
+    if (savepoint === undefined) pin.opening = undefined
+    if (connection === undefined) return Effect.void
     const back = (connection: Conn) =>
       !isOpen(block, connection)
         ? Effect.void

@@ -11,6 +11,8 @@ export interface FakeConnection {
   state: ConnectionState
   /** The statement that runs. */
   running: (() => void) | undefined
+  /** Ends the wait for it. */
+  giveUp: ((cause: Error) => void) | undefined
 }
 
 export interface Fake {
@@ -29,6 +31,12 @@ export interface Fake {
 
 export const failure = (message: string): SqlError =>
   SqlReason.toError(SqlReason.make("Unclassified", { outcome: "rolledBack", cause: new Error(message) }), message)
+
+const lost = (cause: Error): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "R", cause }),
+    cause.message
+  )
 
 export const make = (): Fake => {
   const fake: Fake = {
@@ -57,7 +65,8 @@ export const make = (): Fake => {
               host,
               log: [],
               state: "idle",
-              running: undefined
+              running: undefined,
+              giveUp: undefined
             }
             fake.connections.push(connection)
             return Effect.succeed(connection)
@@ -84,7 +93,12 @@ export const make = (): Fake => {
       status: (connection) =>
         connection.state !== "dead" && connection.running !== undefined ? "busy" : connection.state,
       describe: () => undefined,
-      execute: (connection, sql, _params, mode) => execute(fake, connection, sql, mode),
+      execute: (connection, sql, _params, mode, before = []) =>
+        Effect.zipRight(
+          Effect.forEach(before, (sql) => execute(fake, connection, sql, "command"), { discard: true }),
+          execute(fake, connection, sql, mode)
+        ),
+      giveUp: (connection, cause) => connection.giveUp?.(cause),
       stream: (connection, sql) => {
         let pieces = 3
         return Effect.succeed({
@@ -120,6 +134,7 @@ const execute = (fake: Fake, connection: FakeConnection, sql: string, mode: Mode
     }
     const cancel = () => fail(`${sql} was cancelled`)
     connection.running = cancel
+    connection.giveUp = (cause) => resume(Effect.fail(lost(cause)))
     const answer = fake.answers.get(sql)
     if (answer === "hang") return
     setImmediate(() => {

@@ -24,6 +24,16 @@ export type CommonPhase =
   | "replication"
   | "cleanup"
 
+/** What to do after a failure that means the same for every cluster. */
+export const advice = {
+  directory: "Check that the temporary folder (TMPDIR) exists, is writable and has 100 MB free.",
+  start: "Read the server log below; a wrong entry in `settings` is the usual cause.",
+  promote: "Only a running replica can be promoted: check `role`, and call `resume` if it is paused.",
+  pause: "Only a running node can be paused or resumed; call `start` first.",
+  query: "See the cause; `resume` a paused node, `start` a stopped one, `awaitReady` after a restart.",
+  replication: "Check that primary and replicas run and that none is paused; see the replica's log."
+}
+
 /** Makes the error of one kind of cluster; what both kinds share is given it, and knows neither. */
 export type Fail<E, Phase extends string = CommonPhase> = (failure: Failure<Phase>) => E
 

@@ -13,8 +13,7 @@ export interface Binaries {
 }
 
 /** Where systems put servers, beside PATH: that of an ordinary user often lacks the folders for administrators. */
-const folders = (): ReadonlyArray<string> => [
-  ...(process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== ""),
+const known = [
   "/usr/sbin",
   "/usr/local/sbin",
   "/usr/local/bin",
@@ -23,19 +22,23 @@ const folders = (): ReadonlyArray<string> => [
   "/usr/local/opt/mariadb/bin"
 ]
 
+const folders = (): ReadonlyArray<string> => [
+  ...(process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== ""),
+  ...known
+]
+
 const failed = (where: string, reason: string, cause?: unknown) =>
   new MariaDbClusterError({ phase: "binaries", where, reason, cause })
 
 const isProgram = (path: string): boolean => Either.isRight(Either.try(() => accessSync(path, constants.X_OK)))
 
-const findProgram: Effect.Effect<string, MariaDbClusterError> = Effect.suspend(() => {
-  const found = folders()
-    .map((folder) => join(folder, "mariadbd"))
-    .find(isProgram)
-  return found === undefined
-    ? failed("program mariadbd", `it is neither in PATH nor in one of ${folders().slice(-6).join(", ")}`)
-    : Effect.succeed(found)
-})
+const findProgram = (searched: ReadonlyArray<string>): Effect.Effect<string, MariaDbClusterError> =>
+  Effect.suspend(() => {
+    const found = searched.map((folder) => join(folder, "mariadbd")).find(isProgram)
+    return found === undefined
+      ? failed("program mariadbd", `it is in none of ${[...new Set(searched)].join(", ")}`)
+      : Effect.succeed(found)
+  })
 
 /** 10.11 is the oldest line that is maintained. */
 const checkVersion = (program: string, printed: string) => {
@@ -72,10 +75,11 @@ const readSystemTables = (program: string) =>
   })
 
 /** Finds a server that really starts as the account. */
-export const find: Effect.Effect<Binaries, MariaDbClusterError> = Effect.gen(function* () {
-  const account = yield* findAccount(fail)
-  const program = yield* findProgram
-  const args = ["--no-defaults", "--version"]
-  yield* checkVersion(program, yield* run(fail, { phase: "binaries", where: program, program, args, account }))
-  return { program, account, systemTables: yield* readSystemTables(program) }
-})
+export const find = (searched = folders()): Effect.Effect<Binaries, MariaDbClusterError> =>
+  Effect.gen(function* () {
+    const account = yield* findAccount(fail)
+    const program = yield* findProgram(searched)
+    const args = ["--no-defaults", "--version"]
+    yield* checkVersion(program, yield* run(fail, { phase: "binaries", where: program, program, args, account }))
+    return { program, account, systemTables: yield* readSystemTables(program) }
+  })

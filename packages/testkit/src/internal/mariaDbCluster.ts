@@ -9,7 +9,7 @@ import * as Binaries from "./mariaDbBinaries.js"
 import { fail, type MariaDbClusterError } from "./mariaDbClusterError.js"
 import * as Config from "./mariaDbConfig.js"
 import * as Node from "./mariaDbNode.js"
-import { awaitReached, replicaNames } from "./nodes.js"
+import { awaitReached, cluster, copyData, replicaNames } from "./nodes.js"
 import { makeFolder, run } from "./programs.js"
 import * as Reaper from "./reaper.js"
 
@@ -19,6 +19,8 @@ import * as Reaper from "./reaper.js"
  */
 const statements = (systemTables: string, { database, password, secret, user }: Node.Identity): string => {
   const account = (name: string) => `${Mysql.escape(name)}@'%'`
+  // As text in a string, where a line break is no line break: the bootstrap takes one after a semicolon for an end.
+  const createDatabase = `create database if not exists ${Mysql.escapeId(database, true)}`
   return `create database mysql;
 use mysql;
 set @auth_root_socket = null;
@@ -30,7 +32,7 @@ create user ${account(admin)} identified by ${Mysql.escape(secret)};
 grant all on *.* to ${account(admin)} with grant option;
 create user ${account(user)} identified by ${Mysql.escape(password)};
 grant all on \`%\`.* to ${account(user)};
-create database if not exists ${Mysql.escapeId(database, true)};
+execute immediate ${Mysql.escape(createDatabase)};
 `
 }
 
@@ -66,7 +68,7 @@ export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, Maria
     const { database = "sluice", password = "sluice", replicas: count = 0, settings = {}, user = "sluice" } = options
     const { directory } = yield* Reaper.make(fail, "mariadb")
     const identity: Node.Identity = { user, password, database, secret: randomBytes(16).toString("hex") }
-    const binaries = yield* Binaries.find
+    const binaries = yield* Binaries.find()
     const { account } = binaries
 
     const folder = (name: string) => join(directory, name)
@@ -83,14 +85,7 @@ export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, Maria
     yield* Config.write({ directory: folder("primary"), account, serverId: 1, ports, settings, replica: false })
     yield* bootstrap(folder("primary"), binaries, identity)
     // The bootstrap ends with a clean shutdown and without a position, so a plain copy is a replica at the beginning.
-    const copy = (name: string) =>
-      run(fail, {
-        phase: "replication",
-        where: `node "${name}"`,
-        program: "cp",
-        args: ["-R", join(folder("primary"), "data"), folder(name)],
-        account
-      })
+    const copy = (name: string) => copyData(fail, directory, name, account)
     yield* Effect.forEach(followers, copy, { concurrency: 2, discard: true })
 
     const node = (name: string, serverId: number, primary?: number) =>
@@ -99,10 +94,5 @@ export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, Maria
     const replicas = yield* Effect.forEach(followers, (name, index) => node(name, index + 2, primary.extraPort), {
       concurrency: "unbounded"
     })
-    return {
-      primary: primary.node,
-      replicas: replicas.map(({ node }) => node),
-      nodes: [primary, ...replicas].map(({ node }) => node),
-      awaitReplicated: live(awaitReplicated(primary, replicas))
-    }
+    return cluster(primary, replicas, awaitReplicated(primary, replicas))
   }).pipe(live)

@@ -71,6 +71,7 @@ export const write = (options: {
     extra_port: ports.extraPort,
     extra_max_connections: 100,
     socket: "",
+    pid_file: "mariadbd.pid",
     skip_name_resolve: true,
     server_id: serverId,
     ...(replica ? { read_only: true } : {}),

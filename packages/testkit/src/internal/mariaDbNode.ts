@@ -6,7 +6,7 @@ import * as Admin from "./mariaDbAdmin.js"
 import type { Binaries } from "./mariaDbBinaries.js"
 import { fail, MariaDbClusterError } from "./mariaDbClusterError.js"
 import * as Config from "./mariaDbConfig.js"
-import { attempts, awaitAnswer, awaitGone, host, url } from "./nodes.js"
+import { awaitAnswer, awaitGone, host, url } from "./nodes.js"
 import * as Server from "./server.js"
 
 /** Who may log in. */
@@ -66,15 +66,13 @@ export const make = (options: {
     const configure = (ports: Config.Ports, replica: boolean) =>
       Config.write({ directory, account: binaries.account, serverId, ports, settings, replica })
 
-    const ports = yield* Effect.gen(function* () {
-      const ports = { port: yield* freePort, extraPort: yield* freePort }
-      yield* configure(ports, primary !== undefined)
-      yield* server.start
-      return ports
-    }).pipe(Effect.retry({ while: Server.isPortTaken, schedule: attempts }))
-
-    // Later starts keep the port: clients know it. Whoever took it meanwhile gets a second to go away.
-    const start = Effect.retry(server.start, { while: Server.isPortTaken, schedule: attempts }).pipe(live)
+    const ports = yield* server.startOn(
+      Effect.gen(function* () {
+        const ports = { port: yield* freePort, extraPort: yield* freePort }
+        yield* configure(ports, primary !== undefined)
+        return ports
+      })
+    )
 
     const address = { node: name, host, port: ports.extraPort, password: identity.secret }
     const query = <Row extends object = Record<string, unknown>>(sql: string, params?: ReadonlyArray<unknown>) =>
@@ -94,14 +92,23 @@ export const make = (options: {
       yield* admin("start slave")
     }
 
+    const failed = (reason: string) =>
+      Effect.fail(new MariaDbClusterError({ phase: "promote", where: `node "${name}"`, reason }))
     const promote = Effect.gen(function* () {
-      if (!(yield* follows)) {
-        return yield* new MariaDbClusterError({ phase: "promote", where: `node "${name}"`, reason: "it is no replica" })
+      if (!(yield* follows)) return yield* failed("it is no replica")
+      // What it has received was committed on the primary, so it is applied first. In this order: while neither thread
+      // runs, starting one drops what was received.
+      yield* admin("start slave sql_thread")
+      yield* admin("stop slave io_thread")
+      const [slave] = yield* admin<{ Gtid_IO_Pos: string; Last_SQL_Error: string }>("show all slaves status")
+      const [row] = yield* admin<{ late: number }>("select master_gtid_wait(?, 30) as late", [slave?.Gtid_IO_Pos])
+      if (row?.late !== 0) {
+        return yield* failed(`it did not apply what it had received within 30 seconds ${slave?.Last_SQL_Error ?? ""}`)
       }
       yield* admin("stop slave")
       yield* admin("reset slave all")
-      yield* admin("set global read_only = off")
       yield* configure(ports, false) // it stays a primary when it starts again
+      yield* admin("set global read_only = off")
     }).pipe(
       Effect.mapError(
         ({ cause, reason, where }) => new MariaDbClusterError({ phase: "promote", where, reason, cause })
@@ -150,9 +157,9 @@ export const make = (options: {
       port: ports.port,
       url: Redacted.make(url("mysql", ports.port, identity)),
       dataDir: join(directory, "data"),
-      start,
+      start: server.start,
       stop: (mode = "fast") => server.stop(mode),
-      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), start),
+      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), server.start),
       promote,
       pause: server.pause,
       resume: server.resume,

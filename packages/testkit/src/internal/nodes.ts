@@ -1,18 +1,43 @@
-import { Effect, Schedule } from "effect"
-import type { Fail } from "./clusterError.js"
+import { join } from "node:path"
+import { Effect } from "effect"
+import type { CommonPhase, Fail } from "./clusterError.js"
 import { live, until } from "./live.js"
+import { type Account, run } from "./programs.js"
+import type { ServerCluster } from "./serverNode.js"
 
 export const host = "127.0.0.1"
 
 /** Longest time `awaitReady` and `awaitReplicated` wait. */
 export const patience = "30 seconds"
 
-/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
-export const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
-
 /** `primary`, `replica-1`, `replica-2`, … */
 export const replicaNames = (count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, index) => `replica-${index + 1}`)
+
+/** Copies the data of a primary that does not run: a valid base for a replica. */
+export const copyData = <E>(
+  fail: Fail<E>,
+  directory: string,
+  name: string,
+  account: Account | undefined
+): Effect.Effect<void, E> => {
+  const args = ["-R", join(directory, "primary", "data"), join(directory, name)]
+  return Effect.asVoid(
+    run<E, CommonPhase>(fail, { phase: "replication", where: `node "${name}"`, program: "cp", args, account })
+  )
+}
+
+/** The cluster of nodes that were made. */
+export const cluster = <Node, E>(
+  primary: { readonly node: Node },
+  replicas: ReadonlyArray<{ readonly node: Node }>,
+  awaitReplicated: Effect.Effect<void, E>
+): ServerCluster<Node, E> => ({
+  primary: primary.node,
+  replicas: replicas.map(({ node }) => node),
+  nodes: [primary, ...replicas].map(({ node }) => node),
+  awaitReplicated: live(awaitReplicated)
+})
 
 /** What `url` is made of; its parts may contain any character. */
 export const url = (

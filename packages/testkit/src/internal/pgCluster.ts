@@ -3,7 +3,7 @@ import { basename, join } from "node:path"
 import { Effect, type Scope } from "effect"
 import type { Options, PgCluster } from "../PgCluster.js"
 import { live } from "./live.js"
-import { awaitReached, replicaNames } from "./nodes.js"
+import { awaitReached, cluster, copyData, replicaNames } from "./nodes.js"
 import * as Binaries from "./pgBinaries.js"
 import { fail, type PgClusterError } from "./pgClusterError.js"
 import { conninfo } from "./pgConfig.js"
@@ -70,13 +70,9 @@ export const make = (options: Options = {}): Effect.Effect<PgCluster, PgClusterE
     yield* initialize(join(folder("primary"), "data"), folder("primary"), binaries, identity)
     // Initdb ends with a clean shutdown, so a plain copy is a valid base backup: no pg_basebackup, no running server.
     const copy = (name: string) =>
-      run(fail, {
-        phase: "replication",
-        where: `node "${name}"`,
-        program: "cp",
-        args: ["-R", join(folder("primary"), "data"), folder(name)],
-        account: binaries.account
-      }).pipe(Effect.zipRight(makeFile(fail, join(folder(name), "data", "standby.signal"), "", binaries.account)))
+      copyData(fail, directory, name, binaries.account).pipe(
+        Effect.zipRight(makeFile(fail, join(folder(name), "data", "standby.signal"), "", binaries.account))
+      )
     yield* Effect.forEach(followers, copy, { concurrency: 2, discard: true })
 
     const node = (name: string, primary?: string) =>
@@ -85,13 +81,8 @@ export const make = (options: Options = {}): Effect.Effect<PgCluster, PgClusterE
     const { host, port } = primary.node
     const follow = (name: string) => node(name, conninfo({ host, port, user, password, application_name: name }))
     const replicas = yield* Effect.forEach(followers, follow, { concurrency: "unbounded" })
-    const replicated = live(awaitReplicated(primary, replicas))
+    const replicated = awaitReplicated(primary, replicas)
     // A replica answers before it has the application's database.
     yield* replicated
-    return {
-      primary: primary.node,
-      replicas: replicas.map(({ node }) => node),
-      nodes: [primary, ...replicas].map(({ node }) => node),
-      awaitReplicated: replicated
-    }
+    return cluster(primary, replicas, replicated)
   }).pipe(live)

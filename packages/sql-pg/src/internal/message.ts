@@ -1,0 +1,66 @@
+/** Messages to the server that are sent for each statement, each group of them as one piece of memory and one write. */
+
+const DESCRIBE = Buffer.from("44000000065000", "hex")
+const EXECUTE_SYNC = Buffer.from("45000000090000000000" + "5300000004", "hex")
+
+const sizeOf = (value: string | Buffer | null): number =>
+  value === null ? 4 : 4 + (typeof value === "string" ? Buffer.byteLength(value) : value.length)
+
+/**
+ * Bind, Describe where the columns of the answer are not known yet, Execute and Sync. Names are ours, hence ASCII.
+ */
+export const execution = (name: string, params: ReadonlyArray<string | Buffer | null>, describes: boolean): Buffer => {
+  const count = params.length
+  let binaries = false
+  let size = 0
+  for (const value of params) {
+    size += sizeOf(value)
+    if (typeof value === "object" && value !== null) binaries = true
+  }
+  // The length of a message counts itself and not the letter before it.
+  const bind = 4 + 1 + name.length + 1 + 2 + (binaries ? 2 * count : 0) + 2 + size + 2
+  const all = Buffer.allocUnsafe(1 + bind + (describes ? DESCRIBE.length : 0) + EXECUTE_SYNC.length)
+  all[0] = 66 // B
+  let at = all.writeInt32BE(bind, 1)
+  all[at++] = 0
+  at += all.write(name, at, "latin1")
+  all[at++] = 0
+  // Text, unless somebody gave bytes.
+  at = all.writeInt16BE(binaries ? count : 0, at)
+  if (binaries)
+    for (const value of params) at = all.writeInt16BE(typeof value === "object" && value !== null ? 1 : 0, at)
+  at = all.writeUInt16BE(count, at)
+  for (const value of params) {
+    if (value === null) at = all.writeInt32BE(-1, at)
+    else if (typeof value === "string") {
+      const written = all.write(value, at + 4)
+      all.writeInt32BE(written, at)
+      at += 4 + written
+    } else {
+      at = all.writeInt32BE(value.length, at)
+      at += value.copy(all, at)
+    }
+  }
+  at = all.writeInt16BE(0, at)
+  if (describes) at += DESCRIBE.copy(all, at)
+  EXECUTE_SYNC.copy(all, at)
+  return all
+}
+
+const commands = new Map<string, Buffer>()
+
+/** Parse, Bind and Execute of a statement without parameters; kept, because there are few of them (BEGIN and its forms). */
+export const command = (sql: string): Buffer => {
+  const known = commands.get(sql)
+  if (known !== undefined) return known
+  const length = Buffer.byteLength(sql)
+  const parse = Buffer.alloc(1 + 4 + 1 + length + 1 + 2)
+  parse[0] = 80 // P
+  parse.writeInt32BE(parse.length - 1, 1)
+  parse.write(sql, 6)
+  const made = Buffer.concat([parse, Buffer.from("420000000c" + "0000" + "0000" + "0000" + "0000", "hex"), EXECUTE])
+  if (commands.size < 100) commands.set(sql, made)
+  return made
+}
+
+const EXECUTE = EXECUTE_SYNC.subarray(0, 10)

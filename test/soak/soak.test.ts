@@ -1,0 +1,29 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { cancels } from "./cancels.js"
+import { rows } from "./rows.js"
+import type { Settings, Soak } from "./soak.js"
+
+/** The soaks in short: the same claims, but for what the machine decides. `pnpm soak` runs them at full length. */
+const holds = (soak: Soak, settings: Omit<Settings, "progress" | "seed">) =>
+  Effect.gen(function* () {
+    const seed = Date.now() % 2 ** 32
+    const claims = yield* soak.run({ seed, progress: () => {}, ...settings })
+    const broken = claims.filter((claim) => !claim.holds && claim.isOfTheMachine !== true)
+    assert.deepStrictEqual(
+      broken.map(({ actual, limit, name }) => `${name}: ${actual} (${limit})`),
+      [],
+      `seed ${seed}`
+    )
+  })
+
+describe("soaks in short", () => {
+  it.live(
+    "interrupts at a thousand a second: no neighbour is hit, never more sessions than maxSize, nothing is left",
+    () => holds(cancels, { seconds: 2 })
+  )
+
+  it.live("a stream of 300,000 rows at constant memory; interrupted half-way the connection is back, and clean", () =>
+    holds(rows, { rows: 300_000 })
+  )
+})

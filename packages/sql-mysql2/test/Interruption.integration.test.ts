@@ -175,6 +175,20 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     }).pipe(Effect.scoped)
   )
 
+  it.effect("a kill that comes before its statement is sent again", () =>
+    Effect.gen(function* () {
+      const { connection, other } = yield* alone
+      const fiber = yield* Effect.fork(driver.execute(connection, "select sleep(36)", [], "unprepared"))
+      yield* running("sluice", "sleep(36)")
+      let calls = 0
+      // The first finds nothing to kill.
+      yield* driver.abort(connection, (f) => (++calls === 1 ? (Effect.void as Effect.Effect<any>) : f(other)))
+      assert.strictEqual(calls, 2)
+      assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
+      assert.strictEqual(driver.status(connection), "idle")
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("a connection that is closed while its kill has no answer takes its session with it", () =>
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster
@@ -182,8 +196,8 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       const at = yield* endpoint.resolve({ url: primary.url })
       const scope = yield* Scope.make()
       const connection = yield* Scope.extend(driver.connect(at.primary, ignored), scope)
-      yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
-      while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
+      yield* Effect.fork(driver.execute(connection, "select sleep(37)", [], "unprepared"))
+      yield* running("sluice", "sleep(37)")
       let calls = 0
       yield* driver
         .abort(connection, (f) => (++calls === 1 ? Effect.never : f(other)))

@@ -85,7 +85,6 @@ export class MysqlConnection {
     private readonly signals: Signals
   ) {
     wire.on("error", (error: unknown) => this.end(error))
-    wire.on("end", () => this.end(closedByServer()))
   }
 
   get isDead(): boolean {

@@ -5,7 +5,8 @@ import { Effect, type Scope } from "effect"
  * statement on a pinned connection takes one.
  *
  * 1. Held by at most one; a grant is made while its waiter is still in the list, so it cannot be lost.
- * 2. A waiter that is interrupted either leaves the list, or, if it was granted the lock meanwhile, hands it on.
+ * 2. A waiter that is interrupted either leaves the list, or, if it was granted the lock meanwhile, hands it on; then it is
+ *    the last one who can do what comes `after`, as its holder would have been.
  */
 export interface Lane {
   held: boolean
@@ -29,19 +30,21 @@ const release = (lane: Lane): void => {
   next.resume?.(Effect.void)
 }
 
-const leave = (lane: Lane, waiter: Waiter): void => {
+const leave = (lane: Lane, waiter: Waiter, after: (() => Effect.Effect<void>) | undefined): Effect.Effect<void> => {
   if (waiter.granted) {
     release(lane)
-    return
+    return after === undefined ? Effect.void : after()
   }
   const index = lane.waiters.indexOf(waiter)
   if (index >= 0) lane.waiters.splice(index, 1)
+  return Effect.void
 }
 
 /** Interruptible wherever `restore` is. After it the caller holds the lock, and nobody else will give it back. */
 const take = (
   lane: Lane,
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  after: (() => Effect.Effect<void>) | undefined
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!lane.held) {
@@ -54,7 +57,7 @@ const take = (
       if (waiter.granted) resume(Effect.void)
       else waiter.resume = resume
     })
-    return Effect.onError(restore(wait), () => Effect.sync(() => leave(lane, waiter)))
+    return Effect.onError(restore(wait), () => Effect.suspend(() => leave(lane, waiter, after)))
   })
 
 /** Runs `effect` alone; the lock is handed on when it ends, however it ends, after `after` has run. */
@@ -73,14 +76,14 @@ export const run = <A, E, R>(
       lane.held = true
       return alone
     }
-    return Effect.flatMap(take(lane, restore), () => alone)
+    return Effect.flatMap(take(lane, restore, after), () => alone)
   })
 
 /** Holds the lock until the scope closes, then hands it on and runs `after`. */
 export const hold = (lane: Lane, after: () => Effect.Effect<void>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.zipRight(
-      take(lane, restore),
+      take(lane, restore, after),
       Effect.addFinalizer(() =>
         Effect.suspend(() => {
           release(lane)

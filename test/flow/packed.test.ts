@@ -7,13 +7,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, "../..")
-const packages = ["pool", "sql", "sql-pg", "testkit"]
+const packages = ["pool", "sql", "sql-pg", "sql-mysql2", "testkit"]
 
 const program = `
 import { Pool } from "@sluice/pool"
 import { Sql } from "@sluice/sql"
+import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { PgCluster } from "@sluice/testkit"
+import { MariaDbCluster, PgCluster } from "@sluice/testkit"
 import { Effect } from "effect"
 
 const program = Effect.gen(function*() {
@@ -23,7 +24,11 @@ const program = Effect.gen(function*() {
   const rows = yield* Sql.query("select 6 * 7 as answer").pipe(
     Effect.provide(PgSql.layer({ primary: { url: cluster.primary.url } }))
   )
-  return { lent, rows }
+  const other = yield* MariaDbCluster.make()
+  const more = yield* Sql.query("select 6 * 7 as answer").pipe(
+    Effect.provide(MysqlSql.layer({ primary: { url: other.primary.url } }))
+  )
+  return { lent, rows, more }
 })
 console.log(JSON.stringify(await Effect.runPromise(Effect.scoped(program))))
 `
@@ -53,6 +58,6 @@ describe("the packed packages", () => {
     await writeFile(join(project, "main.mjs"), program)
 
     const { stdout } = await run(process.execPath, ["main.mjs"], { cwd: project })
-    expect(JSON.parse(stdout)).toEqual({ lent: "a connection", rows: [{ answer: 42 }] })
+    expect(JSON.parse(stdout)).toEqual({ lent: "a connection", rows: [{ answer: 42 }], more: [{ answer: 42 }] })
   }, 180_000)
 })

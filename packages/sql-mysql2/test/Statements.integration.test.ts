@@ -156,6 +156,37 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     })
   )
 
+  it.effect("what the server cannot prepare is sent as text, once that is known", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const prepares = Effect.map(
+          Sql.query<{ Value: string }>("show session status like 'Com_stmt_prepare'", [], { prepare: false }),
+          (rows) => Number(rows[0]!.Value)
+        )
+        const immediate = Sql.query("execute immediate ?", ["select 'it''s' as t"])
+        const before = yield* prepares
+        assert.deepEqual(yield* immediate, [{ t: "it's" }])
+        assert.deepEqual(yield* immediate, [{ t: "it's" }])
+        // Each of them prepares what it executes; the text itself is tried once.
+        assert.strictEqual((yield* prepares) - before, 2 + 1)
+      }).pipe(Sql.withConnection)
+    )
+  )
+
+  it.effect("in a session without escapes no value is written into a text that could end its literal", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* Sql.query("set sql_mode = 'NO_BACKSLASH_ESCAPES'")
+        const read = (value: unknown, prepare: boolean) => Sql.query("select ? as t", [value], { prepare })
+        const error = yield* Effect.flip(read("\\' or 1 = 1 -- ", false))
+        assert.match(error.message, /NO_BACKSLASH_ESCAPES: prepare the statement/)
+        assert.deepEqual(yield* read("\\' or 1 = 1 -- ", true), [{ t: "\\' or 1 = 1 -- " }])
+        assert.deepEqual(yield* read("plain", false), [{ t: "plain" }])
+        assert.deepEqual(yield* read(7, false), [{ t: 7 }])
+      }).pipe(Sql.withConnection)
+    )
+  )
+
   it.effect("with prepare: false the server keeps no statement; else it keeps a hundred of each connection", () =>
     Effect.gen(function* () {
       const counted = (prepare: boolean) =>

@@ -2,12 +2,13 @@ import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MariaDbCluster } from "@sluice/testkit"
-import { Cause, Deferred, Effect, Exit, Fiber } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Random } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import {
   as,
   atOnce,
+  booksBalance,
   eventually,
   onPool,
   reasonOf,
@@ -211,21 +212,63 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     )
   )
 
-  it.effect("a statement that commits implicitly is told at the end of its transaction", () =>
+  it.effect("COMMIT written by hand inside withTransaction is a typed failure", () =>
     onPool({}, () =>
       Effect.gen(function* () {
-        yield* table("implicit", "id int")
-        const reason = yield* Effect.flip(
-          Sql.withTransaction(
-            Effect.zipRight(insert("implicit", 1), Sql.query("create or replace table made (id int)"))
-          )
-        )
-        assert.strictEqual(SqlReason.of(reason)._tag, "InvalidUse")
-        assert.include(reason.message, "commits implicitly")
-        assert.strictEqual((yield* reasonOf(Sql.withTransaction(Sql.query("commit"))))._tag, "InvalidUse")
-        assert.deepStrictEqual(yield* rowsOf("implicit"), [1])
+        for (const by of ["commit", "rollback", "do 0; commit"]) {
+          assert.strictEqual((yield* reasonOf(Sql.withTransaction(Sql.query(by))))._tag, "InvalidUse", by)
+        }
       })
     )
+  )
+
+  it.effect(
+    "after a statement that commits implicitly the transaction goes on as another one, and is never run again",
+    () =>
+      onPool({ pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          yield* table("implicit", "id int primary key")
+          const create = Sql.query("create or replace table made (id int)")
+          yield* Sql.withTransaction(
+            Effect.gen(function* () {
+              yield* insert("implicit", 1)
+              yield* create
+              yield* insert("implicit", 2)
+              yield* Sql.query("create or replace table made (id int); create or replace table made (id int)")
+              yield* insert("implicit", 3)
+            })
+          )
+          assert.deepStrictEqual(yield* rowsOf("implicit"), [1, 2, 3])
+          yield* Effect.ignore(
+            Sql.withTransaction({ isolation: "serializable" })(
+              insert("implicit", 4).pipe(
+                Effect.zipRight(create),
+                Effect.zipRight(insert("implicit", 5)),
+                Effect.zipRight(Effect.fail("no"))
+              )
+            )
+          )
+          assert.deepStrictEqual(yield* rowsOf("implicit"), [1, 2, 3, 4])
+          // Ends by a failure that would be worth another run, were it not for what is written.
+          let runs = 0
+          const reason = yield* reasonOf(
+            Effect.gen(function* () {
+              runs++
+              yield* insert("implicit", 10 + runs)
+              yield* create
+              yield* Sql.query("signal sqlstate '40001' set mysql_errno = 1213")
+            }).pipe(Sql.withTransaction({ retry: true }))
+          )
+          assert.deepStrictEqual([reason._tag, reason.outcome, reason.retry, runs], ["Deadlock", "unknown", "N", 1])
+          assert.deepStrictEqual(yield* rowsOf("implicit"), [1, 2, 3, 4, 11])
+          // By hand it is as the server does it.
+          yield* Effect.gen(function* () {
+            yield* Sql.query("start transaction")
+            yield* create
+            assert.deepEqual(yield* Sql.query("select @@in_transaction as t"), [{ t: 0 }])
+          }).pipe(Sql.withConnection)
+        })
+      )
   )
 
   it.effect("the state of a connection is known without asking: after rows, after a change, after a failure", () =>
@@ -347,6 +390,42 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         yield* atOnce(Effect.timeoutOption(Sql.withTransaction(thread), "20 millis"))
         yield* Deferred.succeed(held, undefined)
         yield* Fiber.join(holder)
+      })
+    )
+  )
+
+  it.effect("transactions interrupted at any moment are written as a whole or not at all, and none is left open", () =>
+    onPool({ pool: { maxSize: 4 } }, (name) =>
+      Effect.gen(function* () {
+        yield* table("halves", "id int")
+        yield* Effect.forEach(
+          Array.from({ length: 200 }, (_, i) => i),
+          (i) =>
+            Effect.gen(function* () {
+              const fiber = yield* insert("halves", i).pipe(
+                Effect.zipRight(Sql.query("do sleep(0.001)")),
+                Effect.zipRight(insert("halves", i)),
+                Sql.withTransaction({ isolation: "read committed" }),
+                Effect.fork
+              )
+              yield* Effect.sleep(yield* Random.nextIntBetween(0, 15))
+              if (i % 4 === 0) yield* Fiber.await(fiber)
+              else yield* atOnce(Fiber.interrupt(fiber))
+            }),
+          { concurrency: 12, discard: true }
+        )
+        yield* booksBalance
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        assert.deepEqual(
+          yield* primary.query(
+            "select trx_id from information_schema.innodb_trx join information_schema.processlist on id = trx_mysql_thread_id where user = ?",
+            [name]
+          ),
+          []
+        )
+        const odd = yield* Sql.query("select id from halves group by id having count(*) <> 2")
+        assert.deepEqual(odd, [])
+        assert.isAtLeast((yield* rowsOf("halves")).length, 100)
       })
     )
   )

@@ -8,7 +8,16 @@ import * as cursor from "./cursor.js"
 import type { Endpoint } from "./endpoint.js"
 import * as Mysql from "./mysql.js"
 import { Operation } from "./operation.js"
-import { endsTransaction, replacesTransaction, type Text, Texts, verbOf, withoutLiterals } from "./texts.js"
+import {
+  commitsImplicitly,
+  endsTransaction,
+  handlesTransaction,
+  replacesTransaction,
+  type Text,
+  Texts,
+  verbOf,
+  withoutLiterals
+} from "./texts.js"
 import * as values from "./values.js"
 
 /** Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it. */
@@ -36,6 +45,8 @@ export interface Server {
  * 3. A fiber that leaves does not end its operation: the connection stays busy until `abort`.
  * 4. When the server has rolled a transaction back by itself (a deadlock), nothing but ROLLBACK or a new transaction is
  *    sent: what the program believes to be inside would be written at once, by itself.
+ * 5. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
+ *    one: what follows is still written together or not at all. But it must not be run again as a whole.
  */
 export class MysqlConnection {
   current: Operation | undefined = undefined
@@ -56,6 +67,10 @@ export class MysqlConnection {
   private status_ = Mysql.AUTOCOMMIT
   /** The transaction is gone, and its program does not know (4). */
   private rolledBack = false
+  /** How the transaction of `withTransaction` was begun. */
+  private begun: string | undefined = undefined
+  /** A part of the transaction is written already (5). */
+  private partlyWritten = false
   /** Called once each, when `current` has ended. */
   private readonly waiters: Array<() => void> = []
   private retired = false
@@ -149,6 +164,7 @@ export class MysqlConnection {
     const text = this.texts.of(sql)
     const prepared = this.prepares(text, params, mode)
     const operation = new Operation(this, text, !prepared && params.length > 0)
+    operation.begins = mode === "command" && isBegin(sql)
     const { inside } = operation
     const asArrays = mode === "values"
     let written = sql
@@ -232,7 +248,7 @@ export class MysqlConnection {
     if (this.rolledBack && !replacesTransaction(sql)) {
       return SqlReason.toError(
         SqlReason.make("TransactionAborted", { outcome: "rolledBack" }),
-        `MySQL at ${this.endpoint.label}: the server has rolled this transaction back, and statements are ignored until its end: let the failure that did it pass`
+        `MySQL at ${this.endpoint.label}: the server has ended this transaction because of a failure, and statements are ignored until its own end: let that failure pass`
       )
     }
     return undefined
@@ -273,6 +289,17 @@ export class MysqlConnection {
     if (gtid) this.position = gtid
   }
 
+  /** The statement has committed its transaction: what begins the rest of it. */
+  broughtToAnEnd(operation: Operation): string | undefined {
+    if (this.begun === undefined || !operation.inside || (this.status_ & Mysql.IN_TRANSACTION) !== 0) return undefined
+    const { failure, text } = operation
+    if (failure === undefined ? handlesTransaction(text.sql) : text.several || !commitsImplicitly(text.sql)) {
+      return undefined
+    }
+    this.partlyWritten = true
+    return this.begun
+  }
+
   /** Calls `f` when no operation is under way, or the connection has ended; gives a way to stop waiting. */
   whenReady(f: () => void): () => void {
     if (this.current === undefined) {
@@ -287,7 +314,11 @@ export class MysqlConnection {
   }
 
   error(cause: unknown, phase: Phase, isInterpolated: boolean, goesOn = false): SqlError {
-    const reason = classify.classify(cause, phase)
+    const found = classify.classify(cause, phase)
+    const reason: SqlReason.SqlReason =
+      this.partlyWritten && (phase === "transaction" || phase === "commit")
+        ? { ...found, outcome: "unknown", retry: "N" }
+        : found
     if (reason.connection === "destroy" && !goesOn) this.retired = true
     return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label, isInterpolated))
   }
@@ -306,6 +337,10 @@ export class MysqlConnection {
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
     if (isInside || (this.rolledBack && operation.failure === undefined)) this.rolledBack = false
     else if (operation.failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
+    if (operation.begins && isInside) {
+      this.begun = sql
+      this.partlyWritten = false
+    } else if (!isInside && !this.rolledBack) this.begun = undefined
     const { settled } = operation
     operation.settled = undefined
     settled?.(operation)
@@ -338,6 +373,9 @@ export class MysqlConnection {
     this.orphans.length = 0
   }
 }
+
+/** Of all commands only those that begin a transaction have these words at the end. */
+const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
 
 const closedByServer = () =>
   Object.assign(new Error("Connection lost: the server closed the connection"), { code: "PROTOCOL_CONNECTION_LOST" })

@@ -19,9 +19,12 @@ export class Operation implements Mysql.Receiver {
   settled: ((operation: Operation) => void) | undefined = undefined
   /** It was cancelled, so it may well fail. */
   condemned = false
+  /** It begins the transaction of `withTransaction`. */
+  begins = false
   /** It began inside a transaction. */
   readonly inside: boolean
   private asked = false
+  private begunAgain = false
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
@@ -89,7 +92,13 @@ export class Operation implements Mysql.Receiver {
 
   answered(result: unknown): void {
     if (!this.asked) this.result = result
-    this.settle(this.failure)
+    const begin = this.begunAgain ? undefined : this.connection.broughtToAnEnd(this)
+    if (begin === undefined) this.settle(this.failure)
+    else {
+      this.asked = true
+      this.begunAgain = true
+      this.connection.wire.addCommand(new Mysql.Query(this, { sql: begin }))
+    }
   }
 
   refused(error: unknown): void {

@@ -68,6 +68,16 @@ export const replacesTransaction = (sql: string): boolean =>
 
 export const endsTransaction = (sql: string): boolean => /^\s*(?:commit|rollback(?!\s+(?:work\s+)?to\b))\b/i.test(sql)
 
+/** Commits first, also when it fails then. */
+export const commitsImplicitly = (sql: string): boolean =>
+  /^\s*(?:create|alter|drop|rename|truncate|grant|revoke|analyze|optimize|repair|check|flush|install|uninstall|lock|set\s+password)\b/i.test(
+    sql
+  )
+
+/** Begins or ends a transaction by hand, alone or among others. */
+export const handlesTransaction = (sql: string): boolean =>
+  /(?:^|;)\s*(?:commit|rollback|begin|start\s+transaction|xa)\b/i.test(sql)
+
 /** Literals may be secrets. */
 export const withoutLiterals = (sql: string): string =>
   sql

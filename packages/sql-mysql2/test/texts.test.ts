@@ -1,0 +1,97 @@
+import { assert, it } from "@effect/vitest"
+import * as texts from "../src/internal/texts.js"
+import * as values from "../src/internal/values.js"
+
+it("what is worth a plan, what are several statements, and what changes a session, is seen in the text", () => {
+  const of = (sql: string) => {
+    const { dirties, planned, several, silent } = texts.read(sql)
+    return [planned && "planned", several && "several", silent && "silent", dirties && "dirties"].filter(Boolean)
+  }
+  const cases: ReadonlyArray<readonly [sql: string, ...expected: ReadonlyArray<string>]> = [
+    ["select 1", "planned"],
+    ["  WITH x as (select 1) select * from x;  ", "planned"],
+    ["replace into t values (1)", "planned"],
+    ["create table t (id int)"],
+    ["create temporary table t (id int)", "dirties"],
+    ["create or replace temporary table t (id int)", "dirties"],
+    ["set @a = 1", "dirties"],
+    ["call p()", "dirties"],
+    ["use other", "dirties"],
+    ["lock tables t write", "silent"],
+    ["lock table t write", "silent"],
+    ["handler t open", "silent"],
+    ["select GET_LOCK('a', 1)", "planned", "silent"],
+    ["select @a := 1", "planned", "silent"],
+    ["select 1; select 2", "planned", "several", "dirties"],
+    ["show tables"]
+  ]
+  for (const [sql, ...expected] of cases) assert.deepStrictEqual(of(sql), expected, sql)
+})
+
+it("what ends a transaction, what takes its place, and what commits by itself", () => {
+  for (const sql of ["commit", "ROLLBACK", " rollback work"]) assert.isTrue(texts.endsTransaction(sql), sql)
+  for (const sql of ["rollback to savepoint a", "ROLLBACK WORK TO a", "select 1", "commits"]) {
+    assert.isFalse(texts.endsTransaction(sql), sql)
+  }
+  for (const sql of ["rollback", "begin", "start transaction read only"]) {
+    assert.isTrue(texts.replacesTransaction(sql), sql)
+  }
+  for (const sql of ["rollback to a", "commit", "start slave", "insert into t values (1)"]) {
+    assert.isFalse(texts.replacesTransaction(sql), sql)
+  }
+  for (const sql of ["do 0; commit", "begin", "insert into t values (1);rollback"]) {
+    assert.isTrue(texts.handlesTransaction(sql), sql)
+  }
+  for (const sql of ["create table begin_ (id int)", "insert into t values ('x'), ('commit')"]) {
+    assert.isFalse(texts.handlesTransaction(sql), sql)
+  }
+  for (const sql of [
+    "create table t (id int)",
+    "ALTER table t",
+    "truncate t",
+    "drop index i on t",
+    "lock tables t read"
+  ]) {
+    assert.isTrue(texts.commitsImplicitly(sql), sql)
+  }
+  for (const sql of ["insert into t values (1)", "call p()", "creates"])
+    assert.isFalse(texts.commitsImplicitly(sql), sql)
+})
+
+it("a description shows no literal", () => {
+  assert.strictEqual(
+    texts.withoutLiterals(`select *\n  from t where a = 'it''s \\' secret' and b = "se\\"cret" and c = 1`),
+    "select * from t where a = '…' and b = '…' and c = 1"
+  )
+})
+
+it("a text with values is as long as the statement needs: 500 texts are remembered, then others", () => {
+  const known = new texts.Texts()
+  const first = known.of("select 0")
+  first.unpreparable = true
+  assert.strictEqual(known.of("select 0"), first)
+  for (let i = 1; i <= 500; i++) known.of(`select ${i}`)
+  assert.isFalse(known.of("select 0").unpreparable)
+})
+
+it("values that are written into a text mean what they mean beside it", () => {
+  const date = new Date()
+  const bytes = Buffer.from("x")
+  assert.deepStrictEqual(values.forText([1, "a", null, 5n, [1], { a: 1 }, date, bytes, { toJSON: () => "j" }]), [
+    1,
+    "a",
+    null,
+    "5",
+    "[1]",
+    '{"a":1}',
+    date,
+    bytes,
+    '"j"'
+  ])
+  for (const value of [1, true, 5n, null, undefined, "plain", new Date(), bytes]) {
+    assert.isTrue(values.isSafeWithoutEscapes(value))
+  }
+  for (const value of ["it's", "back\\slash", 'double"', "new\nline", [1], {}]) {
+    assert.isFalse(values.isSafeWithoutEscapes(value))
+  }
+})

@@ -184,6 +184,7 @@ it.effect("BEGIN goes with the first statement: a transaction without one sends 
     assert.deepStrictEqual(texts(fake), [])
     yield* Effect.gen(function* () {
       yield* Sql.withTransaction(Effect.void)
+      yield* Effect.exit(Sql.withTransaction(Effect.fail("mine")))
       yield* Sql.query("a")
       yield* Sql.withTransaction(Sql.query("b"))
     }).pipe(Sql.withConnection)

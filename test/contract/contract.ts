@@ -1,9 +1,9 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { layer, type Vitest } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
-import type { PgCluster } from "@sluice/testkit"
-import { Duration, Effect, Exit, Option, Schedule, Tracer } from "effect"
+import { Duration, Effect, Exit, type Layer, Option, Schedule, Tracer } from "effect"
 import { describe } from "vitest"
+import { type Database, databases, type Kinds, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
 
 /** Polls, because neither server nor pool tell; bounded, so that a condition that never comes true fails. */
@@ -36,18 +36,22 @@ const booksBalance = Effect.flatMap(
   })
 )
 
-export interface Test {
-  readonly it: Vitest.MethodsNonLive<PgCluster.PgCluster, true>
-  readonly driver: Drivers.Driver
+/** What a suite has: one of this database, or one of any. */
+export interface Test<D extends Database = Database> {
+  readonly it: Vitest.MethodsNonLive<ServerOf<D>, true>
+  readonly driver: Drivers.Driver<D>
   /**
    * Runs a test body on a client of its own, then checks the books: nothing leased, nobody waiting, and after the Layer
    * has closed not one session of it left on the server.
    */
-  readonly run: <A, E>(
-    options: Drivers.Options,
-    body: Effect.Effect<A, E, Drivers.Client | PgCluster.PgCluster>
-  ) => Effect.Effect<A, unknown, PgCluster.PgCluster>
+  readonly run: <A, E, R extends ServerOf<D> = never>(
+    options: Drivers.Options<D>,
+    body: Effect.Effect<A, E, Drivers.Client<D> | R>
+  ) => Effect.Effect<A, unknown, Server | R>
 }
+
+/** What the tests of a file share: the server, and what can happen to it if the database is known. */
+export type ServerOf<D extends Database> = Server | ([Database] extends [D] ? never : Kinds[D]["cluster"])
 
 let names = 0
 
@@ -58,47 +62,58 @@ export const unique = (prefix: string): string => `${prefix}_${process.pid}_${++
 const DEADLINE = "15 seconds"
 
 export const runOn =
-  (driver: Drivers.Driver): Test["run"] =>
+  <D extends Database>(driver: Drivers.Driver<D>): Test<D>["run"] =>
   (options, body) =>
     Effect.gen(function* () {
-      const server = Drivers.servers[driver.database]
-      const applicationName = unique("contract")
-      const around = { ...(yield* server.options), applicationName }
+      const server = yield* Server
+      const name = driver.words.nameIn(options) ?? unique("contract")
+      const client = yield* server.client(name)
       const exit = yield* body.pipe(
         Effect.zipLeft(booksBalance),
         Effect.disconnect,
         Effect.timeoutFail({ duration: DEADLINE, onTimeout: () => new Error(`not done within ${DEADLINE}`) }),
-        Effect.provide(driver.layer({ ...around, ...options })),
+        Effect.provide(driver.layer({ ...client, ...options })),
         Effect.exit
       )
-      const name = options.applicationName ?? applicationName
       if (Exit.isFailure(exit)) return yield* exit
-      yield* eventually(
-        "no session is left on the server",
-        Effect.map(server.sessions(name), (count) => count === 0)
-      )
+      yield* noSessions(name)
       return exit.value
     })
+
+/** The client of this name has closed. */
+export const noSessions = (name: string) =>
+  Effect.flatMap(Server, (server) =>
+    eventually(
+      "no session is left on the server",
+      Effect.map(server.sessions(name), (sessions) => sessions.length === 0)
+    )
+  )
 
 /**
  * The same sentences for every driver, of one database or of all; one server for each file and database. Tests run side by
  * side, because most of their time is waiting; each has its own client, and names that no other has.
  */
-export const contract = (
+export const contract = <D extends Database = Database>(
   name: string,
-  suite: (test: Test) => void,
+  suite: (test: Test<D>) => void,
   options: {
-    readonly database?: Drivers.Database
+    readonly database?: D
     /** For tests that share what has one name for all. */
     readonly oneByOne?: boolean
   } = {}
 ): void => {
   const group = options.oneByOne === true ? describe : describe.concurrent
-  for (const database of Object.keys(Drivers.servers) as Array<Drivers.Database>) {
+  for (const database of Object.keys(databases) as Array<D>) {
     const drivers = Drivers.selected.filter((driver) => driver.database === database)
     if (drivers.length === 0 || (options.database ?? database) !== database) continue
-    layer(Drivers.servers[database].layer, { excludeTestServices: true, timeout: "2 minutes" })(name, (it) => {
-      for (const driver of drivers) group(driver.name, () => suite({ it, driver, run: runOn(driver) }))
+    layer(databases[database].layer() as Layer.Layer<ServerOf<D>, unknown>, {
+      excludeTestServices: true,
+      timeout: "2 minutes"
+    })(name, (it) => {
+      for (const one of drivers) {
+        const driver = Drivers.driver<D>(one.name)
+        group(driver.name, () => suite({ it, driver, run: runOn(driver) }))
+      }
     })
   }
 }

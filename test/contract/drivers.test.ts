@@ -1,4 +1,5 @@
 import { assert, it } from "@effect/vitest"
+import { databases } from "./databases.js"
 import * as Drivers from "./drivers.js"
 
 it("an unknown driver name fails, and says which are known", () => {
@@ -11,7 +12,7 @@ it("an unknown driver name fails, and says which are known", () => {
 
 it("every database is tested with ours and with another driver, unless told otherwise", () => {
   if (process.env["CONTRACT_DRIVERS"] !== undefined) return
-  for (const database of Object.keys(Drivers.servers)) {
+  for (const database of Object.keys(databases)) {
     const drivers = Drivers.selected.filter((driver) => driver.database === database)
     assert.isTrue(drivers.some((driver) => driver.isOurs))
     assert.isTrue(drivers.some((driver) => !driver.isOurs))

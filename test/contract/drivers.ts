@@ -5,64 +5,43 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
+import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { PgCluster } from "@sluice/testkit"
 import { type Config, type ConfigError, Effect, type Layer, type Scope } from "effect"
+import { type Common, type Database, databases, type Kinds, type Words } from "./databases.js"
 
-/** What the documentation of `@effect/sql-pg` lets a program say. */
-export type Options = PgClient.PgClientConfig
+/** What a driver's documentation lets a program say: of one database, or of any. */
+export type Options<D extends Database = Database> = [Database] extends [D] ? Common : Kinds[D]["options"]
+
+/** What a driver's `make` gives. */
+export type Made<D extends Database = Database> = [Database] extends [D] ? SqlClient : Kinds[D]["client"]
 
 /** What a driver's Layer gives. */
-export type Client = SqlClient | PgClient.PgClient
+export type Client<D extends Database = Database> = SqlClient | Made<D>
 
-export interface Driver {
+type Configurable = "url" | "applicationName"
+
+/** A driver of this database; without one, a driver of any, of which less is known. */
+export interface Driver<D extends Database = Database> {
   readonly name: string
-  readonly database: Database
+  readonly database: D
+  readonly words: Words
   /** Ours is asked for more: typed failures, balanced books, and the listed fixes. */
   readonly isOurs: boolean
-  /** The n-th parameter in the text of a statement, counted from 1. */
-  readonly placeholder: (n: number) => string
   /** The client, exactly as configured: nothing is added. */
-  readonly layer: (options: Options) => Layer.Layer<Client, SqlError>
+  readonly layer: (options: Options<D>) => Layer.Layer<Client<D>, SqlError>
   readonly layerConfig: (
-    config: Config.Config.Wrap<Pick<Options, "url" | "applicationName">>
-  ) => Layer.Layer<Client, SqlError | ConfigError.ConfigError>
-  readonly make: (options: Options) => Effect.Effect<PgClient.PgClient, SqlError, Scope.Scope>
+    config: Config.Config.Wrap<Pick<Options<D>, Configurable & keyof Options<D>>>
+  ) => Layer.Layer<Client<D>, SqlError | ConfigError.ConfigError>
+  readonly make: (options: Options<D>) => Effect.Effect<Made<D>, SqlError, Scope.Scope>
 }
 
-/** A database, and how the suites reach it. */
-export interface Server {
-  readonly layer: Layer.Layer<PgCluster.PgCluster, PgCluster.PgClusterError>
-  /** What every client is told, unless a test says otherwise. */
-  readonly options: Effect.Effect<Options, never, PgCluster.PgCluster>
-  /** Number of sessions that the server has for clients of this name. */
-  readonly sessions: (applicationName: string) => Effect.Effect<number, PgCluster.PgClusterError, PgCluster.PgCluster>
-}
+/** How each option of an original is said to our Layer: one that has no line in it does not compile. */
+type Said<O, Ours> = { readonly [Option in keyof O]-?: (value: NonNullable<O[Option]>) => Ours }
 
-export const servers = {
-  postgresql: {
-    layer: PgCluster.layer({ settings: { max_connections: 100 } }),
-    options: Effect.map(PgCluster.PgCluster, ({ primary }) => ({ url: primary.url })),
-    sessions: (applicationName) =>
-      Effect.flatMap(PgCluster.PgCluster, ({ primary }) =>
-        Effect.map(
-          primary.query("select 1 from pg_stat_activity where application_name = $1", [applicationName]),
-          (rows) => rows.length
-        )
-      )
-  }
-} as const satisfies Record<string, Server>
-
-export type Database = keyof typeof servers
-
-/**
- * How each option of `@effect/sql-pg` is said to our Layer. An option that has no line here does not compile, and one that
- * our Layer could not be told would have none.
- */
-const said: {
-  readonly [Option in keyof Options]-?: (value: NonNullable<Options[Option]>) => PgSql.PgSqlConfig
-} = {
+const pgSaid: Said<Options<"postgresql">, PgSql.PgSqlConfig> = {
   url: (url) => ({ url }),
   host: (host) => ({ host }),
   port: (port) => ({ port }),
@@ -85,46 +64,99 @@ const said: {
   types: (types) => ({ types })
 }
 
-const asOurs = (options: Options): PgSql.PgSqlConfig => {
-  // The suites make many pools on one database, on purpose.
-  let config: PgSql.PgSqlConfig = { duplicates: "allow" }
-  for (const [option, value] of Object.entries(options)) {
-    if (value === undefined) continue
-    const part = (said as Record<string, (value: unknown) => PgSql.PgSqlConfig>)[option]!(value)
-    config = { ...config, ...part, pool: { ...config.pool, ...part.pool } }
-  }
-  return config
+const mysqlSaid: Said<Options<"mysql">, MysqlSql.MysqlSqlConfig> = {
+  url: (url) => ({ url }),
+  host: (host) => ({ host }),
+  port: (port) => ({ port }),
+  database: (database) => ({ database }),
+  username: (username) => ({ username }),
+  password: (password) => ({ password }),
+  maxConnections: (maxSize) => ({ pool: { maxSize } }),
+  connectionTTL: (maxLifetime) => ({ pool: { maxLifetime } }),
+  // What is the pool's business, or the endpoint's, has a name of its own with us.
+  poolConfig: ({ connectTimeout, idleTimeout, socketPath, ssl, ...mysql2 }) => ({
+    mysql2,
+    ...(ssl === undefined ? {} : { ssl }),
+    ...(socketPath === undefined ? {} : { path: socketPath }),
+    pool: {
+      ...(connectTimeout === undefined ? {} : { connectTimeout }),
+      ...(idleTimeout === undefined ? {} : { idleTimeout })
+    }
+  }),
+  spanAttributes: (spanAttributes) => ({ spanAttributes }),
+  transformResultNames: (transformResultNames) => ({ transformResultNames }),
+  transformQueryNames: (transformQueryNames) => ({ transformQueryNames })
 }
+
+const asOurs =
+  <O extends object, Ours extends PgSql.PgSqlConfig | MysqlSql.MysqlSqlConfig>(said: Said<O, Ours>) =>
+  (options: O): Ours => {
+    // The suites make many pools on one database, on purpose.
+    let config: Ours = { duplicates: "allow" } as Ours
+    for (const [option, value] of Object.entries(options)) {
+      if (value === undefined) continue
+      const part = (said as unknown as Record<string, (value: unknown) => Ours>)[option]!(value)
+      config = { ...config, ...part, pool: { ...config.pool, ...part.pool } }
+    }
+    return config
+  }
+
+/** The options of an original as ours, for a test that adds what the original cannot be told. */
+export const ours = { postgresql: asOurs(pgSaid), mysql: asOurs(mysqlSaid) }
+
+const alone = <A, E, R>(client: Effect.Effect<A, E, R | Reactivity.Reactivity>) =>
+  Effect.provide(client, Reactivity.layer) as Effect.Effect<A, E, Exclude<R, Reactivity.Reactivity>>
+
+type Registered<D extends Database> = Omit<Driver<D>, "name" | "words">
 
 const registry = {
   "@effect/sql-pg": {
     database: "postgresql",
     isOurs: false,
-    placeholder: (n: number) => `$${n}`,
     layer: PgClient.layer,
     layerConfig: PgClient.layerConfig,
-    make: (options: Options) => Effect.provide(PgClient.make(options), Reactivity.layer)
-  },
+    make: (options) => alone(PgClient.make(options))
+  } satisfies Registered<"postgresql">,
   "@sluice/sql-pg": {
     database: "postgresql",
     isOurs: true,
-    placeholder: (n: number) => `$${n}`,
-    layer: (options: Options) => PgSql.layer(asOurs(options)),
+    layer: (options) => PgSql.layer(ours.postgresql(options)),
     layerConfig: (config) => PgSql.layerConfig(config as Config.Config.Wrap<PgSql.PgSqlConfig>),
-    make: (options: Options) =>
-      Effect.provide(
-        Effect.map(PgSql.make(asOurs(options)), ({ client }) => client),
-        Reactivity.layer
-      )
-  }
-} as const satisfies Record<string, Omit<Driver, "name">>
+    make: (options) => alone(Effect.map(PgSql.make(ours.postgresql(options)), ({ client }) => client))
+  } satisfies Registered<"postgresql">,
+  "@effect/sql-mysql2": {
+    database: "mysql",
+    isOurs: false,
+    // It reads no configuration, whatever its type says.
+    layer: MysqlClient.layer as Registered<"mysql">["layer"],
+    layerConfig: MysqlClient.layerConfig,
+    make: (options) => alone(MysqlClient.make(options))
+  } satisfies Registered<"mysql">,
+  "@sluice/sql-mysql2": {
+    database: "mysql",
+    isOurs: true,
+    layer: (options) => MysqlSql.layer(ours.mysql(options)),
+    layerConfig: (config) => MysqlSql.layerConfig(config as Config.Config.Wrap<MysqlSql.MysqlSqlConfig>),
+    make: (options) => alone(Effect.map(MysqlSql.make(ours.mysql(options)), ({ client }) => client))
+  } satisfies Registered<"mysql">
+}
+
+export type Name = keyof typeof registry
 
 /** The driver of this name; a name that nobody knows fails, so that no suite runs on nothing by mistake. */
-export const driver = (name: string): Driver => {
+export const driver = <D extends Database = Database>(name: string): Driver<D> => {
   if (!Object.hasOwn(registry, name)) {
     throw new Error(`unknown driver ${JSON.stringify(name)}: known are ${Object.keys(registry).join(", ")}`)
   }
-  return { name, ...registry[name as keyof typeof registry] }
+  const registered = registry[name as Name]
+  return { name, words: databases[registered.database].words, ...registered } as unknown as Driver<D>
+}
+
+/** Ours of this database, and the one that it takes the place of. */
+export const pair = <D extends Database>(database: D): { readonly ours: Driver<D>; readonly original: Driver<D> } => {
+  const of = (isOurs: boolean) =>
+    driver<D>(Object.entries(registry).find(([, one]) => one.database === database && one.isOurs === isOurs)![0])
+  return { ours: of(true), original: of(false) }
 }
 
 /** All drivers, or those that the environment variable CONTRACT_DRIVERS names, with commas between them. */

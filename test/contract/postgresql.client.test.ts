@@ -3,16 +3,17 @@ import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { type Command, CommandExecutor, FileSystem } from "@effect/platform"
-import { NodeContext, NodeFileSystem, NodePath } from "@effect/platform-node"
+import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { PgClient, PgMigrator } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
 import { PgCluster } from "@sluice/testkit"
-import { Config, ConfigProvider, Effect, Fiber, HashMap, Layer, Option, Queue, Redacted, Stream } from "effect"
+import { Effect, Fiber, HashMap, Layer, Option, Queue, Redacted, Stream } from "effect"
 import * as tls from "../../packages/sql-pg/test/support/tls.js"
-import { contract, eventually, idsOf, table, unique } from "./contract.js"
-import * as Drivers from "./drivers.js"
+import { contract, eventually, idsOf, unique } from "./contract.js"
+import { Server } from "./databases.js"
+import type * as Drivers from "./drivers.js"
 
 /** Listens, and gives what arrives once the server is known to have heard of it. */
 const listening = (channel: string) =>
@@ -73,7 +74,7 @@ const unixSocket = Effect.gen(function* () {
 
 contract(
   "PostgreSQL, the client",
-  ({ driver, it, run }) => {
+  ({ it, run }) => {
     it.effect("listen gives the payloads of one channel in the order of sending", () =>
       run(
         {},
@@ -136,32 +137,11 @@ contract(
             Array.from({ length: 5 }, () => unique("c")),
             listening
           )
-          assert.isAtMost(yield* Drivers.servers[driver.database].sessions(name), 2)
+          const server = yield* Server
+          assert.isAtMost((yield* server.sessions(name)).length, 2)
           yield* Fiber.interruptAll(listeners.map((one) => one.fiber))
         })
       )
-    )
-
-    it.effect("host, port, database, username and password say what a url says", () =>
-      Effect.gen(function* () {
-        const { primary } = yield* PgCluster.PgCluster
-        yield* run(
-          {
-            url: undefined,
-            host: primary.host,
-            port: primary.port,
-            database: "sluice",
-            username: "sluice",
-            password: Redacted.make("sluice")
-          },
-          Effect.gen(function* () {
-            const sql = yield* PgClient.PgClient
-            assert.deepStrictEqual(yield* sql`select current_user as u, current_database() as d`, [
-              { u: "sluice", d: "sluice" }
-            ])
-          })
-        )
-      })
     )
 
     it.effect("config says where the client is connected to and as whom, however that was configured", () =>
@@ -175,7 +155,7 @@ contract(
           password: "sluice",
           applicationName: "contract-config"
         }
-        const actual = (options: Drivers.Options) =>
+        const actual = (options: Drivers.Options<"postgresql">) =>
           run(
             { applicationName: "contract-config", ...options },
             Effect.map(PgClient.PgClient, ({ config }) => ({
@@ -278,28 +258,14 @@ contract(
       )
     })
 
-    it.effect("there are never more than maxConnections, and all of them are used", () =>
-      run(
-        { maxConnections: 3 },
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const pids = yield* Effect.forEach(
-            Array.from({ length: 12 }),
-            () => sql<{ pid: number }>`select pg_backend_pid() as pid, pg_sleep(0.05)`,
-            { concurrency: "unbounded" }
-          )
-          assert.strictEqual(new Set(pids.map((rows) => rows[0]!.pid)).size, 3)
-        })
-      )
-    )
-
     it.effect("idleTimeout closes what nobody uses, down to minConnections", () =>
       run(
         { maxConnections: 4, minConnections: 2, idleTimeout: "200 millis" },
         Effect.gen(function* () {
           const { config } = yield* PgClient.PgClient
           const sql = yield* SqlClient.SqlClient
-          const sessions = Drivers.servers[driver.database].sessions(config.applicationName!)
+          const server = yield* Server
+          const sessions = Effect.map(server.sessions(config.applicationName!), (all) => all.length)
           yield* Effect.scoped(
             Effect.gen(function* () {
               yield* Effect.replicateEffect(sql.reserve, 4)
@@ -325,59 +291,6 @@ contract(
           )
         })
       )
-    )
-
-    it.effect("a Layer without a server, with a wrong password or database, fails with a SqlError", () =>
-      Effect.gen(function* () {
-        const { primary } = yield* PgCluster.PgCluster
-        const url = Redacted.value(primary.url)
-        for (const wrong of [
-          "postgres://sluice:sluice@127.0.0.1:1/sluice",
-          url.replace("sluice:sluice", "sluice:wrong"),
-          url.replace(/sluice$/, "no_such_database")
-        ]) {
-          const error = yield* Effect.flip(Effect.scoped(Layer.build(driver.layer({ url: Redacted.make(wrong) }))))
-          assert.strictEqual(error._tag, "SqlError")
-        }
-      })
-    )
-
-    it.effect("layerConfig reads the configuration; what is missing is a ConfigError", () =>
-      Effect.gen(function* () {
-        const { primary } = yield* PgCluster.PgCluster
-        const configured = driver.layerConfig({
-          url: Config.redacted("DATABASE_URL"),
-          applicationName: Config.string("NAME").pipe(Config.withDefault("contract-layer-config"))
-        })
-        const shown = Effect.flatMap(PgClient.PgClient, (sql) => sql`show application_name`)
-        const provider = ConfigProvider.fromMap(new Map([["DATABASE_URL", Redacted.value(primary.url)]]))
-        assert.deepStrictEqual(yield* shown.pipe(Effect.provide(configured), Effect.withConfigProvider(provider)), [
-          { application_name: "contract-layer-config" }
-        ])
-        const missing = yield* shown.pipe(
-          Effect.provide(configured),
-          Effect.withConfigProvider(ConfigProvider.fromMap(new Map())),
-          Effect.flip
-        )
-        assert.strictEqual((missing as { readonly _op?: string })._op, "MissingData")
-      })
-    )
-
-    it.effect("make gives a client without a Layer, for as long as its scope lives", () =>
-      Effect.gen(function* () {
-        const applicationName = unique("made")
-        const { options, sessions } = Drivers.servers[driver.database]
-        yield* Effect.scoped(
-          Effect.gen(function* () {
-            const client = yield* driver.make({ ...(yield* options), applicationName })
-            assert.deepStrictEqual(yield* client`select 1 as n`, [{ n: 1 }])
-          })
-        )
-        yield* eventually(
-          "no session is left",
-          Effect.map(sessions(applicationName), (n) => n === 0)
-        )
-      })
     )
 
     it.effect("PgMigrator runs migrations and hands pg_dump all that it needs", () =>
@@ -440,27 +353,6 @@ contract(
           }
         )
       })
-    )
-
-    it.effect("two migrators at once run each migration once", () =>
-      run(
-        {},
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const t = yield* table("id serial primary key")
-          const journal = unique("migrations")
-          const migrate = (steps: Record<string, Effect.Effect<unknown, unknown, SqlClient.SqlClient>>) =>
-            PgMigrator.run({ loader: PgMigrator.fromRecord(steps), table: journal })
-          const step = sql`insert into ${sql(t)} default values`
-          yield* migrate({ "0001_one": step })
-          const both = yield* Effect.all(
-            [1, 2].map(() => migrate({ "0001_one": step, "0002_two": step })),
-            { concurrency: 2 }
-          )
-          assert.deepStrictEqual(both.map((ran) => ran.length).sort(), [0, 1])
-          assert.deepStrictEqual(yield* idsOf(t), [1, 2])
-        }).pipe(Effect.provide(NodeContext.layer))
-      )
     )
   },
   { database: "postgresql" }

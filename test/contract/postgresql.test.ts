@@ -1,12 +1,12 @@
-import { SqlClient } from "@effect/sql"
+import * as EventJournal from "@effect/experimental/EventJournal"
+import { SqlClient, SqlEventJournal } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
-import { PgCluster } from "@sluice/testkit"
-import { Chunk, Effect, Fiber, Redacted, Stream } from "effect"
+import { Chunk, Effect, Fiber, Queue, Stream } from "effect"
 import * as Pg from "pg"
-import { contract, idsOf, spansOf, table, timed, unique } from "./contract.js"
-import * as Drivers from "./drivers.js"
+import { contract, idsOf, table, timed, unique } from "./contract.js"
+import type * as Drivers from "./drivers.js"
 
 const camel = (s: string) => s.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase())
 const snake = (s: string) => s.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
@@ -47,7 +47,7 @@ const values: ReadonlyArray<readonly [type: string, sent: unknown, received: unk
 
 contract(
   "PostgreSQL",
-  ({ driver, it, run }) => {
+  ({ it, run }) => {
     it.effect("values go in and come out as pg converts them, in every form of a statement", () =>
       run(
         {},
@@ -240,7 +240,7 @@ contract(
 
     it.effect("names inside of JSON are transformed too, in and out, unless transformJson is false", () =>
       Effect.gen(function* () {
-        const written = (options: Drivers.Options) =>
+        const written = (options: Drivers.Options<"postgresql">) =>
           run(
             { transformQueryNames: snake, transformResultNames: camel, ...options },
             Effect.gen(function* () {
@@ -293,32 +293,6 @@ contract(
             [{ a: 1n }],
             [{ a: 2n }]
           ])
-        })
-      )
-    )
-
-    it.effect("a statement goes on working when its tables change, inside a transaction too", () =>
-      run(
-        { maxConnections: 1 },
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const t = yield* table("id int primary key")
-          yield* sql`insert into ${sql(t)} (id) values (${1})`
-          const all = sql`select * from ${sql(t)} where id = ${1}`
-          assert.deepStrictEqual(yield* all, [{ id: 1 }])
-          yield* sql.unsafe(`alter table ${t} add column a int`)
-          assert.deepStrictEqual(yield* all, [{ id: 1, a: null }])
-          yield* sql.withTransaction(
-            Effect.gen(function* () {
-              assert.deepStrictEqual(yield* all, [{ id: 1, a: null }])
-              yield* sql.unsafe(`alter table ${t} add column b int`)
-              assert.deepStrictEqual(yield* all, [{ id: 1, a: null, b: null }])
-            })
-          )
-          // Changed by somebody else, between two uses inside of transactions.
-          const { primary } = yield* PgCluster.PgCluster
-          yield* primary.query(`alter table ${t} drop column b`)
-          assert.deepStrictEqual(yield* sql.withTransaction(all), [{ id: 1, a: null }])
         })
       )
     )
@@ -407,50 +381,6 @@ contract(
           assert.deepStrictEqual(yield* idsOf(t), [1])
         })
       )
-    )
-
-    it.effect("a statement after the client's scope has closed is a SqlError", () =>
-      Effect.gen(function* () {
-        const client = yield* Effect.scoped(Effect.flatMap(Drivers.servers[driver.database].options, driver.make))
-        for (const late of [
-          client`select 1`,
-          client.withTransaction(Effect.void),
-          Stream.runDrain(client`select 1`.stream)
-        ]) {
-          assert.strictEqual((yield* Effect.flip(late as Effect.Effect<unknown, SqlError>))._tag, "SqlError")
-        }
-      })
-    )
-
-    it.effect("spans say which database, where", () =>
-      Effect.gen(function* () {
-        const { primary } = yield* PgCluster.PgCluster
-        yield* run(
-          {
-            url: undefined,
-            host: primary.host,
-            port: primary.port,
-            database: "postgres",
-            username: "sluice",
-            password: Redacted.make("sluice")
-          },
-          Effect.gen(function* () {
-            const sql = yield* SqlClient.SqlClient
-            for (const work of [
-              sql`select 1`,
-              sql.withTransaction(Effect.void),
-              Stream.runDrain(sql`select 1`.stream)
-            ]) {
-              const { seen } = yield* spansOf(work as Effect.Effect<unknown, SqlError>)
-              const attributes = seen[0]!.attributes
-              assert.deepStrictEqual(
-                ["db.system.name", "db.namespace", "server.address", "server.port"].map((name) => attributes[name]),
-                ["postgresql", "postgres", primary.host, primary.port]
-              )
-            }
-          })
-        )
-      })
     )
 
     it.effect("a stream may write: without rows it ends, with RETURNING all is written, however little is read", () =>
@@ -547,6 +477,42 @@ contract(
           assert.isAtMost(seen.length, 300)
           assert.deepStrictEqual(yield* sql`select ${1}::int as n`, [{ n: 1 }])
         })
+      )
+    )
+
+    it.effect("SqlEventJournal writes an entry together with its effect, or not at all", () =>
+      run(
+        {},
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const [entryTable, remotesTable] = [unique("entries"), unique("remotes")]
+          // Its own table for PostgreSQL has types that its schemas do not read (uuid) and not write (a date as bigint).
+          yield* sql.unsafe(
+            `create table ${entryTable} (id bytea primary key, event text not null, primary_key text not null, payload bytea not null, timestamp timestamptz not null)`
+          )
+          yield* sql.unsafe(
+            `create table ${remotesTable} (remote_id bytea, entry_id bytea, sequence int not null, primary key (remote_id, entry_id))`
+          )
+          const journal = yield* SqlEventJournal.make({ entryTable, remotesTable })
+          const changes = yield* journal.changes
+          const write = <A, E>(primaryKey: string, effect: Effect.Effect<A, E>) =>
+            journal.write({ event: "Paid", primaryKey, payload: new Uint8Array([1, 2, 255]), effect: () => effect })
+          assert.strictEqual(yield* write("a", Effect.succeed("done")), "done")
+          yield* Effect.flip(write("b", Effect.fail("no")))
+          const entries = yield* journal.entries
+          assert.deepStrictEqual(
+            entries.map((entry) => [entry.event, entry.primaryKey, Array.from(entry.payload)]),
+            [["Paid", "a", [1, 2, 255]]]
+          )
+          assert.strictEqual((yield* Queue.take(changes)).primaryKey, "a")
+          assert.strictEqual(yield* Queue.size(changes), 0)
+          const remoteId = EventJournal.makeRemoteId()
+          const uncommitted = yield* journal.withRemoteUncommited(remoteId, (entries) => Effect.succeed(entries.length))
+          assert.strictEqual(uncommitted, 1)
+          assert.strictEqual(yield* journal.nextRemoteSequence(remoteId), 1)
+          yield* journal.destroy
+          assert.strictEqual((yield* Effect.flip(journal.entries))._tag, "EventJournalError")
+        }).pipe(Effect.scoped)
       )
     )
   },

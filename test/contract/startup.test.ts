@@ -1,18 +1,16 @@
-/** Start-up on servers that do not work: what the original does is in its own fibers, as in `fixes.test.ts`. */
+/** Start-up on servers that do not work (P13, P14, M8): what an original does is in fibers of its own, as in `pair.ts`. */
 import * as Net from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, type Scope, TestClock, TestServices } from "effect"
 import * as Pg from "pg"
-import { vi } from "vitest"
+import { describe, vi } from "vitest"
 import { eventually } from "./contract.js"
+import type { Database } from "./databases.js"
 import * as Drivers from "./drivers.js"
 
-const ours = Drivers.driver("@sluice/sql-pg")
-const original = Drivers.driver("@effect/sql-pg")
-
 interface Fake {
-  readonly url: Redacted.Redacted
+  readonly port: number
   readonly open: () => number
 }
 
@@ -37,36 +35,84 @@ const fake = (talk: (socket: Net.Socket) => void): Effect.Effect<Fake, never, Sc
         })
     )
     const { port } = server.address() as Net.AddressInfo
-    return { url: Redacted.make(`postgres://user:password@127.0.0.1:${port}/database`), open: () => sockets.size }
+    return { port, open: () => sockets.size }
   })
 
-const message = (tag: string, body: Buffer) => {
+/** What is said to a server of this database, and what it says, as far as a start needs it. */
+interface Dialect<D extends Database> {
+  readonly options: (port: number, connectTimeout?: number) => Drivers.Options<D>
+  /** Welcomes everybody, and refuses every statement. */
+  readonly refuses: (socket: Net.Socket) => void
+}
+
+const pgMessage = (tag: string, body: Buffer) => {
   const head = Buffer.alloc(5)
   head.write(tag, 0)
   head.writeInt32BE(body.length + 4, 1)
   return Buffer.concat([head, body])
 }
 
-/** Welcomes everybody, and refuses every statement. */
-const refusing = fake((socket) => {
-  const ready = message("Z", Buffer.from("I"))
-  const refusal = message("E", Buffer.from("SERROR\0VERROR\0C57P04\0Mdatabase was dropped\0\0", "latin1"))
-  let welcomed = false
-  socket.on("data", (data) => {
-    if (!welcomed) {
-      welcomed = true
-      socket.write(Buffer.concat([message("R", Buffer.alloc(4)), ready]))
-    } else if (data[0] === "X".charCodeAt(0)) socket.end()
-    else socket.write(Buffer.concat([refusal, ready]))
-  })
-})
+const mysqlPacket = (sequence: number, ...parts: ReadonlyArray<string | ReadonlyArray<number>>) => {
+  const body = Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part) : Buffer.from(part))))
+  const head = Buffer.alloc(4)
+  head.writeUIntLE(body.length, 0, 3)
+  head.writeUInt8(sequence, 3)
+  return Buffer.concat([head, body])
+}
 
-const build = (driver: Drivers.Driver, url: Redacted.Redacted) =>
-  Effect.scoped(Layer.build(driver.layer({ url }))) as Effect.Effect<unknown, SqlError>
+const zeros = (count: number) => Array.from({ length: count }, () => 0)
 
-it.effect(
-  "P13: a server that accepts and never answers is a typed failure within 5 seconds (the original: never)",
-  () =>
+const dialects: { readonly [D in Database]: Dialect<D> } = {
+  postgresql: {
+    options: (port, connectTimeout) => ({
+      url: Redacted.make(`postgres://user:password@127.0.0.1:${port}/database`),
+      connectTimeout
+    }),
+    refuses: (socket) => {
+      const ready = pgMessage("Z", Buffer.from("I"))
+      const refusal = pgMessage("E", Buffer.from("SERROR\0VERROR\0C57P04\0Mdatabase was dropped\0\0", "latin1"))
+      let welcomed = false
+      socket.on("data", (data) => {
+        if (!welcomed) {
+          welcomed = true
+          socket.write(Buffer.concat([pgMessage("R", Buffer.alloc(4)), ready]))
+        } else if (data[0] === "X".charCodeAt(0)) socket.end()
+        else socket.write(Buffer.concat([refusal, ready]))
+      })
+    }
+  },
+  mysql: {
+    options: (port, connectTimeout) => ({
+      host: "127.0.0.1",
+      port,
+      username: "user",
+      password: Redacted.make("password"),
+      poolConfig: connectTimeout === undefined ? {} : { connectTimeout }
+    }),
+    refuses: (socket) => {
+      // Protocol 4.1, password by mysql_native_password: version, session, two halves of a salt, capabilities.
+      const greeting = [[10], "8.0.0\0", [1, 0, 0, 0], "12345678\0", [0xff, 0xf7, 33, 2, 0, 0xff, 0x81, 21]]
+      socket.write(mysqlPacket(0, ...greeting, zeros(10), "123456789012\0", "mysql_native_password\0"))
+      let welcomed = false
+      socket.on("data", (data) => {
+        if (!welcomed) {
+          welcomed = true
+          socket.write(mysqlPacket(2, [0, 0, 0, 2, 0, 0, 0]))
+        } else if (data[4] === 1) socket.end()
+        else socket.write(mysqlPacket(1, [0xff, 0x19, 0x04], "#42000database was dropped"))
+      })
+    }
+  }
+}
+
+const build = <D extends Database>(driver: Drivers.Driver<D>, options: Drivers.Options<D>) =>
+  Effect.scoped(Layer.build(driver.layer(options))) as Effect.Effect<unknown, SqlError>
+
+const startup = <D extends Database>(database: D) => {
+  const { options, refuses } = dialects[database]
+  const { original, ours } = Drivers.pair(database)
+
+  it.effect("a server that accepts and never answers is a typed failure within 5 seconds (the original: never)", () =>
     Effect.gen(function* () {
       const silent = yield* fake(() => {})
       const accepted = (count: number) =>
@@ -76,52 +122,76 @@ it.effect(
             Effect.sync(() => silent.open() === count)
           )
         )
-      const ourStart = yield* Effect.forkDaemon(build(ours, silent.url))
+      const ourStart = yield* Effect.forkDaemon(build(ours, options(silent.port)))
       yield* accepted(1)
       yield* TestClock.adjust("5 seconds")
       const error = yield* Effect.flip(Fiber.join(ourStart))
       assert.strictEqual(error._tag, "SqlError")
       yield* accepted(0)
 
-      const start = yield* Effect.forkDaemon(build(original, silent.url))
+      const start = yield* Effect.forkDaemon(build(original, options(silent.port)))
       yield* accepted(1)
       yield* TestClock.adjust("15 seconds")
       const ended = yield* TestServices.provideLive(Effect.timeoutOption(Fiber.await(start), "200 millis"))
       assert.isTrue(Option.isNone(ended))
       yield* Fiber.interruptFork(start)
     }).pipe(Effect.scoped)
-)
+  )
 
-it.live("P14: a first statement that fails leaves no connection open", () =>
-  Effect.gen(function* () {
-    const server = yield* refusing
-    const error = yield* Effect.flip(build(ours, server.url))
-    assert.strictEqual(error._tag, "SqlError")
-    yield* eventually(
-      "every connection is closed",
-      Effect.sync(() => server.open() === 0)
-    )
-  }).pipe(Effect.scoped)
-)
-
-// Its pool drops the connection of a failed statement, so all that can be seen of it from outside is the pool itself.
-it.live("(the original: the pool is never ended)", () =>
-  Effect.gen(function* () {
-    const end = vi.spyOn(Pg.Pool.prototype, "end")
-    yield* Effect.addFinalizer(() => Effect.sync(() => end.mockRestore()))
-    const server = yield* refusing
-    assert.strictEqual((yield* Effect.flip(build(original, server.url)))._tag, "SqlError")
-    assert.strictEqual(end.mock.calls.length, 0)
-  }).pipe(Effect.scoped)
-)
-
-for (const driver of [original, ours]) {
-  it.live(`${driver.name}: connectTimeout bounds the first connect`, () =>
+  it.live("a first statement that fails leaves no connection open", () =>
     Effect.gen(function* () {
-      const silent = yield* fake(() => {})
-      const start = driver.layer({ url: silent.url, connectTimeout: "200 millis" })
-      const error = yield* Effect.flip(Effect.timeout(Effect.scoped(Layer.build(start)), "3 seconds"))
+      const server = yield* fake(refuses)
+      const error = yield* Effect.flip(build(ours, options(server.port)))
       assert.strictEqual(error._tag, "SqlError")
+      yield* eventually(
+        "every connection is closed",
+        Effect.sync(() => server.open() === 0)
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  for (const driver of [original, ours]) {
+    it.live(`${driver.name}: a connect timeout that is configured bounds the first connect`, () =>
+      Effect.gen(function* () {
+        const silent = yield* fake(() => {})
+        const error = yield* Effect.flip(Effect.timeout(build(driver, options(silent.port, 200)), "3 seconds"))
+        assert.strictEqual(error._tag, "SqlError")
+      }).pipe(Effect.scoped)
+    )
+  }
+}
+
+/** Which rows of a database run: those whose drivers were selected. */
+const isSelected = (database: Database) => Drivers.selected.some((driver) => driver.database === database)
+
+for (const database of Object.keys(dialects) as Array<Database>) {
+  if (isSelected(database)) describe(database, () => startup(database))
+}
+
+if (isSelected("postgresql")) {
+  // Its pool drops the connection of a failed statement, so all that can be seen of it from outside is the pool itself.
+  it.live("(the original on PostgreSQL: after a first statement that fails the pool is never ended)", () =>
+    Effect.gen(function* () {
+      const end = vi.spyOn(Pg.Pool.prototype, "end")
+      yield* Effect.addFinalizer(() => Effect.sync(() => end.mockRestore()))
+      const { options, refuses } = dialects.postgresql
+      const server = yield* fake(refuses)
+      const { original } = Drivers.pair("postgresql")
+      assert.strictEqual((yield* Effect.flip(build(original, options(server.port))))._tag, "SqlError")
+      assert.strictEqual(end.mock.calls.length, 0)
+    }).pipe(Effect.scoped)
+  )
+}
+
+if (isSelected("mysql")) {
+  it.live("(the original on MySQL: after a first statement that fails its connection stays)", () =>
+    Effect.gen(function* () {
+      const { options, refuses } = dialects.mysql
+      const server = yield* fake(refuses)
+      const { original } = Drivers.pair("mysql")
+      assert.strictEqual((yield* Effect.flip(build(original, options(server.port))))._tag, "SqlError")
+      yield* Effect.sleep("200 millis")
+      assert.strictEqual(server.open(), 1)
     }).pipe(Effect.scoped)
   )
 }

@@ -2,8 +2,8 @@ import { SqlClient, SqlSchema, Statement } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { assert } from "@effect/vitest"
 import { Context, Effect, Layer, Option, Schema } from "effect"
-import { contract, idsOf, spansOf, table } from "./contract.js"
-import * as Drivers from "./drivers.js"
+import { contract, idsOf, spansOf, table, unique } from "./contract.js"
+import { Server } from "./databases.js"
 
 const camel = (s: string) => s.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase())
 const snake = (s: string) => s.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
@@ -65,7 +65,7 @@ contract("statements", ({ driver, it, run }) => {
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         assert.deepStrictEqual(yield* sql`select ${sql.literal("1 + 1")} as n`, [{ n: 2 }])
-        assert.deepStrictEqual(yield* sql.unsafe<{ n: string }>(`select ${driver.placeholder(1)} as n`, ["x"]), [
+        assert.deepStrictEqual(yield* sql.unsafe<{ n: string }>(`select ${driver.words.placeholder(1)} as n`, ["x"]), [
           { n: "x" }
         ])
         assert.deepStrictEqual(yield* sql.unsafe("select 3 as n"), [{ n: 3 }])
@@ -200,7 +200,7 @@ contract("statements", ({ driver, it, run }) => {
         const sql = yield* SqlClient.SqlClient
         const statement = sql`select ${1} as a, ${"b"} as b`
         assert.deepStrictEqual(statement.compile(), [
-          `select ${driver.placeholder(1)} as a, ${driver.placeholder(2)} as b`,
+          `select ${driver.words.placeholder(1)} as a, ${driver.words.placeholder(2)} as b`,
           [1, "b"]
         ])
       })
@@ -354,7 +354,7 @@ contract("statements", ({ driver, it, run }) => {
           )
           const { attributes } = seen[0]!
           assert.strictEqual(attributes["db.operation.name"], operation)
-          assert.strictEqual(attributes["db.query.text"], `select ${driver.placeholder(1)} as n`)
+          assert.strictEqual(attributes["db.query.text"], `select ${driver.words.placeholder(1)} as n`)
           assert.strictEqual(attributes["db.system.name"], driver.database)
           assert.strictEqual(attributes["service.name"], "payments")
           assert.include(Object.keys(attributes), "db.namespace")
@@ -431,7 +431,7 @@ contract("statements", ({ driver, it, run }) => {
 
   it.effect("one Layer gives one client to all who need it", () =>
     Effect.gen(function* () {
-      const options = yield* Drivers.servers[driver.database].options
+      const options = yield* Effect.flatMap(Server, (server) => server.client(unique("shared")))
       const One = Context.GenericTag<SqlClient.SqlClient>("One")
       const Two = Context.GenericTag<SqlClient.SqlClient>("Two")
       const shared = driver.layer(options)

@@ -19,15 +19,15 @@ import {
   SqlMessageStorage,
   SqlRunnerStorage
 } from "@effect/cluster"
-import * as EventJournal from "@effect/experimental/EventJournal"
 import * as PersistedQueue from "@effect/experimental/PersistedQueue"
 import { Headers } from "@effect/platform"
 import { Rpc } from "@effect/rpc"
-import { SqlClient, SqlEventJournal, SqlPersistedQueue } from "@effect/sql"
+import { SqlClient, SqlPersistedQueue } from "@effect/sql"
 import { assert } from "@effect/vitest"
 import { Activity, DurableClock, DurableDeferred, Workflow } from "@effect/workflow"
-import { Context, Cron, Effect, Exit, Layer, Option, PrimaryKey, Queue, Schema, Scope } from "effect"
+import { Context, Cron, Effect, Exit, Layer, Option, PrimaryKey, Schema, Scope } from "effect"
 import { contract, eventually, unique } from "./contract.js"
+import { Server } from "./databases.js"
 
 const address = (port: number) => RunnerAddress.make("localhost", port)
 
@@ -128,44 +128,6 @@ contract(
       )
     )
 
-    it.effect("SqlEventJournal writes an entry together with its effect, or not at all", () =>
-      run(
-        {},
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const [entryTable, remotesTable] = [unique("entries"), unique("remotes")]
-          if (driver.database === "postgresql") {
-            // Its own table for PostgreSQL has types that its schemas do not read (uuid) and not write (a date as bigint).
-            yield* sql.unsafe(
-              `create table ${entryTable} (id bytea primary key, event text not null, primary_key text not null, payload bytea not null, timestamp timestamptz not null)`
-            )
-            yield* sql.unsafe(
-              `create table ${remotesTable} (remote_id bytea, entry_id bytea, sequence int not null, primary key (remote_id, entry_id))`
-            )
-          }
-          const journal = yield* SqlEventJournal.make({ entryTable, remotesTable })
-          const changes = yield* journal.changes
-          const write = <A, E>(primaryKey: string, effect: Effect.Effect<A, E>) =>
-            journal.write({ event: "Paid", primaryKey, payload: new Uint8Array([1, 2, 255]), effect: () => effect })
-          assert.strictEqual(yield* write("a", Effect.succeed("done")), "done")
-          yield* Effect.flip(write("b", Effect.fail("no")))
-          const entries = yield* journal.entries
-          assert.deepStrictEqual(
-            entries.map((entry) => [entry.event, entry.primaryKey, Array.from(entry.payload)]),
-            [["Paid", "a", [1, 2, 255]]]
-          )
-          assert.strictEqual((yield* Queue.take(changes)).primaryKey, "a")
-          assert.strictEqual(yield* Queue.size(changes), 0)
-          const remoteId = EventJournal.makeRemoteId()
-          const uncommitted = yield* journal.withRemoteUncommited(remoteId, (entries) => Effect.succeed(entries.length))
-          assert.strictEqual(uncommitted, 1)
-          assert.strictEqual(yield* journal.nextRemoteSequence(remoteId), 1)
-          yield* journal.destroy
-          assert.strictEqual((yield* Effect.flip(journal.entries))._tag, "EventJournalError")
-        }).pipe(Effect.scoped)
-      )
-    )
-
     const runnerStorage = (prefix: string, config: Partial<ShardingConfig.ShardingConfig["Type"]>) =>
       Layer.provide(SqlRunnerStorage.layerWith({ prefix }), ShardingConfig.layer({ ...sharding, ...config }))
 
@@ -220,17 +182,19 @@ contract(
         { maxConnections: 3, connectionTTL: "1 second" },
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const session = sql.onDialectOrElse({
-            mysql: () => sql<{ id: number }>`select connection_id() as id`,
-            orElse: () => sql<{ id: number }>`select pg_backend_pid() as id`
-          })
+          const session = sql.unsafe<{ id: number }>(`select ${driver.words.session} as id`)
           const layer = runnerStorage(unique("cluster"), {})
           const one = yield* start(layer)
           assert.deepStrictEqual(numbers(yield* one.storage.acquire(address(1), [shard(1)])), [1])
           const [first] = yield* session
+          // Not asked all the time: there are drivers that count from the last use.
           yield* eventually(
             "other connections have been replaced",
-            Effect.map(session, ([now]) => now!.id !== first!.id)
+            Effect.delay(
+              Effect.map(session, ([now]) => now!.id !== first!.id),
+              "1200 millis"
+            ),
+            "10 seconds"
           )
           const two = yield* start(layer)
           assert.deepStrictEqual(numbers(yield* two.storage.acquire(address(2), [shard(1)])), [])
@@ -247,15 +211,13 @@ contract(
         { maxConnections: 3 },
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          const { stop, storage } = yield* start(
-            runnerStorage(unique("cluster"), { shardLockRefreshInterval: "300 millis" })
-          )
+          const server = yield* Server
+          const prefix = unique("cluster")
+          const { stop, storage } = yield* start(runnerStorage(prefix, { shardLockRefreshInterval: "300 millis" }))
           yield* storage.register(runner(1), true)
           assert.deepStrictEqual(numbers(yield* storage.acquire(address(1), [shard(1)])), [1])
-          if (driver.database === "postgresql") {
-            yield* sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
-            and pid in (select pid from pg_stat_activity where application_name = current_setting('application_name'))`
-          }
+          const [holder] = yield* sql.unsafe<{ id: number }>(driver.words.shardLock(prefix))
+          yield* server.endSession(holder!.id)
           yield* eventually(
             "the shard is its own again",
             storage.acquire(address(1), [shard(1)]).pipe(

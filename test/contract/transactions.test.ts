@@ -264,7 +264,7 @@ contract("transactions", ({ driver, it, run }) => {
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         const t = yield* table("id int primary key, name varchar(10)")
-        const p = driver.placeholder
+        const p = driver.words.placeholder
         yield* Effect.scoped(
           Effect.gen(function* () {
             const connection: Connection = yield* sql.reserve

@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { PgCluster } from "@sluice/testkit"
+import { FaultProxy, PgCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber, Random, Stream } from "effect"
-import { atOnce, booksBalance, eventually, onPool, table } from "./support/fixture.js"
+import { atOnce, booksBalance, eventually, onPool, table, urlThrough } from "./support/fixture.js"
 import { connectionWithin, learn, oneConnection, onPacked } from "./support/packing.js"
 
 const pidOf = "select pg_backend_pid() as pid, $1::int as n"
@@ -267,6 +267,33 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
       assert.isNull(reading.unsafePoll())
       yield* Fiber.join(reading)
       assert.isTrue(driver.packing.admits(connection))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("neither a long way nor idle time makes a short read look slow, and it does not hide a slow one", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      const proxy = yield* FaultProxy.make({ target: primary })
+      yield* proxy.delay(10)
+      const limits = { short: 8, ahead: Infinity }
+      yield* onPacked(
+        { url: yield* urlThrough(proxy), pool: { maxSize: 1 } },
+        ({ packs }) =>
+          Effect.gen(function* () {
+            const slow = "select pg_sleep(0.02), $1::int as n"
+            for (let i = 0; i < 20; i++) {
+              yield* Sql.query(pidOf, [i])
+              if (i < 6) yield* Sql.query(slow, [i])
+              yield* Effect.sleep(10)
+            }
+            const before = packs()
+            yield* all(times(20, (n) => Sql.query(pidOf, [n])))
+            assert.strictEqual(packs() - before, 20)
+            yield* Sql.query(slow, [0])
+            assert.strictEqual(packs() - before, 20)
+          }),
+        limits
+      )
     }).pipe(Effect.scoped)
   )
 

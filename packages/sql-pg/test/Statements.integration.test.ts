@@ -372,6 +372,17 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
     )
   )
 
+  it.effect("a text that could not be prepared right after BEGIN is prepared when it can be", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const select = Sql.query("select id from not_yet where id > $1", [0])
+        assert.strictEqual((yield* reasonOf(Sql.withTransaction(select))).code, "42P01")
+        yield* table("not_yet", "id int")
+        assert.deepStrictEqual(yield* Sql.withTransaction(Effect.zipRight(Sql.query("select 1 as one"), select)), [])
+      })
+    )
+  )
+
   it.effect("more parameters than the protocol can count are refused with what to do", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {

@@ -143,6 +143,26 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
     }).pipe(Effect.scoped)
   )
 
+  it.effect("reads that come during a cancel are held back, and sent in the order of asking", () =>
+    Effect.gen(function* () {
+      const { connection, read } = yield* oneConnection
+      const slow = yield* Effect.fork(read("select pg_sleep(30)"))
+      while (connection.depth < 1) yield* Effect.yieldNow()
+      yield* Fiber.interrupt(slow)
+      while (connection.aborting === undefined) yield* Effect.sleep(0)
+      const order: Array<number> = []
+      const reads = yield* Effect.fork(
+        all(times(10, (n) => Effect.map(read("select $1::int as n", [n]), ([row]) => order.push(row.n))))
+      )
+      while (connection.held.length < 10) yield* Effect.yieldNow()
+      yield* Fiber.join(reads)
+      assert.deepStrictEqual(
+        order,
+        times(10, (n) => n)
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("a read that somebody else cancels fails as it would alone", () =>
     Effect.gen(function* () {
       const { connection, read } = yield* oneConnection

@@ -326,7 +326,7 @@ export class Engine<A> {
 
   private refusal(waiter: Waiter<A>, now: number): Refusal | undefined {
     if (this.phase === "draining" || this.phase === "closed") return { _tag: "PoolClosed" }
-    if (Governor.refuses(this.governor, this.governing(), now, this.open)) return this.hostRefusal()
+    if (Governor.refuses(this.governor, this.config, now, this.open)) return this.hostRefusal()
     if (waiter.timeout <= 0) return { _tag: "AcquireTimeout", timeout: waiter.timeout, phase: "waiting" }
     if (this.queue.size < this.config.maxWaiters) return undefined
     this.books.saturated++
@@ -381,10 +381,6 @@ export class Engine<A> {
   }
 
   // Growth ------------------------------------------------------------------------------------------------------
-
-  private governing(): Governor.Settings {
-    return { base: this.config.backoffBase, cap: this.config.backoffCap, failFastAfter: this.config.failFastAfter }
-  }
 
   private grow(now: number): void {
     if (this.phase === "draining" || this.phase === "closed") return
@@ -445,9 +441,10 @@ export class Engine<A> {
     const took = now - startedAt
     this.load.connected(took)
     this.books.connects++
-    this.setGovernor(Governor.succeeded(this.governor, this.open))
     const lifetime = this.config.maxLifetime * (1 - this.host.random() * 0.2)
     const entry = new Entry(++this.ids, resource, handle, now, lifetime, this.epoch)
+    // One that must be cleaned first has yet to show that it can be used.
+    if (this.statusOf(entry) === "clean") this.setGovernor(Governor.succeeded(this.governor, this.open))
     if (this.host.emit !== undefined) this.emit(PoolEvent.Connected({ connection: entry.id, elapsedMs: took }))
     if (this.phase === "draining") entry.doomed = "drain"
     this.settle(entry, now)
@@ -462,8 +459,7 @@ export class Engine<A> {
     const now = this.host.now()
     this.connecting--
     this.books.connectFailures++
-    const failure = { cause, kind, open: this.open }
-    this.setGovernor(Governor.failed(this.governor, this.governing(), failure, now, this.host.random()))
+    this.backOff(cause, kind, now)
     if (this.host.emit !== undefined) {
       const { attempts, notBefore } = this.governor
       this.emit(PoolEvent.ConnectFailed({ cause, attempts, retryInMs: notBefore - now }))
@@ -472,6 +468,11 @@ export class Engine<A> {
     this.grow(now)
     this.finishDrain()
     this.flush()
+  }
+
+  private backOff(cause: unknown, kind: ConnectFailureKind, now: number): void {
+    const failure = { cause, kind, open: this.open }
+    this.setGovernor(Governor.failed(this.governor, this.config, failure, now, this.host.random()))
   }
 
   private setGovernor(next: Governor.Governor): void {
@@ -535,6 +536,8 @@ export class Engine<A> {
   private cleaned(entry: Entry<A>, works: boolean, reason: CloseReason): void {
     const now = this.host.now()
     this.elsewhere.delete(entry)
+    if (entry.uses === 0 && works) this.setGovernor(Governor.succeeded(this.governor, this.open))
+    else if (entry.uses === 0) this.backOff(new Error("a new connection could not be cleaned"), "unreachable", now)
     if (works) this.settle(entry, now)
     else this.close(entry, entry.doomed ?? reason, now)
     this.flush()

@@ -8,6 +8,7 @@ import { assert } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { contract, idsOf, unique } from "./contract.js"
 import { Server } from "./databases.js"
+import { unixSocket } from "./door.js"
 import type * as Drivers from "./drivers.js"
 
 contract(
@@ -93,6 +94,21 @@ contract(
         )
         assert.strictEqual((error as SqlError)._tag, "SqlError")
       })
+    )
+
+    it.effect("poolConfig may name the server's Unix socket", () =>
+      Effect.gen(function* () {
+        const { path } = yield* unixSocket("mysqld.sock", yield* Server)
+        const { database, password, username } = yield* Effect.flatMap(Server, (server) =>
+          server.client(unique("unix"))
+        )
+        yield* run(
+          { host: undefined, port: undefined, database, password, username, poolConfig: { socketPath: path } },
+          Effect.flatMap(SqlClient.SqlClient, (sql) =>
+            Effect.map(sql`select 1 as n`, (rows) => assert.deepStrictEqual(rows, [{ n: 1 }]))
+          )
+        )
+      }).pipe(Effect.scoped)
     )
 
     it.effect("poolConfig may choose the character set of the session", () =>

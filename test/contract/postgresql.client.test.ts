@@ -1,6 +1,5 @@
 import * as Fs from "node:fs"
 import * as Net from "node:net"
-import * as Os from "node:os"
 import * as Path from "node:path"
 import { type Command, CommandExecutor, FileSystem } from "@effect/platform"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
@@ -13,6 +12,7 @@ import { Effect, Fiber, HashMap, Layer, Option, Queue, Redacted, Stream } from "
 import * as tls from "../../packages/sql-pg/test/support/tls.js"
 import { contract, eventually, idsOf, unique } from "./contract.js"
 import { Server } from "./databases.js"
+import { unixSocket } from "./door.js"
 import type * as Drivers from "./drivers.js"
 
 /** Listens, and gives what arrives once the server is known to have heard of it. */
@@ -46,31 +46,6 @@ const notify = (channel: string, payload: string) =>
 const pidOf = Effect.flatMap(SqlClient.SqlClient, (sql) =>
   Effect.map(sql<{ pid: number }>`select pg_backend_pid() as pid`, (rows) => rows[0]!.pid)
 )
-
-/** The server's Unix socket, which the test cluster has none of: a door in front of its TCP port. */
-const unixSocket = Effect.gen(function* () {
-  const { primary } = yield* PgCluster.PgCluster
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "pg-"))),
-    (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true }))
-  )
-  const sockets = new Set<Net.Socket>()
-  yield* Effect.acquireRelease(
-    Effect.async<Net.Server>((resume) => {
-      const server = Net.createServer((client) => {
-        const upstream = Net.connect(primary.port, primary.host)
-        for (const socket of [client, upstream]) sockets.add(socket.on("error", () => {}))
-        client.pipe(upstream).pipe(client)
-      }).listen(Path.join(folder, `.s.PGSQL.${primary.port}`), () => resume(Effect.succeed(server)))
-    }),
-    (server) =>
-      Effect.sync(() => {
-        for (const socket of sockets) socket.destroy()
-        server.close()
-      })
-  )
-  return { folder, port: primary.port }
-})
 
 contract(
   "PostgreSQL, the client",
@@ -184,7 +159,8 @@ contract(
 
     it.effect("host may be the folder of a Unix socket", () =>
       Effect.gen(function* () {
-        const { folder, port } = yield* unixSocket
+        const { port } = yield* Server
+        const { folder } = yield* unixSocket(`.s.PGSQL.${port}`, yield* Server)
         yield* run(
           {
             url: undefined,

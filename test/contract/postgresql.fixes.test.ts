@@ -1,5 +1,4 @@
 /** Where `@effect/sql-pg` is wrong: the rows P1 to P17, and what only PostgreSQL can show of `withTransaction`. */
-import * as Net from "node:net"
 import { SqlClient } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
@@ -8,6 +7,7 @@ import { PgCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber, Layer, Queue, Redacted, Scope, Stream } from "effect"
 import { eventually, idsOf, table, unique } from "./contract.js"
 import { Server } from "./databases.js"
+import { door } from "./door.js"
 import type * as Drivers from "./drivers.js"
 import { active, after, type Body, codeOf, failureOf, pairs, run, running, stopped, verdict } from "./pair.js"
 
@@ -182,25 +182,8 @@ pairs(
     const turningDoor = Effect.gen(function* () {
       const { primary, replicas } = yield* PgCluster.PgCluster
       const nodes = [primary, replicas[0]!]
-      const sockets = new Set<Net.Socket>()
       let turn = 0
-      const server = yield* Effect.acquireRelease(
-        Effect.async<Net.Server>((resume) => {
-          const server = Net.createServer((client) => {
-            const node = nodes[turn++ % 2]!
-            const upstream = Net.connect(node.port, node.host)
-            for (const socket of [client, upstream]) sockets.add(socket.on("error", () => {}))
-            client.on("close", () => upstream.destroy())
-            client.pipe(upstream).pipe(client)
-          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-        }),
-        (server) =>
-          Effect.sync(() => {
-            for (const socket of sockets) socket.destroy()
-            server.close()
-          })
-      )
-      const { port } = server.address() as Net.AddressInfo
+      const port = yield* door(() => nodes[turn++ % 2]!)
       return Redacted.make(Redacted.value(primary.url).replace(`:${primary.port}/`, `:${port}/`))
     })
 

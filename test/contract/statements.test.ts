@@ -327,9 +327,27 @@ contract("statements", ({ driver, it, run }) => {
           assert.strictEqual(error._tag, "SqlError")
           assert.isString((error.cause as { readonly code: unknown }).code)
         }
-        yield* Effect.flip(sql`selekt 1`)
-        yield* Effect.flip(sql`select * from ${sql("no_such_table")}`)
         assert.deepStrictEqual(yield* sql`select ${"x"} as n`, [{ n: "x" }])
+      })
+    )
+  )
+
+  it.effect("the code of the driver's error says what was wrong", () =>
+    run(
+      { maxConnections: 1 },
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const t = yield* table("id int primary key, age int not null")
+        const codeOf = (statement: Effect.Effect<unknown, SqlError>) =>
+          Effect.map(Effect.flip(statement), (error) => (error.cause as { readonly code: string }).code)
+        yield* sql`insert into ${sql(t)} ${sql.insert({ id: 1, age: 1 })}`
+        const codes = {
+          unique: yield* codeOf(sql`insert into ${sql(t)} ${sql.insert({ id: 1, age: 1 })}`),
+          syntax: yield* codeOf(sql`selekt 1`),
+          noTable: yield* codeOf(sql`select * from ${sql("no_such_table")}`),
+          notNull: yield* codeOf(sql`insert into ${sql(t)} (id) values (${2})`)
+        }
+        assert.deepStrictEqual(codes, driver.words.codes)
       })
     )
   )

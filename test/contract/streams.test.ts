@@ -15,7 +15,7 @@ const filled = Effect.gen(function* () {
   return t
 })
 
-contract("streams", ({ it, run }) => {
+contract("streams", ({ driver, it, run }) => {
   it.effect("a stream gives every row once, in order; an empty result is an empty stream", () =>
     run(
       { maxConnections: 1 },
@@ -30,6 +30,25 @@ contract("streams", ({ it, run }) => {
         const none = yield* Stream.runCollect(sql`select * from ${sql(t)} where row_id > ${ROWS}`.stream)
         assert.isTrue(Chunk.isEmpty(none))
         assert.deepStrictEqual(yield* sql`select 1 as ok from ${sql(t)} having count(*) = ${ROWS}`.values, [[1]])
+      })
+    )
+  )
+
+  it.effect("more rows than are read at once: a slow reader gets each once, in order, in a transaction too", () =>
+    run(
+      { maxConnections: 1 },
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const many = 20_000
+        const rows = sql.unsafe<{ i: number }>(`select i, repeat('x', 100) as pad from ${driver.words.series(many)}`)
+        const read = Stream.runFoldEffect(rows.stream, 0, (last, { i }) =>
+          // Gives others their turn now and then, as a reader does that writes.
+          i === last + 1
+            ? Effect.as(i % 1_000 === 0 ? Effect.sleep("1 millis") : Effect.void, i)
+            : Effect.dieMessage(`${i} came after ${last}`)
+        )
+        assert.strictEqual(yield* read, many)
+        assert.strictEqual(yield* sql.withTransaction(read), many)
       })
     )
   )

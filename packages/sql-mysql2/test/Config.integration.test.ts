@@ -168,7 +168,7 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
         yield* proxy.refuse
         const url = yield* urlThrough(proxy)
         yield* onPool(
-          { url, startup: "lazy", pool: { acquireTimeout: "200 millis", validateTimeout: "100 millis" } },
+          { url, startup: "lazy", pool: { acquireTimeout: "400 millis", validateTimeout: "400 millis" } },
           () =>
             Effect.gen(function* () {
               const error = yield* Effect.flip(thread)

@@ -380,7 +380,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   )
 
   it.effect("a transaction leases before BEGIN and fails typed when it cannot, without a defect", () =>
-    onPool({ pool: { maxSize: 1, acquireTimeout: "100 millis", validateTimeout: "100 millis" } }, () =>
+    onPool({ pool: { maxSize: 1, acquireTimeout: "400 millis", validateTimeout: "400 millis" } }, () =>
       Effect.gen(function* () {
         const held = yield* Deferred.make<void>()
         const holder = yield* Effect.fork(Sql.withConnection(Effect.zipRight(thread, Deferred.await(held))))

@@ -92,9 +92,11 @@ export const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return a
   })
 
-/** A statement of this session runs that contains `text`. */
+/** A statement of this user runs that contains `text`: it is no longer only prepared. */
 export const running = (user: string, text: string) =>
   eventually(
     `${text} runs`,
-    Effect.map(sessions(user), (all) => all.some(({ query }) => query?.includes(text) === true))
+    Effect.map(sessions(user), (all) =>
+      all.some(({ command, query }) => (command === "Query" || command === "Execute") && query?.includes(text) === true)
+    )
   )

@@ -311,27 +311,6 @@ contract(
       )
     )
 
-    it.effect("a temporary table lives as long as its reserved connection, whatever its name hides", () =>
-      run(
-        { maxConnections: 1 },
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const t = yield* table("id int primary key")
-          const select = `select * from ${t}`
-          assert.deepStrictEqual(yield* sql.unsafe(select), [])
-          yield* Effect.gen(function* () {
-            const connection = yield* sql.reserve
-            assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [])
-            yield* connection.execute(`create temporary table ${t} (name text)`, [], undefined)
-            yield* connection.execute(`insert into ${t} values (?)`, ["temporary"], undefined)
-            assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [{ name: "temporary" }])
-            yield* connection.execute(`drop temporary table ${t}`, [], undefined)
-          }).pipe(Effect.scoped)
-          assert.deepStrictEqual(yield* sql.unsafe(select), [])
-        })
-      )
-    )
-
     it.effect("a failure in the middle of a stream comes after the rows before it", () =>
       run(
         { maxConnections: 1 },

@@ -3,10 +3,11 @@ import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { describeMachine } from "./harness/machine.js"
 import { abandon, type Benchmark, type Report, type RunOptions, runBenchmark } from "./harness.js"
+import { mysql } from "./mysql.js"
 import { pg } from "./pg.js"
 import { pool } from "./pool.js"
 
-const benchmarks: ReadonlyArray<Benchmark> = [pool, pg]
+const benchmarks: ReadonlyArray<Benchmark> = [pool, pg, mysql]
 
 const help = `Usage: pnpm bench [name …] [options]
 
@@ -27,6 +28,7 @@ Examples:
   pnpm bench pool --json pool.json --rounds 9
   pnpm bench pool --scenario uncontended --case sluice,v4
   pnpm bench pg --json pg.json
+  pnpm bench mysql --scenario "point read"
   pnpm bench pool --scenario uncontended --case "sluice use" --profile profiles
 
 Tables go to stdout, progress to stderr. Exit code 1: a goal does not hold or a case failed, each named on stderr;

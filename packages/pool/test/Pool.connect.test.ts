@@ -135,7 +135,7 @@ describe("I6: a connect that fails", () => {
       }
       yield* f.park()
       yield* f.pass(2_000)
-      assert.isAtMost(f.host.attempts.length, 20)
+      assert.isAtMost(f.host.attempts.length, 60)
       assert.isAtLeast(f.host.attempts.length, 3)
     })
   )
@@ -323,5 +323,38 @@ describe("F15: a host that takes no more connections", () => {
         assert.isAtMost(most, 1)
         assert.isAtMost(f.host.attempts.length, 12)
       })
+  )
+})
+
+describe("a connection that opens and never gets clean", () => {
+  for (const opens of ["dirty", "busy"] as const) {
+    test(`is no connect that succeeded: the next one waits, ever longer (${opens})`, { maxSize: 4 }, (f) =>
+      Effect.gen(function* () {
+        f.host.opens = opens
+        f.host.resets = "fail"
+        f.host.aborts = "fail"
+        const waiters = [yield* f.park(), yield* f.park(), yield* f.park()]
+        yield* f.pass(3_000)
+        // 50 ms to 1 s between two, as when nobody answers.
+        assert.isAtMost(f.host.attempts.length, 60)
+        assert.isAbove(f.host.attempts.length, 2)
+        assert.notStrictEqual(f.stats().host, "closed")
+        f.host.opens = "clean"
+        yield* f.pass(1_100)
+        for (const waiter of waiters) yield* (yield* waiter.lease).release
+        assert.strictEqual(f.stats().host, "closed")
+      })
+    )
+  }
+
+  test("but one that is cleaned is as good as any", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      f.host.opens = "dirty"
+      const waiter = yield* f.park()
+      yield* f.pass(100)
+      yield* (yield* waiter.lease).release
+      assert.strictEqual(f.stats().host, "closed")
+      assert.strictEqual(f.host.attempts.length, 1)
+    })
   )
 })

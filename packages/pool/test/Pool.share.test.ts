@@ -5,6 +5,8 @@ import { type Fixture, type Lease, settle, test } from "./support/Fixture.js"
 
 const share = (f: Fixture): Effect.Effect<Lease> => Effect.flatMap(f.parkShared(), (parked) => parked.lease)
 
+const sizes = (maxSize: number) => ({ maxSize, concurrency: 8 })
+
 describe("I2: a shared lease", () => {
   test(
     "puts up to `concurrency` holders on one connection before it takes another",
@@ -225,6 +227,82 @@ describe("a connection that always has some holder", () => {
       assert.strictEqual(new Set(ids).size, 1)
       yield* Effect.forEach(leases.slice(2), (lease) => lease.release)
       assert.deepStrictEqual([f.stats().size, f.stats().closed.shrink], [1, 1])
+    })
+  )
+})
+
+describe("of four connections or more, the last one", () => {
+  /** A pool that is full: three leased alone, and one that was shared a moment ago. */
+  const three = (f: Fixture) =>
+    Effect.gen(function* () {
+      yield* f.warm(4)
+      const alone = yield* Effect.replicateEffect(f.hold(), 3)
+      const shared = yield* share(f)
+      return { alone, shared }
+    })
+
+  test("stays with those who share while they come, and they pass who waits for one alone", sizes(4), (f) =>
+    Effect.gen(function* () {
+      const { alone, shared } = yield* three(f)
+      const waiter = yield* f.park()
+      assert.strictEqual((yield* share(f)).connection, shared.connection)
+      yield* f.pass(99)
+      assert.strictEqual((yield* share(f)).connection, shared.connection)
+      assert.isTrue(yield* waiter.waits)
+      yield* alone[0]!.release
+      assert.strictEqual((yield* waiter.lease).connection, alone[0]!.connection)
+    })
+  )
+
+  test("is kept for them when it is idle, until they have stayed away for 100 ms", sizes(4), (f) =>
+    Effect.gen(function* () {
+      const { shared } = yield* three(f)
+      yield* shared.release
+      const waiter = yield* f.park()
+      assert.isTrue(yield* waiter.waits)
+      const again = yield* share(f)
+      assert.strictEqual(again.connection, shared.connection)
+      yield* again.release
+      yield* f.pass(99)
+      assert.isTrue(yield* waiter.waits)
+      yield* f.pass(1)
+      assert.strictEqual((yield* waiter.lease).connection, shared.connection)
+    })
+  )
+
+  test("is nobody's once they have stayed away: then those who share wait in line like everybody", sizes(4), (f) =>
+    Effect.gen(function* () {
+      const { shared } = yield* three(f)
+      yield* shared.release
+      yield* f.pass(100)
+      const slow = yield* f.hold()
+      yield* f.park()
+      const reader = yield* f.parkShared()
+      assert.isTrue(yield* reader.waits)
+      yield* slow.release
+      assert.isTrue(yield* reader.waits)
+    })
+  )
+
+  test("is given to whoever is first, if there are only three", sizes(3), (f) =>
+    Effect.gen(function* () {
+      yield* f.warm(3)
+      yield* Effect.replicateEffect(f.hold(), 2)
+      const shared = yield* share(f)
+      const waiter = yield* f.park()
+      const reader = yield* f.parkShared()
+      assert.isTrue(yield* reader.waits)
+      yield* shared.release
+      assert.strictEqual((yield* waiter.lease).connection, shared.connection)
+      assert.isTrue(yield* reader.waits)
+    })
+  )
+
+  test("is kept back from nobody while the pool can grow", { maxSize: 5, concurrency: 8 }, (f) =>
+    Effect.gen(function* () {
+      const { shared } = yield* three(f)
+      yield* shared.release
+      assert.strictEqual((yield* f.hold()).connection, shared.connection)
     })
   )
 })

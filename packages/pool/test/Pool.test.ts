@@ -471,3 +471,54 @@ describe("F12: a fiber that holds a connection and asks for another one", () => 
     })
   )
 })
+
+describe("hold", () => {
+  const record = () => {
+    const leases: Array<{ readonly id: number; readonly release: () => void }> = []
+    const keep = (connection: { readonly id: number }, release: () => void) => {
+      leases.push({ id: connection.id, release })
+      return connection.id
+    }
+    return { keep, leases }
+  }
+
+  test("puts the lease into the record of its owner, who gives it back once", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      const { keep, leases } = record()
+      assert.strictEqual(yield* Pool.hold(f.pool, keep), 1)
+      const waiter = yield* f.park()
+      assert.isTrue(yield* waiter.waits)
+      leases[0]!.release()
+      yield* settle
+      const next = yield* waiter.lease
+      assert.strictEqual(next.connection.id, 1)
+      leases[0]!.release()
+      assert.strictEqual(f.stats().using, 1)
+    })
+  )
+
+  test("an interrupt that strikes when the lease was granted leaves it in the record", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      const { keep, leases } = record()
+      const lease = yield* f.hold()
+      const fiber = yield* Effect.fork(Pool.hold(f.pool, keep))
+      yield* settle
+      yield* lease.release
+      yield* Fiber.interrupt(fiber)
+      // Either it was granted, and the record knows, or the connection is back.
+      assert.strictEqual(leases.length, f.stats().using)
+      for (const { release } of leases) release()
+    })
+  )
+
+  test("fails as acquire does, and keeps nothing", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      const { keep, leases } = record()
+      yield* f.hold()
+      const fiber = yield* Effect.fork(Effect.flip(Pool.hold(f.pool, keep, { acquireTimeout: 10 })))
+      yield* f.pass(10)
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "AcquireTimeout")
+      assert.lengthOf(leases, 0)
+    })
+  )
+})

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Governor from "../src/internal/governor.js"
 
-const settings: Governor.Settings = { base: 50, cap: 2_000, failFastAfter: 5_000 }
+const settings: Governor.Settings = { backoffBase: 50, backoffCap: 2_000, failFastAfter: 5_000 }
 const down = { cause: "refused", kind: "unreachable", open: 0 } as const
 
 /** `n` failures in a row, each as soon as it may happen. */
@@ -48,13 +48,16 @@ describe("the pause after a failed connect", () => {
           { minLength: 1, maxLength: 40 }
         ),
         (base, span, steps) => {
-          const own = { base, cap: base + span, failFastAfter: 5_000 }
+          const own = { backoffBase: base, backoffCap: base + span, failFastAfter: 5_000 }
           let g = Governor.initial
           let now = 0
           for (const { kind, open, random, wait } of steps) {
             now += wait
             g = Governor.failed(g, own, { cause: "x", kind, open }, now, random)
-            assert.isTrue(g.pause >= own.base && g.pause <= own.cap, `${g.pause} is not in [${own.base}, ${own.cap}]`)
+            assert.isTrue(
+              g.pause >= own.backoffBase && g.pause <= own.backoffCap,
+              `${g.pause} is not in [${own.backoffBase}, ${own.backoffCap}]`
+            )
             assert.strictEqual(g.notBefore, now + g.pause)
             assert.isFalse(Governor.permits(g, g.notBefore - 1, open, 0))
             assert.isTrue(Governor.permits(g, g.notBefore, open, 0), "a single connect is always permitted in the end")
@@ -69,7 +72,7 @@ describe("the pause after a failed connect", () => {
     for (const random of [0, 0.5, 1]) {
       for (const g of failures(10, rejected, random)) assert.isTrue(g.pause >= 1_000 && g.pause <= 2_000)
     }
-    assert.strictEqual(Governor.failed(Governor.initial, { ...settings, cap: 100 }, rejected, 0, 1).pause, 1_000)
+    assert.strictEqual(Governor.failed(Governor.initial, { ...settings, backoffCap: 100 }, rejected, 0, 1).pause, 1_000)
   })
 })
 

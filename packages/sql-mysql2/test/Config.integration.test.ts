@@ -8,8 +8,8 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
-import { Config, ConfigProvider, Effect, Layer, Logger, Redacted } from "effect"
-import { as, onPool, thread, urlThrough, user } from "./support/fixture.js"
+import { Config, ConfigProvider, Effect, Fiber, Layer, Logger, Redacted } from "effect"
+import { as, onPool, running, thread, urlThrough, user } from "./support/fixture.js"
 
 const sockets = new Set<Net.Socket>()
 
@@ -261,7 +261,9 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
               const port = Effect.map(Sql.query<{ p: number }>("select @@port as p"), (rows) => rows[0]!.p)
               assert.strictEqual(yield* port, primary.port)
               assert.strictEqual(yield* Sql.read(port), replicas[0]!.port)
-              yield* Effect.timeoutOption(Sql.read(Sql.query("select sleep(10)")), "20 millis")
+              const fiber = yield* Effect.fork(Sql.read(Sql.query("select sleep(10)")))
+              yield* running("both", "sleep(10)")
+              yield* Fiber.interrupt(fiber)
               yield* Sql.read(port)
               const { side } = yield* Sql.stats
               assert.deepStrictEqual(

@@ -374,9 +374,13 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
           told(yield* refused({ url: as(primary, name) }), "1203", full, /lower maxSize/i)
         })
       ).pipe(Effect.ensuring(Effect.ignore(primary.query("set global max_user_connections = 1000"))))
-      yield* onPool({ pool: { maxSize: 40 } }, (name) =>
+      yield* onPool({ pool: { maxSize: 40, minIdle: 40 } }, (name) =>
         Effect.gen(function* () {
-          yield* Effect.forEach(Array.from({ length: 60 }), () => Sql.query("select sleep(0.05)"), {
+          yield* eventually(
+            "every place is taken",
+            Effect.map(sessions(name), (all) => all.length === 20)
+          )
+          yield* Effect.forEach(Array.from({ length: 60 }), () => Sql.query("select sleep(0.01)"), {
             concurrency: "unbounded"
           })
           const { write } = yield* Sql.stats

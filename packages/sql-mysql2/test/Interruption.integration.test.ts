@@ -3,7 +3,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
-import { Deferred, Effect, Fiber, Random, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Random, Scope, Stream } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import {
@@ -172,6 +172,43 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       const failed = yield* Effect.flip(driver.abort(connection, side))
       assert.strictEqual(SqlReason.of(failed).code, "1094")
       assert.strictEqual(driver.status(connection), "dead")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a kill that comes before its statement is sent again", () =>
+    Effect.gen(function* () {
+      const { connection, other } = yield* alone
+      const fiber = yield* Effect.fork(driver.execute(connection, "select sleep(36)", [], "unprepared"))
+      yield* running("sluice", "sleep(36)")
+      let calls = 0
+      // The first finds nothing to kill.
+      yield* driver.abort(connection, (f) => (++calls === 1 ? (Effect.void as Effect.Effect<any>) : f(other)))
+      assert.strictEqual(calls, 2)
+      assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
+      assert.strictEqual(driver.status(connection), "idle")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a connection that is closed while its kill has no answer takes its session with it", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const { other } = yield* alone
+      const at = yield* endpoint.resolve({ url: primary.url })
+      const scope = yield* Scope.make()
+      const connection = yield* Scope.extend(driver.connect(at.primary, ignored), scope)
+      yield* Effect.fork(driver.execute(connection, "select sleep(37)", [], "unprepared"))
+      yield* running("sluice", "sleep(37)")
+      let calls = 0
+      yield* driver
+        .abort(connection, (f) => (++calls === 1 ? Effect.never : f(other)))
+        .pipe(Effect.timeoutOption("50 millis"))
+      assert.strictEqual(driver.status(connection), "busy")
+      yield* atOnce(Scope.close(scope, Exit.void))
+      yield* eventually(
+        "the session is gone",
+        Effect.map(primary.activity, (all) => all.every(({ id }) => id !== connection.server.thread))
+      )
+      assert.strictEqual(calls, 2)
     }).pipe(Effect.scoped)
   )
 

@@ -6,6 +6,13 @@ import { eventually, onPool, reasonOf, running, sessions, thread, urlThrough } f
 
 const lost: ReadonlyArray<SqlReason.Tag> = ["ConnectionLost", "ServerShutdown"]
 
+const interrupted = (text: string) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(Sql.query(`select ${text}`))
+    yield* running("sluice", text)
+    yield* Fiber.interrupt(fiber)
+  })
+
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("recovery", (it) => {
   it.effect("sessions that end in the middle of statements give typed failures, and the pool goes on", () =>
     onPool({ pool: { maxSize: 5 } }, (name) =>
@@ -151,7 +158,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         yield* onPool({ url, pool: { maxSize: 1, abortTimeout: "300 millis", closeTimeout: "200 millis" } }, () =>
           Effect.gen(function* () {
             // A kill that works: the side connection is open.
-            yield* Effect.timeoutOption(Sql.query("select sleep(30)"), "30 millis")
+            yield* interrupted("sleep(30)")
             yield* thread
             assert.strictEqual((yield* Sql.stats).side[0]!.open, 1)
             const fiber = yield* Effect.fork(Sql.query("select sleep(31)"))
@@ -165,7 +172,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
             )
             yield* proxy.heal
             yield* thread
-            yield* Effect.timeoutOption(Sql.query("select sleep(30)"), "30 millis")
+            yield* interrupted("sleep(32)")
             yield* thread
             assert.strictEqual((yield* Sql.stats).side[0]!.connects, 2)
             // What the frozen path has left behind on the server is not ours to see: end it, so that the books balance.

@@ -295,6 +295,8 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       assert.strictEqual(yield* after("start transaction; select 1; selct"), "transaction")
       yield* driver.reset(connection)
       assert.strictEqual(driver.status(connection), "idle")
+      assert.strictEqual(yield* after("set transaction isolation level serializable"), "session")
+      yield* driver.reset(connection)
       assert.strictEqual(yield* after("set @a = 1"), "session")
       assert.strictEqual(yield* after("select 1"), "session")
       yield* driver.reset(connection)

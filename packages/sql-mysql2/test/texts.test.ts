@@ -20,6 +20,8 @@ it("what is worth a plan, what are several statements, and what changes a sessio
     ["lock tables t write", "silent"],
     ["lock table t write", "silent"],
     ["handler t open", "silent"],
+    ["set transaction isolation level serializable", "silent", "dirties"],
+    ["set session transaction read only", "silent", "dirties"],
     ["select GET_LOCK('a', 1)", "planned", "silent"],
     ["select @a := 1", "planned", "silent"],
     ["select 1; select 2", "planned", "several", "dirties"],

@@ -24,8 +24,10 @@ import {
   type Scope,
   Stream
 } from "effect"
+import type * as Pg from "pg"
 import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
+import * as FromPool from "./internal/fromPool.js"
 import * as Listen from "./internal/listen.js"
 
 /**
@@ -48,7 +50,12 @@ export interface EndpointConfig {
   /** Default: the name of the user. */
   readonly database?: string | undefined
   readonly username?: string | undefined
-  readonly password?: Redacted.Redacted | undefined
+  /**
+   * An effect is run for each connection that is opened, so that a password that was changed meanwhile is found without a
+   * restart: open connections go on, and while the server refuses, it is read once for each attempt, at most once a second.
+   * If it fails, so does the attempt (`ConnectFailed`).
+   */
+  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
 }
 
 /**
@@ -317,4 +324,36 @@ export const layerConfig = (
   return Layer.scopedContext(Effect.flatMap(Config.unwrap(config), (config) => layerAt(config, madeAt))).pipe(
     Layer.provide(Reactivity.layer)
   )
+}
+
+/**
+ * What `layerFromPool` takes: everything else than where to connect to may be said beside the pool, and wins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig | "primary"> {
+  /** Gives the pool whose options are meant; what it acquires is released with the Layer. */
+  readonly acquire: Effect.Effect<Pg.Pool, SqlError, Scope.Scope>
+}
+
+/**
+ * For programs that hand a pool of `pg` to `@effect/sql-pg`. The pool is taken as a description: its options say where to
+ * connect to and how many connections there may be, and not one connection of it is used, because two owners of one pool
+ * could both lose it. `password` as a function is called for each connection.
+ *
+ * - Fails as `make` does, and with `InvalidOptions` when the pool has options that act on its own connections (`Client`,
+ *   `verify`, `onConnect`).
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFromPool = (config: FromPoolConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
+  const madeAt = SqlRuntime.callSite(layerFromPool)
+  const { acquire, ...rest } = config
+  return Layer.scopedContext(
+    Effect.flatMap(Effect.flatMap(acquire, FromPool.configOf), (found) =>
+      layerAt({ ...found, ...rest, pool: { ...found.pool, ...rest.pool } }, madeAt)
+    )
+  ).pipe(Layer.provide(Reactivity.layer))
 }

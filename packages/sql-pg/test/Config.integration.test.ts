@@ -7,6 +7,7 @@ import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
 import { Config, ConfigProvider, Effect, Layer, Logger, Redacted } from "effect"
+import Pg from "pg"
 import { onPool, pid } from "./support/fixture.js"
 
 /** A server that is not PostgreSQL, for as long as the scope lives. */
@@ -238,6 +239,60 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("c
         Effect.provide(PgSql.layerConfig({ url: Config.redacted("DATABASE_URL") })),
         Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["DATABASE_URL", Redacted.value(primary.url)]])))
       )
+    })
+  )
+
+  it.effect("layerFromPool connects as a pool of pg would, with as many connections, and uses none of its own", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      const poolOf = (options: Pg.PoolConfig) =>
+        Effect.acquireRelease(
+          Effect.sync(() => new Pg.Pool({ ...options, application_name: "from-pool" })),
+          (pool) => Effect.promise(() => pool.end())
+        )
+      const url = new URL(Redacted.value(primary.url))
+      let asked = 0
+      const each = {
+        "a url": { connectionString: url.href, max: 3, idleTimeoutMillis: 7_000 },
+        fields: {
+          host: url.hostname,
+          port: Number(url.port),
+          database: url.pathname.slice(1),
+          user: url.username,
+          password: async () => {
+            asked++
+            return url.password
+          },
+          max: 3,
+          connectionTimeoutMillis: 0
+        }
+      }
+      for (const [how, options] of Object.entries(each)) {
+        const acquire = poolOf(options)
+        let pool: Pg.Pool | undefined
+        yield* Effect.gen(function* () {
+          assert.deepStrictEqual(yield* Sql.query("select current_setting('application_name') as name"), [
+            { name: "from-pool" }
+          ])
+          assert.strictEqual((yield* Sql.stats).write.max, 3, how)
+          assert.strictEqual(pool?.totalCount, 0)
+        }).pipe(
+          Effect.provide(
+            PgSql.layerFromPool({
+              acquire: Effect.tap(acquire, (made) => Effect.sync(() => (pool = made))),
+              duplicates: "allow"
+            })
+          )
+        )
+        assert.isTrue(pool?.ended)
+      }
+      assert.strictEqual(asked, 1)
+      const refused = Layer.build(
+        PgSql.layerFromPool({ acquire: poolOf({ connectionString: url.href, Client: Pg.Client }) })
+      )
+      const error = yield* Effect.flip(Effect.scoped(refused))
+      assert.strictEqual(SqlReason.of(error)._tag, "InvalidOptions")
+      assert.include(error.message, "Client")
     })
   )
 })

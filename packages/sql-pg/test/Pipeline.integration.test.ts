@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { PgCluster } from "@sluice/testkit"
+import { FaultProxy, PgCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber, Random, Stream } from "effect"
-import { atOnce, booksBalance, eventually, onPool, table } from "./support/fixture.js"
+import { atOnce, booksBalance, eventually, onPool, table, urlThrough } from "./support/fixture.js"
 import { connectionWithin, learn, oneConnection, onPacked } from "./support/packing.js"
 
 const pidOf = "select pg_backend_pid() as pid, $1::int as n"
@@ -143,6 +143,26 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
     }).pipe(Effect.scoped)
   )
 
+  it.effect("reads that come during a cancel are held back, and sent in the order of asking", () =>
+    Effect.gen(function* () {
+      const { connection, read } = yield* oneConnection
+      const slow = yield* Effect.fork(read("select pg_sleep(30)"))
+      while (connection.depth < 1) yield* Effect.yieldNow()
+      yield* Fiber.interrupt(slow)
+      while (connection.aborting === undefined) yield* Effect.sleep(0)
+      const order: Array<number> = []
+      const reads = yield* Effect.fork(
+        all(times(10, (n) => Effect.map(read("select $1::int as n", [n]), ([row]) => order.push(row.n))))
+      )
+      while (connection.held.length < 10) yield* Effect.yieldNow()
+      yield* Fiber.join(reads)
+      assert.deepStrictEqual(
+        order,
+        times(10, (n) => n)
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("a read that somebody else cancels fails as it would alone", () =>
     Effect.gen(function* () {
       const { connection, read } = yield* oneConnection
@@ -267,6 +287,33 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
       assert.isNull(reading.unsafePoll())
       yield* Fiber.join(reading)
       assert.isTrue(driver.packing.admits(connection))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("neither a long way nor idle time makes a short read look slow, and it does not hide a slow one", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      const proxy = yield* FaultProxy.make({ target: primary })
+      yield* proxy.delay(10)
+      const limits = { short: 8, ahead: Infinity }
+      yield* onPacked(
+        { url: yield* urlThrough(proxy), pool: { maxSize: 1 } },
+        ({ packs }) =>
+          Effect.gen(function* () {
+            const slow = "select pg_sleep(0.02), $1::int as n"
+            for (let i = 0; i < 20; i++) {
+              yield* Sql.query(pidOf, [i])
+              if (i < 6) yield* Sql.query(slow, [i])
+              yield* Effect.sleep(10)
+            }
+            const before = packs()
+            yield* all(times(20, (n) => Sql.query(pidOf, [n])))
+            assert.strictEqual(packs() - before, 20)
+            yield* Sql.query(slow, [0])
+            assert.strictEqual(packs() - before, 20)
+          }),
+        limits
+      )
     }).pipe(Effect.scoped)
   )
 

@@ -1,8 +1,9 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
+import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Cause, Duration, Effect, Exit, Fiber, Schedule, Stream } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import { backends, eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
@@ -96,6 +97,47 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
         }).pipe(Sql.withConnection)
       })
     )
+  )
+
+  it.effect("F14: a password that is an effect is read for each attempt; open connections outlive its change", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      yield* primary.query("create role rotated login password 'one'")
+      let password = "one"
+      let reads = 0
+      const secret = Effect.sync(() => {
+        reads++
+        return Redacted.make(password)
+      })
+      const { host, port } = primary
+      const at = { url: undefined, host, port, database: "sluice", username: "rotated", password: secret }
+      yield* onPool({ ...at, pool: { maxSize: 1 } }, (applicationName) =>
+        Effect.gen(function* () {
+          const before = yield* pid
+          yield* primary.query("alter role rotated password 'two'")
+          assert.strictEqual(yield* pid, before)
+          assert.strictEqual(reads, 1)
+          yield* primary.terminateBackends({ applicationName })
+          const reason = yield* reasonOf(
+            Effect.retry(pid, { while: (error) => SqlReason.of(error)._tag === "ServerShutdown" })
+          )
+          assert.strictEqual(reason._tag, "AuthenticationFailed")
+          password = "two"
+          const refused = (yield* Sql.stats).write.connectFailures
+          assert.isAtLeast(refused, 1)
+          assert.isAtMost(reads, 2 + refused)
+          yield* eventually(
+            "the new password is read",
+            Effect.map(Effect.exit(pid), (exit) => exit._tag === "Success")
+          )
+        })
+      )
+      const unreadable = yield* reasonOf(
+        Effect.scoped(Layer.build(PgSql.layer({ ...at, password: Effect.fail("the vault is closed") })))
+      )
+      assert.strictEqual(unreadable._tag, "ConnectFailed")
+      assert.strictEqual(unreadable.cause, "the vault is closed")
+    })
   )
 
   it.effect("a connection that the network resets, or cuts, is ConnectionLost; the pool connects anew", () =>

@@ -42,6 +42,23 @@ layer(PgCluster.layer({ replicas: 2 }), { excludeTestServices: true, timeout: "2
     )
   )
 
+  it.effect("a BEGIN that the server refuses fails its first statement, and spoils the plan of none", () =>
+    Effect.flatMap(withReplicas, ({ replicas }) =>
+      onPool({ replicas: replicas.slice(0, 1), pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          const one = Sql.query("select 1 as one where $1", [true])
+          // No standby can be asked for it.
+          const serializable = Sql.read(Sql.withTransaction({ isolation: "serializable" })(one))
+          for (let i = 0; i < 2; i++) {
+            assert.strictEqual((yield* reasonOf(serializable)).code, "0A000")
+            assert.deepStrictEqual(yield* Sql.read(one), [{ one: 1 }])
+            assert.deepStrictEqual(yield* Sql.read(Sql.withTransaction(one)), [{ one: 1 }])
+          }
+        })
+      )
+    )
+  )
+
   it.effect("a connection pinned for reading is exchanged for one on the primary at the first Sql.write", () =>
     Effect.flatMap(withReplicas, (config) =>
       onPool(config, () =>

@@ -2,7 +2,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient, SqlResolver, Statement } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Sql } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream, Tracer } from "effect"
@@ -299,22 +299,98 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
     )
   )
 
-  it.effect("in a transaction no plan is stale: what gives rows is planned anew, what gives none keeps its name", () =>
+  it.effect(
+    "in a transaction no plan is stale: what gives all columns is planned anew, other texts keep their name",
+    () =>
+      onPool({ pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          yield* table("stale2", "id int")
+          const select = Sql.query("select * from stale2 where id > $1", [0])
+          const insert = Sql.query("insert into stale2 (id) values ($1)", [1])
+          yield* select
+          yield* insert
+          yield* Sql.query("alter table stale2 add column more text")
+          assert.deepStrictEqual(yield* Sql.withTransaction(Effect.zipRight(insert, select)), [
+            { id: 1, more: null },
+            { id: 1, more: null }
+          ])
+          const kept = Sql.query<{ statement: string }>("select statement from pg_prepared_statements")
+          const named = Sql.query("select id from stale2 where id > $1", [0])
+          const around = [insert, select, named, kept] as const
+          const texts = (yield* Sql.withTransaction(Effect.all(around)))[3].map((row) => row.statement)
+          assert.include(texts, "insert into stale2 (id) values ($1)")
+          assert.include(texts, "select id from stale2 where id > $1")
+        })
+      )
+  )
+
+  it.effect("a plan that turns out to be stale in the first statement of a transaction is made anew, unseen", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
-        yield* table("stale2", "id int")
-        const select = Sql.query("select * from stale2 where id > $1", [0])
-        const insert = Sql.query("insert into stale2 (id) values ($1)", [1])
-        yield* select
-        yield* insert
-        yield* Sql.query("alter table stale2 add column more text")
-        assert.deepStrictEqual(yield* Sql.withTransaction(Effect.zipRight(insert, select)), [
-          { id: 1, more: null },
-          { id: 1, more: null }
-        ])
-        const kept = Sql.query<{ statement: string }>("select statement from pg_prepared_statements")
-        const texts = (yield* Sql.withTransaction(Effect.zipRight(insert, kept))).map((row) => row.statement)
-        assert.include(texts, "insert into stale2 (id) values ($1)")
+        yield* table("stale3", "id int, what varchar(3)")
+        const select = Sql.query("select id, what from stale3 where id > $1", [0])
+        const insert = Sql.query("insert into stale3 (id, what) values (1, 'a')")
+        yield* Effect.zipRight(insert, select)
+        yield* Sql.query("alter table stale3 alter what type int using 7")
+        assert.deepStrictEqual(yield* Sql.withTransaction(select), [{ id: 1, what: 7 }])
+        yield* Sql.query("alter table stale3 alter what type text")
+        // Later in a transaction it costs the transaction, which may then be run again.
+        const later = Sql.withTransaction(Effect.zipRight(Sql.query("select 1 as one"), select))
+        assert.deepInclude(yield* reasonOf(later), { _tag: "StalePlan", retry: "T" })
+        assert.deepStrictEqual(yield* later, [{ id: 1, what: "7" }])
+      })
+    )
+  )
+
+  it.effect("BEGIN and the first statement of a transaction leave in one write, whatever its form", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* table("together", "id int")
+        const inside = Effect.map(
+          Sql.query<{ n: string }>("select pg_current_xact_id_if_assigned() is not null as n"),
+          ([row]) => row!.n
+        )
+        for (const first of [
+          Sql.query("insert into together (id) values ($1)", [1]),
+          Sql.query("insert into together (id) values (2)", [], { prepare: false }),
+          sql`insert into together (id) values (3); insert into together (id) values (4)`,
+          sql`insert into together (id) values (${5}) returning id`.values,
+          sql`insert into together (id) values (${6})`.raw
+        ]) {
+          assert.isTrue(yield* Sql.withTransaction(Effect.zipRight(first, inside)))
+        }
+        assert.deepStrictEqual(yield* rowsOf("together"), [1, 2, 3, 4, 5, 6])
+        const several = Sql.withTransaction(sql`select 1 as a; select 2 as b`)
+        assert.deepStrictEqual(yield* several, [[{ a: 1 }], [{ b: 2 }]] as any)
+        // Where the fault is, is said in the statement's own text.
+        for (const prepare of [true, false]) {
+          const wrong = yield* Effect.flip(Sql.withTransaction(Sql.query("select nope", [], { prepare })))
+          assert.strictEqual((SqlReason.of(wrong).cause as any).position, "8")
+        }
+      })
+    )
+  )
+
+  it.effect("a text that could not be prepared right after BEGIN is prepared when it can be", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const select = Sql.query("select id from not_yet where id > $1", [0])
+        assert.strictEqual((yield* reasonOf(Sql.withTransaction(select))).code, "42P01")
+        yield* table("not_yet", "id int")
+        assert.deepStrictEqual(yield* Sql.withTransaction(Effect.zipRight(Sql.query("select 1 as one"), select)), [])
+      })
+    )
+  )
+
+  it.effect("more parameters than the protocol can count are refused with what to do", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const params = Array.from({ length: 65_536 }, () => 1)
+        const error = yield* Effect.flip(
+          Sql.query(`select ${params.map((_, i) => `$${i + 1}::int`).join("+")}`, params)
+        )
+        assert.include(error.message, "65536 parameters and may have 65535")
       })
     )
   )

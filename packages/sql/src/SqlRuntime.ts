@@ -109,8 +109,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     transformRows: options.transformRows,
     spanAttributes: options.spanAttributes
   })
-  const everywhere = <A>(f: (pool: Pool.Pool<Conn>) => Effect.Effect<A>) =>
-    Effect.forEach(router.targets, (target) => f(target.pool), { concurrency: "unbounded" })
+  // One after the other: they take no time. And a concurrent `forEach` of Effect 3.22 never ends when it is interrupted at
+  // the moment at which its fiber has yielded and its children have not begun.
+  const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
+    Effect.forEach(router.targets, (target) => f(target.pool), { discard: true })
   const statsOf = (target: Router.Target<Conn>) => ({
     ...Pool.unsafeStats(target.pool),
     endpoint: target.info.label
@@ -131,10 +133,11 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
       { concurrency: "unbounded" }
     ),
-    drain: (options) => everywhere((pool) => Pool.drain(pool, options)),
-    reset: (options) => Effect.asVoid(everywhere((pool) => Pool.reset(pool, options))),
-    suspend: (options) => Effect.asVoid(everywhere((pool) => Pool.suspend(pool, options))),
-    resume: Effect.asVoid(everywhere(Pool.resume))
+    drain: (options) =>
+      Effect.forEach(router.targets, (target) => Pool.drain(target.pool, options), { concurrency: "unbounded" }),
+    reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
+    suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),
+    resume: everywhere(Pool.resume)
   }
   return { sql, client: core.client, lease: Router.acquire(router, "write") }
 })

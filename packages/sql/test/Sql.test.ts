@@ -2,7 +2,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { Statement } from "@effect/sql"
 import { assert, it } from "@effect/vitest"
 import { Sql, SqlReason, SqlRuntime } from "@sluice/sql"
-import { Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const compiler = Statement.makeCompilerSqlite()
@@ -175,3 +175,71 @@ it.effect(
   // Seven hundred programs: on a busy machine more than the usual five seconds.
   30_000
 )
+
+it.effect("BEGIN goes with the first statement: a transaction without one sends nothing", () => {
+  const fake = FakeDriver.make()
+  return Effect.gen(function* () {
+    assert.strictEqual(yield* Sql.withTransaction(Effect.succeed(1)), 1)
+    yield* Effect.flip(Sql.withTransaction(Effect.fail("mine")))
+    assert.deepStrictEqual(texts(fake), [])
+    yield* Effect.gen(function* () {
+      yield* Sql.withTransaction(Effect.void)
+      yield* Effect.exit(Sql.withTransaction(Effect.fail("mine")))
+      yield* Sql.query("a")
+      yield* Sql.withTransaction(Sql.query("b"))
+    }).pipe(Sql.withConnection)
+    assert.deepStrictEqual(texts(fake), ["a", "BEGIN", "b", "COMMIT"])
+    yield* idle
+  }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect(
+  "a BEGIN that was refused is sent again with the next statement: none runs outside of the transaction",
+  () => {
+    const fake = FakeDriver.make()
+    fake.failures.set("BEGIN", [FakeDriver.failure("not now")])
+    return Effect.gen(function* () {
+      yield* Sql.withTransaction(Effect.zipRight(Effect.exit(Sql.query("a")), Sql.query("b")))
+      assert.deepStrictEqual(texts(fake), ["BEGIN", "BEGIN", "b", "COMMIT"])
+      yield* idle
+    }).pipe(Effect.provide(on(fake)))
+  }
+)
+
+it.effect("a first statement that is left is aborted, and the transaction goes on inside of its BEGIN", () => {
+  const fake = FakeDriver.make()
+  fake.answers.set("a", "hang")
+  return Effect.gen(function* () {
+    const exit = yield* Effect.exit(
+      Sql.withTransaction(Effect.zipRight(Effect.timeoutOption(Sql.query("a"), 10), Sql.query("b"))).pipe(
+        Effect.withClock(Clock.make())
+      )
+    )
+    // The cancelled statement has made the transaction useless; what matters is that nothing was sent beside it.
+    assert.deepStrictEqual(texts(fake).slice(0, 3), ["BEGIN", "a", "b"])
+    assert.isTrue(Exit.isFailure(exit))
+    yield* idle
+  }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect("a template keeps its text only where nothing but parameters is put into it", () => {
+  const fake = FakeDriver.make()
+  return Effect.gen(function* () {
+    const { client: sql } = yield* Sql.Sql
+    const find = (what: any) => sql`select * from t where ${what}`
+    for (const [what, text, params] of [
+      [1, "select * from t where ?", [1]],
+      [sql`a = ${2}`, "select * from t where a = ?", [2]],
+      [sql("b"), 'select * from t where "b"', []],
+      [new Date(3), "select * from t where ?", [new Date(3)]],
+      [sql.in([4, 5]), "select * from t where (?,?)", [4, 5]],
+      [undefined, "select * from t where ?", [undefined]]
+    ] as const) {
+      assert.deepStrictEqual(find(what).compile(), [text, params])
+      fake.log.length = 0
+      yield* find(what)
+      assert.deepStrictEqual(texts(fake), [text])
+    }
+    yield* idle
+  }).pipe(Effect.provide(on(fake)))
+})

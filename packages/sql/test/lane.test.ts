@@ -78,3 +78,32 @@ it.effect("a waiter that is interrupted at any moment leaves the lane usable", (
     }
   })
 )
+
+it.effect("whoever was handed the lane and leaves before it has begun runs after too: nobody else will", () =>
+  Effect.gen(function* () {
+    const ways: Record<string, (lane: Lane.Lane, after: () => void) => Effect.Effect<void>> = {
+      run: (lane, after) => run(lane, Effect.void, after),
+      hold: (lane, after) => Effect.scoped(Lane.hold(lane, after))
+    }
+    for (const [way, take] of Object.entries(ways)) {
+      const lane = Lane.make()
+      let isClosed = false
+      let given = 0
+      const after = () => void (isClosed && !lane.held && given++)
+      const free = yield* Deferred.make<void>()
+      const holder = yield* Effect.fork(run(lane, Deferred.await(free), after))
+      yield* Effect.yieldNow()
+      const waiter = yield* Effect.fork(take(lane, after))
+      yield* Effect.yieldNow()
+      assert.lengthOf(lane.waiters, 1)
+      // The holder hands it on, the last one who could look has looked, and the waiter is interrupted before it runs.
+      yield* Deferred.succeed(free, undefined)
+      while (lane.waiters.length > 0) yield* Effect.yieldNow()
+      isClosed = true
+      yield* Fiber.interrupt(waiter)
+      yield* Fiber.join(holder)
+      assert.isFalse(lane.held, way)
+      assert.strictEqual(given, 1, way)
+    }
+  })
+)

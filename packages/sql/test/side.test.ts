@@ -67,6 +67,10 @@ it.scoped("whoever uses it for longer than the bound loses it, and so does who l
     assert.deepStrictEqual(side.stats(), { open: 0, connects: 2 })
     yield* run("KILL")
     assert.strictEqual(open(), 1)
+    // Nor is one used that has died meanwhile.
+    fake.connections.at(-1)!.state = "dead"
+    yield* run("KILL")
+    assert.deepStrictEqual([open(), side.stats().connects], [1, 4])
   })
 )
 

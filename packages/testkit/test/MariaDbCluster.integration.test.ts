@@ -48,7 +48,7 @@ const one = Effect.map(MariaDbCluster.MariaDbCluster, ({ primary }) => primary)
 layer(
   MariaDbCluster.layer({
     settings: { max_connections: 10, sql_mode: "ANSI_QUOTES", init_connect: "set @quoted = 'it\\'s # \"one\"'" },
-    database: 'a `b`; "c"',
+    database: 'a `b`;\n"c"',
     password: "p@ss'w\\rd/%"
   }),
   { timeout: "60 seconds" }
@@ -62,7 +62,7 @@ layer(
       )
       assert.deepStrictEqual(row, {
         mariadb: 1,
-        db: 'a `b`; "c"',
+        db: 'a `b`;\n"c"',
         me: "sluice@%",
         max: 10,
         mode: "ANSI_QUOTES",
@@ -123,8 +123,8 @@ layer(
       assert.deepStrictEqual(
         rows.map(({ command, database, id, query, user }) => ({ command, database, id, query, user })),
         [
-          { command: "Sleep", database: 'a `b`; "c"', id: idle.id, query: null, user: "sluice" },
-          { command: "Query", database: 'a `b`; "c"', id: busy.id, query: "select sleep(3600)", user: "sluice" }
+          { command: "Sleep", database: 'a `b`;\n"c"', id: idle.id, query: null, user: "sluice" },
+          { command: "Query", database: 'a `b`;\n"c"', id: busy.id, query: "select sleep(3600)", user: "sluice" }
         ]
       )
       assert.match(rows[0]!.host, /^127\.0\.0\.1:\d+$/)
@@ -141,17 +141,21 @@ layer(
       Effect.gen(function* () {
         const node = yield* one
         const app = yield* session(node)
-        const own = yield* Effect.fork(node.query("select sleep(3601)"))
-        const sleeping = Effect.map(
-          node.query("select 1 from information_schema.processlist where info = 'select sleep(3601)'"),
+        yield* node.query("create table locked as select 1 as n")
+        yield* app.query("begin")
+        yield* app.query("update locked set n = 2")
+        // Waits for the lock, and does not look after its client meanwhile.
+        const own = yield* Effect.fork(node.query("update locked set n = 3"))
+        const waiting = Effect.map(
+          node.query("select 1 from information_schema.processlist where info = 'update locked set n = 3'"),
           (rows) => rows.length === 1
         )
-        yield* until(sleeping)
+        yield* until(waiting)
         assert.deepStrictEqual(yield* ids(node), [app.id])
         assert.strictEqual(yield* node.terminateBackends({ user: "sluice-testkit" }), 0)
-        assert.isTrue(yield* sleeping)
+        assert.isTrue(yield* waiting)
         yield* Fiber.interrupt(own)
-        yield* until(Effect.map(sleeping, (still) => !still))
+        yield* until(Effect.map(waiting, (still) => !still))
       })
   )
 
@@ -170,6 +174,18 @@ layer(
       assert.strictEqual(yield* node.terminateBackends(), 2)
       assert.deepStrictEqual(yield* ids(node), [])
       assert.strictEqual(yield* second.broken, "PROTOCOL_CONNECTION_LOST")
+    })
+  )
+
+  it.scoped("terminateBackends also waits for a session that has much to roll back", () =>
+    Effect.gen(function* () {
+      const node = yield* one
+      const { query } = yield* session(node)
+      yield* query("create table much (n int primary key)")
+      yield* query("begin")
+      yield* query("insert into much select seq from seq_1_to_200000")
+      assert.strictEqual(yield* node.terminateBackends(), 1)
+      assert.deepStrictEqual(yield* ids(node), [])
     })
   )
 
@@ -257,7 +273,7 @@ describe("MariaDbCluster, replicas", () => {
       const waiting = yield* Effect.fork(cluster.awaitReplicated)
       yield* until(Effect.map(numbers(first, "n = 0"), (found) => found.length === 1))
       assert.deepStrictEqual(yield* numbers(second, "n = 0"), [])
-      yield* nothingHappens
+      yield* Effect.replicateEffect(nothingHappens, 3) // longer than one look
       assert.isNull(waiting.unsafePoll())
       yield* second.query("start slave sql_thread")
       yield* Fiber.join(waiting)
@@ -277,7 +293,9 @@ describe("MariaDbCluster, replicas", () => {
       const received = first.query<{ Gtid_IO_Pos: string }>("show slave status")
       yield* until(Effect.map(received, ([row]) => row?.Gtid_IO_Pos === written!.at))
 
-      assert.strictEqual((yield* Effect.flip(primary.promote)).phase, "promote")
+      const refused = yield* Effect.flip(primary.promote)
+      assert.strictEqual(refused.phase, "promote")
+      assert.include(refused.message, "it is no replica")
       yield* primary.stop("immediate")
       yield* first.promote
       assert.strictEqual(yield* first.role, "primary")

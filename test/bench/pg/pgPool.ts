@@ -1,5 +1,5 @@
 import pg from "pg"
-import { type PromiseClient, promiseSubject } from "./promises.js"
+import { bracketed, type PromiseClient, promiseSubject } from "../sql/promises.js"
 
 /** What `pg` is told to run. With a name it prepares the statement once for each connection. */
 type ToQuery = (step: { name: string; text: string }, values: Array<unknown>) => pg.QueryConfig
@@ -24,12 +24,10 @@ const subject = (toQuery: ToQuery) =>
       transaction: async (body) => {
         const client = await pool.connect()
         try {
-          await client.query("begin")
-          await body(async (step, args) => (await client.query(toQuery(step, args))).rows)
-          await client.query("commit")
-        } catch (error) {
-          await client.query("rollback")
-          throw error
+          await bracketed(
+            (text) => client.query(text),
+            () => body(async (step, args) => (await client.query(toQuery(step, args))).rows)
+          )
         } finally {
           client.release()
         }

@@ -1,5 +1,5 @@
 import postgres from "postgres"
-import { type PromiseClient, promiseSubject } from "./promises.js"
+import { type PromiseClient, promiseSubject } from "../sql/promises.js"
 
 /** Sends up to a hundred statements ahead on each connection, as it does by default. */
 export const query = promiseSubject(async ({ connections, url }): Promise<PromiseClient> => {

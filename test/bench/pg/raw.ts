@@ -1,9 +1,9 @@
 import type { Socket } from "node:net"
 import pg from "pg"
 import type { Start } from "../harness/subject.js"
-import { Round } from "./callers.js"
+import { Round } from "../sql/callers.js"
+import { expectRows, nextKey, type SqlSettings, workloadOf } from "../sql/workload.js"
 import { named } from "./pgPool.js"
-import { expectRows, nextKey, type PgSettings, workloads } from "./workload.js"
 
 /** What its types leave out. */
 type Pipelined = pg.Client & {
@@ -40,9 +40,10 @@ const connect = async (url: string): Promise<Line> => {
  * Nothing but `pg`, which sends without waiting: no pool, no queue, no promises; each caller keeps to one connection.
  * What a client that is built on `pg` can reach.
  */
-export const pipelined: Start<PgSettings> = async ({ callers, connections, url, workload }) => {
+export const pipelined: Start<SqlSettings> = async (settings) => {
+  const { callers, connections, url } = settings
   const lines = await Promise.all(Array.from({ length: Math.min(connections, callers) }, () => connect(url)))
-  const [step] = workloads[workload].steps
+  const [step] = workloadOf(settings).steps
   const work = (round: Round, caller: number): Promise<void> =>
     new Promise((resolve, reject) => {
       const { client, hold } = lines[caller % lines.length]!

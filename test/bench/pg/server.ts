@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Effect, Exit, Redacted, Scope } from "effect"
-import { documentBytes, documentCount, itemCount } from "./workload.js"
+import { Effect, Redacted } from "effect"
+import * as shared from "../sql/server.js"
+import { documentBytes, documentCount, itemCount } from "../sql/workload.js"
 
 export interface Server {
   readonly url: string
@@ -37,46 +38,19 @@ const schema = [
   "checkpoint"
 ]
 
-/**
- * CPU of the server's process and those that it has started, to the nanosecond. On Linux only. What ended processes have
- * used is not in it, so it is right while connections stay.
- */
-const cpuOf = (postmaster: number): number | undefined => {
-  try {
-    const read = (path: string): string => readFileSync(`/proc/${path}`, "utf8")
-    const children = read(`${postmaster}/task/${postmaster}/children`)
-    return [String(postmaster), ...children.trim().split(" ")]
-      .map((pid) => Number(read(`${pid}/schedstat`).split(" ")[0]))
-      .reduce((a, b) => a + b)
-  } catch {
-    return undefined
+const start = Effect.gen(function* () {
+  const { primary } = yield* PgCluster.make({ settings: serverSettings })
+  yield* Effect.forEach(schema, (statement) => primary.query(statement), { discard: true })
+  const proxy = yield* FaultProxy.make({ target: primary })
+  yield* proxy.delay(roundTripMillis / 2)
+  const url = Redacted.value(primary.url)
+  const pidFile = join(primary.dataDir, "postmaster.pid")
+  const postmaster = existsSync(pidFile) ? Number.parseInt(readFileSync(pidFile, "utf8"), 10) : Number.NaN
+  return {
+    url,
+    delayedUrl: url.replace(`:${primary.port}/`, `:${proxy.port}/`),
+    cpu: () => shared.cpuOf(postmaster)
   }
-}
+})
 
-/** One server for the whole run. It ends with `close`, and also when this process dies in any way. */
-export const startServer = async (): Promise<Server> => {
-  const scope = await Effect.runPromise(Scope.make())
-  const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
-  const start = Effect.gen(function* () {
-    const { primary } = yield* PgCluster.make({ settings: serverSettings })
-    yield* Effect.forEach(schema, (statement) => primary.query(statement), { discard: true })
-    const proxy = yield* FaultProxy.make({ target: primary })
-    yield* proxy.delay(roundTripMillis / 2)
-    return { primary, proxy }
-  })
-  try {
-    const { primary, proxy } = await Effect.runPromise(Scope.extend(start, scope))
-    const url = Redacted.value(primary.url)
-    const pidFile = join(primary.dataDir, "postmaster.pid")
-    const postmaster = existsSync(pidFile) ? Number.parseInt(readFileSync(pidFile, "utf8"), 10) : Number.NaN
-    return {
-      url,
-      delayedUrl: url.replace(`:${primary.port}/`, `:${proxy.port}/`),
-      cpu: () => cpuOf(postmaster),
-      close
-    }
-  } catch (error) {
-    await close()
-    throw error
-  }
-}
+export const startServer = (): Promise<Server> => shared.startServer(start)

@@ -6,7 +6,8 @@
  * - I1 `idle + leased + validating + resetting + quarantined + connecting + closing ≤ maxSize`.
  * - I2 An entry has one exclusive holder, or 1..concurrency shared ones, or none.
  * - I3 A waiter is resumed exactly once: with a lease, or with an error, or it has left.
- * - I4 Nothing is idle while a waiter that could use it waits. (A check under way is on its way to a waiter.)
+ * - I4 Nothing is idle while a waiter that could use it waits. (A check under way is on its way to a waiter; the last one
+ *   may be kept for those who share: lane.ts.)
  * - I5 A waiter is never given a lease after its deadline, and none that has left is given one.
  * - I6 A failed connect never occupies a place and never becomes an entry.
  * - I7 `leaseId` rises at each hand-out; a release with an old one does nothing but count.
@@ -27,6 +28,7 @@ import { Drain } from "./drain.js"
 import { Entry, EntryList, State } from "./entry.js"
 import * as Governor from "./governor.js"
 import type { Host, Refusal } from "./host.js"
+import { Lane } from "./lane.js"
 import { Leases } from "./leases.js"
 import { Load } from "./load.js"
 import { type Waiter, WaiterQueue } from "./queue.js"
@@ -60,6 +62,7 @@ export class Engine<A> {
   private retiredAt = -Infinity
   private keepAliveEntry: Entry<A> | undefined
   private readonly ending = new Drain()
+  private readonly lane = new Lane()
   private readonly ready: Array<Waiter<A>> = []
   private readonly todo: Array<() => void> = []
   private flushing = false
@@ -79,9 +82,7 @@ export class Engine<A> {
     return this.open + this.connecting + this.closing
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // Acquire and release
-  // -------------------------------------------------------------------------------------------------------------
+  // Acquire and release -----------------------------------------------------------------------------------------
 
   /** The fast path: the youngest idle entry, if nobody waits and it needs no check. Else use `enter`. */
   take(fiber: RuntimeFiber<any, any> | undefined): Entry<A> | undefined {
@@ -89,7 +90,7 @@ export class Engine<A> {
     const entry = this.idle.head
     if (entry === undefined) return undefined
     const now = this.host.now()
-    if (!this.isFresh(entry, now)) return undefined
+    if (!this.isFresh(entry, now) || this.isForSharers(now)) return undefined
     this.idle.remove(entry)
     this.lease(entry, fiber, false, now)
     if (this.host.emit !== undefined) {
@@ -101,10 +102,11 @@ export class Engine<A> {
 
   /** The fast path of a shared lease: the fullest shared entry that has room, else as `take`. */
   takeShared(fiber: RuntimeFiber<any, any> | undefined): Entry<A> | undefined {
-    if (this.queue.size !== 0 || this.phase !== "running") return undefined
+    if (this.phase !== "running") return undefined
+    const now = this.host.now()
+    if (this.queue.size !== 0 && (this.queue.sharers.size !== 0 || !this.keepsLane(now))) return undefined
     const entry = this.joinable() ?? this.idle.head
     if (entry === undefined) return undefined
-    const now = this.host.now()
     if (entry.holders === 0) {
       if (!this.isFresh(entry, now)) return undefined
       this.idle.remove(entry)
@@ -175,6 +177,7 @@ export class Engine<A> {
 
   private lease(entry: Entry<A>, fiber: RuntimeFiber<any, any> | undefined, shared: boolean, now: number): void {
     this.books.acquired++
+    if (shared) this.lane.used(now)
     this.leased.grant(entry, fiber, shared, now)
   }
 
@@ -251,9 +254,7 @@ export class Engine<A> {
     return entry.epoch !== this.epoch || now - lastSign(entry) > this.config.validateAfterIdle
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // Serving waiters
-  // -------------------------------------------------------------------------------------------------------------
+  // Serving waiters ---------------------------------------------------------------------------------------------
 
   private dispatch(now: number): void {
     if (this.phase === "running") {
@@ -262,18 +263,43 @@ export class Engine<A> {
           this.expire(waiter, now)
           continue
         }
+        if (!waiter.shared && this.isForSharers(now)) {
+          this.wantWake(this.lane.end)
+          break
+        }
         const entry = (waiter.shared ? this.joinable() : undefined) ?? this.takeIdle(now)
         if (entry === undefined) break
         this.queue.serve(waiter)
-        this.leased.mark(waiter, false)
-        this.lease(entry, waiter.fiber, waiter.shared, now)
-        this.granted(entry, now - waiter.since, waiter.priority)
-        waiter.entry = entry
-        waiter.leaseId = entry.leaseId
-        if (waiter.resume !== undefined) this.ready.push(waiter)
+        this.serve(waiter, entry, now)
+      }
+      // Past those who want a connection alone.
+      for (const waiter of this.queue.sharers) {
+        if (waiter.deadline <= now) continue
+        const entry = this.keepsLane(now) ? (this.joinable() ?? this.takeIdle(now)) : undefined
+        if (entry === undefined) break
+        this.queue.remove(waiter)
+        this.serve(waiter, entry, now)
       }
     }
     this.grow(now)
+  }
+
+  private serve(waiter: Waiter<A>, entry: Entry<A>, now: number): void {
+    this.leased.mark(waiter, false)
+    this.lease(entry, waiter.fiber, waiter.shared, now)
+    this.granted(entry, now - waiter.since, waiter.priority)
+    waiter.entry = entry
+    waiter.leaseId = entry.leaseId
+    if (waiter.resume !== undefined) this.ready.push(waiter)
+  }
+
+  keepsLane(now: number): boolean {
+    return this.total >= this.config.maxSize && this.lane.isKept(this.open, this.leased.shared, now)
+  }
+
+  /** The last idle connection is kept for shared leases. */
+  isForSharers(now: number): boolean {
+    return this.idle.size === 1 && this.leased.shared === 0 && this.keepsLane(now)
   }
 
   /** The youngest idle entry that is fit; entries that need a check are sent to it, one for each waiter. */
@@ -281,8 +307,7 @@ export class Engine<A> {
     for (let entry = this.idle.head; entry !== undefined; entry = this.idle.head) {
       const reason = this.unfit(entry, this.open - 1, now) ?? (this.statusOf(entry) === "clean" ? undefined : "error")
       if (reason !== undefined) {
-        this.idle.remove(entry)
-        this.close(entry, reason, now)
+        this.shed(entry, reason, now)
       } else if (this.needsCheck(entry, now)) {
         if (this.validating >= this.queue.size) return undefined
         this.idle.remove(entry)
@@ -301,7 +326,7 @@ export class Engine<A> {
 
   private refusal(waiter: Waiter<A>, now: number): Refusal | undefined {
     if (this.phase === "draining" || this.phase === "closed") return { _tag: "PoolClosed" }
-    if (Governor.refuses(this.governor, this.governing(), now, this.open)) return this.hostRefusal()
+    if (Governor.refuses(this.governor, this.config, now, this.open)) return this.hostRefusal()
     if (waiter.timeout <= 0) return { _tag: "AcquireTimeout", timeout: waiter.timeout, phase: "waiting" }
     if (this.queue.size < this.config.maxWaiters) return undefined
     this.books.saturated++
@@ -355,13 +380,7 @@ export class Engine<A> {
     return this.leased.allParked((entry) => this.statusOf(entry) === "busy")
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // Growth
-  // -------------------------------------------------------------------------------------------------------------
-
-  private governing(): Governor.Settings {
-    return { base: this.config.backoffBase, cap: this.config.backoffCap, failFastAfter: this.config.failFastAfter }
-  }
+  // Growth ------------------------------------------------------------------------------------------------------
 
   private grow(now: number): void {
     if (this.phase === "draining" || this.phase === "closed") return
@@ -422,9 +441,10 @@ export class Engine<A> {
     const took = now - startedAt
     this.load.connected(took)
     this.books.connects++
-    this.setGovernor(Governor.succeeded(this.governor, this.open))
     const lifetime = this.config.maxLifetime * (1 - this.host.random() * 0.2)
     const entry = new Entry(++this.ids, resource, handle, now, lifetime, this.epoch)
+    // One that must be cleaned first has yet to show that it can be used.
+    if (this.statusOf(entry) === "clean") this.setGovernor(Governor.succeeded(this.governor, this.open))
     if (this.host.emit !== undefined) this.emit(PoolEvent.Connected({ connection: entry.id, elapsedMs: took }))
     if (this.phase === "draining") entry.doomed = "drain"
     this.settle(entry, now)
@@ -439,8 +459,7 @@ export class Engine<A> {
     const now = this.host.now()
     this.connecting--
     this.books.connectFailures++
-    const failure = { cause, kind, open: this.open }
-    this.setGovernor(Governor.failed(this.governor, this.governing(), failure, now, this.host.random()))
+    this.backOff(cause, kind, now)
     if (this.host.emit !== undefined) {
       const { attempts, notBefore } = this.governor
       this.emit(PoolEvent.ConnectFailed({ cause, attempts, retryInMs: notBefore - now }))
@@ -451,14 +470,17 @@ export class Engine<A> {
     this.flush()
   }
 
+  private backOff(cause: unknown, kind: ConnectFailureKind, now: number): void {
+    const failure = { cause, kind, open: this.open }
+    this.setGovernor(Governor.failed(this.governor, this.config, failure, now, this.host.random()))
+  }
+
   private setGovernor(next: Governor.Governor): void {
     if (next.phase !== this.governor.phase) this.emit(PoolEvent.Host({ state: next.phase }))
     this.governor = next
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // Checks, cleaning, closing
-  // -------------------------------------------------------------------------------------------------------------
+  // Checks, cleaning, closing -----------------------------------------------------------------------------------
 
   private startCheck(entry: Entry<A>): void {
     entry.state = State.Validating
@@ -495,8 +517,7 @@ export class Engine<A> {
     for (let entry = this.idle.tail; entry !== undefined; ) {
       const { prev } = entry
       if (entry.epoch !== this.epoch || lastSign(entry) <= silentSince) {
-        this.idle.remove(entry)
-        this.close(entry, "validation", now)
+        this.shed(entry, "validation", now)
       }
       entry = prev
     }
@@ -515,6 +536,8 @@ export class Engine<A> {
   private cleaned(entry: Entry<A>, works: boolean, reason: CloseReason): void {
     const now = this.host.now()
     this.elsewhere.delete(entry)
+    if (entry.uses === 0 && works) this.setGovernor(Governor.succeeded(this.governor, this.open))
+    else if (entry.uses === 0) this.backOff(new Error("a new connection could not be cleaned"), "unreachable", now)
     if (works) this.settle(entry, now)
     else this.close(entry, entry.doomed ?? reason, now)
     this.flush()
@@ -529,8 +552,7 @@ export class Engine<A> {
     if (entry.state >= State.Closing) return false
     const now = this.host.now()
     if (entry.state === State.Idle) {
-      this.idle.remove(entry)
-      this.close(entry, reason, now)
+      this.shed(entry, reason, now)
     } else entry.doomed ??= reason
     this.flush()
     return true
@@ -541,6 +563,12 @@ export class Engine<A> {
     this.epoch++
     this.emit(PoolEvent.Suspected({ cause }))
     this.flush()
+  }
+
+  /** Closes an idle one. */
+  private shed(entry: Entry<A>, reason: CloseReason, now: number): void {
+    this.idle.remove(entry)
+    this.close(entry, reason, now)
   }
 
   private close(entry: Entry<A>, reason: CloseReason, now: number): void {
@@ -563,9 +591,7 @@ export class Engine<A> {
     this.flush()
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // Time
-  // -------------------------------------------------------------------------------------------------------------
+  // Time --------------------------------------------------------------------------------------------------------
 
   /** To be called at `start`, and then whenever `host.wake` says. */
   tick(): void {
@@ -595,14 +621,11 @@ export class Engine<A> {
   }
 
   private maintain(now: number): void {
-    for (let entry = this.idle.tail; entry !== undefined; ) {
-      const { prev } = entry
+    for (const entry of this.idle) {
       if (this.retires(entry, now)) this.retire(entry, now)
       else if (this.open > this.config.minIdle && now - entry.lastUsedAt >= this.config.idleTimeout) {
-        this.idle.remove(entry)
-        this.close(entry, "idle", now)
+        this.shed(entry, "idle", now)
       }
-      entry = prev
     }
     this.leased.retireShared((entry) => {
       const reason = this.unfit(entry, this.open - 1, now)
@@ -622,8 +645,7 @@ export class Engine<A> {
       return
     }
     if (!keepsMinimum && this.connecting + this.closing > 0) return
-    this.idle.remove(entry)
-    this.close(entry, entry.retireReason, now)
+    this.shed(entry, entry.retireReason, now)
   }
 
   /** Proves the longest silent connection, one at a time. Moves `lastCheckedAt` only, or nothing would idle out. */
@@ -650,9 +672,7 @@ export class Engine<A> {
     this.todo.push(() => this.host.wake(at))
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // Control
-  // -------------------------------------------------------------------------------------------------------------
+  // Control -----------------------------------------------------------------------------------------------------
 
   /** Begins to fill up to `minIdle`. */
   start(): void {
@@ -669,8 +689,7 @@ export class Engine<A> {
       entry !== undefined && this.total - this.closing > maxSize;
       entry = this.idle.tail
     ) {
-      this.idle.remove(entry)
-      this.close(entry, "shrink", now)
+      this.shed(entry, "shrink", now)
     }
     this.emit(PoolEvent.Resized({ max: maxSize }))
     this.dispatch(now)
@@ -703,14 +722,7 @@ export class Engine<A> {
       entry.retireAt = Math.min(entry.retireAt, now + (spread * i) / entries.length)
       entry.retireReason = "generation"
     })
-    for (let entry = this.idle.tail; entry !== undefined; ) {
-      const { prev } = entry
-      if (entry.retireAt <= now) {
-        this.idle.remove(entry)
-        this.close(entry, "generation", now)
-      }
-      entry = prev
-    }
+    for (const entry of this.idle) if (entry.retireAt <= now) this.shed(entry, "generation", now)
     this.emit(PoolEvent.Reset({ connections: entries.length }))
     this.grow(now)
     this.flush()
@@ -724,10 +736,7 @@ export class Engine<A> {
       this.phase = "draining"
       this.failAll({ _tag: "PoolClosed" }, now)
       for (const entry of this.entries()) entry.doomed ??= "drain"
-      for (let entry = this.idle.tail; entry !== undefined; entry = this.idle.tail) {
-        this.idle.remove(entry)
-        this.close(entry, "drain", now)
-      }
+      for (const entry of this.idle) this.shed(entry, "drain", now)
       if (this.connecting > 0) this.todo.push(() => this.host.interruptConnects())
     }
     this.ending.hurry(now, within)
@@ -760,9 +769,8 @@ export class Engine<A> {
   }
 
   *entries(): Generator<Entry<A>> {
-    for (const list of [this.idle, this.leased]) {
-      for (let entry = list.head; entry !== undefined; entry = entry.next) yield entry
-    }
+    yield* this.idle
+    yield* this.leased
     yield* this.elsewhere
   }
 
@@ -770,9 +778,7 @@ export class Engine<A> {
     return snapshot(this, now)
   }
 
-  // -------------------------------------------------------------------------------------------------------------
-  // After a transition
-  // -------------------------------------------------------------------------------------------------------------
+  // After a transition ------------------------------------------------------------------------------------------
 
   private emit(event: PoolEvent): void {
     if (this.host.emit === undefined) return

@@ -94,6 +94,15 @@ export class EntryList<A> {
     this.size--
   }
 
+  /** From the bottom up. The one in hand may be taken out. */
+  *[Symbol.iterator](): Generator<Entry<A>> {
+    for (let entry = this.tail; entry !== undefined; ) {
+      const { prev } = entry
+      yield entry
+      entry = prev
+    }
+  }
+
   /** Keeps the idle stack ordered by last use when an entry returns that nobody has used: after a check, a connect. */
   insertByLastUse(entry: Entry<A>): void {
     let below = this.tail

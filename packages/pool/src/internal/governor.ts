@@ -13,9 +13,10 @@
  */
 import type { ConnectFailureKind } from "../PoolOptions.js"
 
+/** A part of the pool's configuration. */
 export interface Settings {
-  readonly base: number
-  readonly cap: number
+  readonly backoffBase: number
+  readonly backoffCap: number
   readonly failFastAfter: number
 }
 
@@ -79,8 +80,8 @@ export const failed = (
   random: number
 ): Governor => {
   const { cause, kind, open } = failure
-  const floor = kind === "rejected" ? Math.max(settings.base, REJECTED_PAUSE) : settings.base
-  const cap = Math.max(settings.cap, floor)
+  const floor = kind === "rejected" ? Math.max(settings.backoffBase, REJECTED_PAUSE) : settings.backoffBase
+  const cap = Math.max(settings.backoffCap, floor)
   const pause = g.pause === 0 ? floor : Math.min(cap, floor + random * (Math.max(g.pause, floor) * 3 - floor))
   const attempts = g.attempts + 1
   const since = g.attempts === 0 ? now : g.since

@@ -63,6 +63,8 @@ export class WaiterQueue<A> {
   /** Since when somebody has been waiting without a gap; moved on by each connect that this has caused. */
   busySince = 0
   skips = 0
+  /** Those who want a shared lease, oldest first. */
+  readonly sharers = new Set<Waiter<A>>()
   private orders = 0
   /** Bit `31 − rank` is set while that class waits, so that `clz32` is the first one. */
   private present = 0
@@ -80,6 +82,7 @@ export class WaiterQueue<A> {
     } else line.tail.next = waiter
     line.tail = waiter
     if (this.size++ === 0) this.busySince = waiter.since
+    if (waiter.shared) this.sharers.add(waiter)
     this.watch(waiter)
   }
 
@@ -94,6 +97,7 @@ export class WaiterQueue<A> {
     waiter.next = undefined
     if (line.head === undefined) this.present &= ~(0x80000000 >>> waiter.rank)
     this.size--
+    if (waiter.shared) this.sharers.delete(waiter)
     this.unwatch(waiter)
   }
 

@@ -46,6 +46,8 @@ export class FakeHost {
   opened = 0
   closed = 0
   connects: ConnectStep = "ok"
+  /** What a connection says of itself as soon as it is open. */
+  opens: PoolOptions.ResourceStatus = "clean"
   /** Used up, one for each connect, before `connects`. */
   readonly script: Array<ConnectStep> = []
   checks: Step = "ok"
@@ -91,7 +93,7 @@ export class FakeHost {
   private open(signals: PoolOptions.Signals): Effect.Effect<Connection, never, Scope.Scope> {
     return Effect.acquireRelease(
       Effect.sync(() => {
-        const connection: Connection = { id: ++this.opened, signals, status: "clean", open: true }
+        const connection: Connection = { id: ++this.opened, signals, status: this.opens, open: true }
         this.connections.push(connection)
         return connection
       }),

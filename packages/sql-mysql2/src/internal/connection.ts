@@ -85,7 +85,6 @@ export class MysqlConnection {
     private readonly signals: Signals
   ) {
     wire.on("error", (error: unknown) => this.end(error))
-    wire.on("end", () => this.end(closedByServer()))
   }
 
   get isDead(): boolean {
@@ -194,13 +193,13 @@ export class MysqlConnection {
       }
       if (prepared) {
         const { errno } = classify.read(failure)
-        const kept = this.wire._statements.get(Mysql.keyOf(sql)) !== undefined
+        const kept = this.wire._statements.get(text.key) !== undefined
         if (isUnpreparable(errno)) {
           text.unpreparable = true
           return this.start(sql, params, mode, resume, again)
         }
         if (kept && isStale(errno)) {
-          this.wire._statements.delete(Mysql.keyOf(sql))
+          this.wire._statements.delete(text.key)
           // Nothing was executed, so nothing is lost, inside of a transaction neither.
           if (!again && this.aborting === undefined && !this.isDead && !operation.condemned) {
             return this.start(sql, params, mode, resume, true)
@@ -245,7 +244,8 @@ export class MysqlConnection {
   /** What keeps a statement from being sent. */
   refusal(sql: string): SqlError | undefined {
     if (this.isDead) return this.error(this.fatal ?? closedByServer(), "unsent", false)
-    if (this.rolledBack && !replacesTransaction(sql)) {
+    // While an abort is under way only that itself sends something.
+    if (this.rolledBack && this.aborting === undefined && !replacesTransaction(sql)) {
       return SqlReason.toError(
         SqlReason.make("TransactionAborted", { outcome: "rolledBack" }),
         `MySQL at ${this.endpoint.label}: the server has ended this transaction because of a failure, and statements are ignored until its own end: let that failure pass`
@@ -271,6 +271,7 @@ export class MysqlConnection {
     operation.settled = settled
     this.current = operation
     this.used = true
+    if (operation.begins) return
     if (operation.text.silent || (!this.server.reports && operation.text.dirties)) this.session = true
   }
 
@@ -337,6 +338,8 @@ export class MysqlConnection {
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
     if (isInside || (this.rolledBack && operation.failure === undefined)) this.rolledBack = false
     else if (operation.failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
+    // An isolation level that was set, and not used, is that of somebody else's transaction.
+    if (operation.begins && operation.failure !== undefined) this.session = true
     if (operation.begins && isInside) {
       this.begun = sql
       this.partlyWritten = false

@@ -272,7 +272,7 @@ export const disown = (wire: Wire, key: string, statement: Prepared): void => {
 /** One packet there, one OK packet back, whose status is told. */
 const answeredByOk = (Base: new () => Command) =>
   class extends Base {
-    constructor(private readonly receiver: Receiver) {
+    constructor(readonly receiver: Receiver) {
       super()
       this.onResult = (error: unknown) => {
         if (error) receiver.lost(error)

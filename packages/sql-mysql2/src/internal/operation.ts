@@ -60,7 +60,7 @@ export class Operation implements Mysql.Receiver {
         })
       )
     }
-    const known = this.connection.wire._statements.get(Mysql.keyOf(sql))
+    const known = this.connection.wire._statements.get(this.text.key)
     if (known !== undefined) execute(known)
     else this.connection.wire.addCommand(new Mysql.Prepare(this, sql, execute))
   }

@@ -1,6 +1,10 @@
+import { keyOf } from "./mysql.js"
+
 /** What can be seen in the text of a statement without parsing it. */
 export interface Text {
   readonly sql: string
+  /** What `mysql2` keeps its prepared statement under. */
+  readonly key: string
   /** Worth being prepared, and kept so. */
   readonly planned: boolean
   /** More than one statement, as far as can be told: those cannot be prepared. */
@@ -23,8 +27,9 @@ const planned = /^\s*(?:select|insert|update|delete|replace|with|values|table)\b
 
 const temporary = /^\s*create\s+(?:or\s+replace\s+)?temporary\b/i
 
-/** LOCK TABLES, HANDLER and named locks outlive their statement, and no server says so. */
-const silent = /^\s*(?:lock\s+tables?|handler|flush\s+tables)\b|\bget_lock\s*\(|@\w+\s*:=/i
+/** These outlive their statement, and no server says so. */
+const silent =
+  /^\s*(?:lock\s+tables?|handler|flush\s+tables|set\s+(?:session\s+|local\s+)?transaction)\b|\bget_lock\s*\(|@\w+\s*:=/i
 
 const dirties = /^\s*(?:set|use|prepare|deallocate|call|do|execute)\b/i
 
@@ -37,6 +42,7 @@ export const read = (sql: string): Text => {
   const several = isSeveral(sql)
   return {
     sql,
+    key: keyOf(sql),
     planned: planned.test(sql),
     several,
     silent: silent.test(sql),

@@ -48,6 +48,8 @@ export class PgConnection {
   /** Called once each, when `current` has ended. */
   private readonly waiters: Array<() => void> = []
   private retired = false
+  /** The last words of the server. */
+  private farewell: unknown = undefined
   readonly plans: Plans
   private portals = 0
 
@@ -66,6 +68,7 @@ export class PgConnection {
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // After the client's own listener, which has read the transaction status by then.
     wire.on("readyForQuery", () => this.ready())
+    wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
   }
 
@@ -407,11 +410,16 @@ export class PgConnection {
     for (const waiter of this.waiters.splice(0)) waiter()
   }
 
+  /** A server that crashes has no time for an error: it says why with a warning, and is gone. */
+  private warned({ code, message, severity }: { code?: string; message?: string; severity?: string }): void {
+    if (code === "57P01" || code === "57P02") this.farewell = Object.assign(new Error(message), { code, severity })
+  }
+
   private end(error: unknown): void {
     if (this.fatal !== undefined) return
     const operation = this.current
     // A FATAL answer comes first, as an ordinary error of the statement that runs; then the socket closes.
-    const first = operation?.failure !== undefined ? operation.failure : error
+    const first = operation?.failure !== undefined ? operation.failure : (this.farewell ?? error)
     this.fatal = first
     const { code } = classify.read(first)
     if (code === "57P01" || code === "57P02") this.signals.fatal(first)

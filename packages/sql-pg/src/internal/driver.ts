@@ -19,8 +19,7 @@ export const connect = (
   pipelining?: Pipelining
 ): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.suspend(() => {
-      const client = endpoint.newClient()
+    Effect.flatMap(restore(endpoint.newClient), (client) => {
       const wire = client.connection
       const server = { standby: false }
       wire.on("parameterStatus", (message: { parameterName: string; parameterValue: string }) => {

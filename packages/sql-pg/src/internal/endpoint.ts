@@ -21,7 +21,8 @@ export interface Endpoint {
   /** Milliseconds; 0 is off. */
   readonly statementTimeout: number
   readonly roundTrip: RoundTrip
-  readonly newClient: () => Pg.WireClient
+  /** With the password that is valid now. */
+  readonly newClient: Effect.Effect<Pg.WireClient, SqlError>
   /** What a cancel needs to speak to the same server in the same way. */
   readonly ssl: unknown
   readonly stream: PgSqlConfig["stream"]
@@ -38,7 +39,7 @@ const clientConfig = (config: PgSqlConfig, at: EndpointConfig, statementTimeout:
     port: at.port ?? config.port,
     database: at.database ?? config.database,
     user: at.username ?? config.username,
-    password: password === undefined ? undefined : Redacted.value(password),
+    password: Redacted.isRedacted(password) ? Redacted.value(password) : undefined,
     ssl: at.ssl ?? config.ssl,
     types: config.types,
     application_name: config.applicationName ?? "@sluice/sql-pg",
@@ -66,6 +67,12 @@ const problemsOf = (config: PgSqlConfig, at: EndpointConfig, name: string): Arra
   return problems
 }
 
+const unreadable = (cause: unknown, label: string): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("ConnectFailed", { connection: "none", retry: "A", cause }),
+    `PostgreSQL at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
+  )
+
 /** Every endpoint, or everything that is wrong with them. */
 export const resolve = (
   config: PgSqlConfig
@@ -81,9 +88,10 @@ export const resolve = (
       problems.push(...found)
       if (found.length > 0) return undefined
       const options = clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout)))
-      const newClient = () => new Pg.Client(options)
+      const secret = at.password ?? config.password
       try {
-        const { host, port, user, database, ssl, connectionParameters, password } = newClient()
+        const { host, port, user, database, ssl, connectionParameters, password } = new Pg.Client(options)
+        const label = `${host}:${port}/${database ?? user ?? ""}`
         if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
           problems.push(`${name}: the url names no valid port`)
           return undefined
@@ -100,13 +108,18 @@ export const resolve = (
           user: user ?? "",
           password: password ? Redacted.make(password) : undefined,
           database: database ?? user ?? "",
-          label: `${host}:${port}/${database ?? user ?? ""}`,
+          label,
           // What was set was set on a server that others have by now.
           resetOnRelease: config.proxy === undefined ? (config.resetOnRelease ?? "auto") : "never",
           named: config.proxy === undefined,
           statementTimeout: timeout,
           roundTrip: new RoundTrip(),
-          newClient,
+          newClient: Effect.isEffect(secret)
+            ? Effect.mapBoth(secret, {
+                onFailure: (cause) => unreadable(cause, label),
+                onSuccess: (password) => new Pg.Client({ ...options, password: Redacted.value(password) })
+              })
+            : Effect.sync(() => new Pg.Client(options)),
           ssl,
           stream: config.stream
         }

@@ -5,7 +5,8 @@ import { type Cause, Effect, type Scope } from "effect"
  * statement on a pinned connection takes one.
  *
  * 1. Held by at most one; a grant is made while its waiter is still in the list, so it cannot be lost.
- * 2. A waiter that is interrupted either leaves the list, or, if it was granted the lock meanwhile, hands it on.
+ * 2. A waiter that is interrupted either leaves the list, or, if it was granted the lock meanwhile, hands it on; then it is
+ *    the last one who can do what comes `after`, as its holder would have been.
  */
 export interface Lane {
   held: boolean
@@ -30,22 +31,18 @@ export const release = (lane: Lane): void => {
   next.resume?.(Effect.void)
 }
 
-const leave = (lane: Lane, waiter: Waiter): void => {
-  if (waiter.granted) {
-    release(lane)
-    return
-  }
-  const index = lane.waiters.indexOf(waiter)
-  if (index >= 0) lane.waiters.splice(index, 1)
-}
-
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
  * For a lock that is held; where it is free, setting `held` is all. To be run where nothing can interrupt; the wait can be
- * interrupted where `restore` says so. After it the caller holds the lock, and nobody else will give it back.
+ * interrupted where `restore` says so. After it the caller holds the lock, and nobody else will give it back; but one that
+ * is interrupted just as its turn has come gives it back with `end` (2).
  */
-export const take = (lane: Lane, restore: Restore): Effect.Effect<void> =>
+const take = (
+  lane: Lane,
+  restore: Restore,
+  end: (failure: Cause.Cause<never>) => Effect.Effect<void> | undefined
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!lane.held) {
       lane.held = true
@@ -57,7 +54,13 @@ export const take = (lane: Lane, restore: Restore): Effect.Effect<void> =>
       if (waiter.granted) resume(Effect.void)
       else waiter.resume = resume
     })
-    return Effect.onError(restore(wait), () => Effect.sync(() => leave(lane, waiter)))
+    return Effect.onError(restore(wait), (cause) =>
+      Effect.suspend(() => {
+        if (waiter.granted) return end(cause) ?? Effect.void
+        lane.waiters.splice(lane.waiters.indexOf(waiter), 1)
+        return Effect.void
+      })
+    )
   })
 
 /**
@@ -70,7 +73,7 @@ export const run = <A, E, R>(
   end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) => {
-    if (lane.held) return Effect.flatMap(take(lane, restore), () => alone(body(restore), end))
+    if (lane.held) return Effect.flatMap(take(lane, restore, end), () => alone(body(restore), end))
     lane.held = true
     return alone(body(restore), end)
   })
@@ -102,15 +105,16 @@ const alone = <A, E, R>(
   })
 
 /** Holds the lock until the scope closes, then hands it on and runs `after`. */
-export const hold = (lane: Lane, after: () => void): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.uninterruptibleMask((restore) =>
+export const hold = (lane: Lane, after: () => void): Effect.Effect<void, never, Scope.Scope> => {
+  const end = () => {
+    release(lane)
+    after()
+    return undefined
+  }
+  return Effect.uninterruptibleMask((restore) =>
     Effect.zipRight(
-      take(lane, restore),
-      Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          release(lane)
-          after()
-        })
-      )
+      take(lane, restore, end),
+      Effect.addFinalizer(() => Effect.sync(end))
     )
   )
+}

@@ -313,6 +313,7 @@ export const statement = <Conn, A>(
     },
     (failure) => {
       const rest = touches ? observe(block, failure) : undefined
+      touches = false
       leave(block)
       return rest
     }

@@ -7,6 +7,9 @@ import * as Lane from "./lane.js"
 /** How long it stays open for the next time, in milliseconds. Shorter, and a burst of cancels pays for a connect each. */
 const IDLE = 10_000
 
+/** Milliseconds between two looks at one that is used for long. */
+const SHORTEST = 100
+
 /**
  * The connection to an endpoint that is nobody's lease: opened when it is first needed, used by one at a time, closed when
  * nobody has needed it for a while, and outside of the pool, so that it works when the pool is exhausted.
@@ -54,10 +57,16 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     })
   )
 
-  /** Ends by itself when there is nothing to watch, and begins with the next connection. */
+  /** Ends by itself when there is nothing to watch, and says so in the same step; the next connection begins another. */
   const watch: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    if (open !== undefined && !lane.held && now - usedAt >= IDLE) return Lane.use(lane, close)
-    return open === undefined ? Effect.void : Effect.zipRight(Effect.sleep(Math.max(100, usedAt + IDLE - now)), watch)
+    if (open === undefined) {
+      isWatched = false
+      return Effect.void
+    }
+    const left = usedAt + IDLE - now
+    // Whoever holds the lane uses it, and says when that has ended.
+    if (left <= 0 && !lane.held) return Effect.zipRight(Lane.use(lane, close), watch)
+    return Effect.zipRight(Effect.sleep(Math.max(SHORTEST, left)), watch)
   })
 
   const connect: Effect.Effect<Conn, SqlError> = Effect.uninterruptibleMask((restore) =>
@@ -68,10 +77,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
           connects++
           if (isWatched) return Effect.void
           isWatched = true
-          const ended = Effect.sync(() => {
-            isWatched = false
-          })
-          return Effect.forkIn(Effect.interruptible(Effect.ensuring(watch, ended)), outer)
+          return Effect.forkIn(Effect.interruptible(watch), outer)
         })
       ).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
     )

@@ -53,6 +53,9 @@ export interface Ports {
 
 export const path = (directory: string): string => join(directory, "my.cnf")
 
+/** In the data folder. */
+export const pidFile = "mariadbd.pid"
+
 /** Writes the whole configuration of one node: only ours, then the user's, then what must not be changed. */
 export const write = (options: {
   readonly directory: string
@@ -71,7 +74,7 @@ export const write = (options: {
     extra_port: ports.extraPort,
     extra_max_connections: 100,
     socket: "",
-    pid_file: "mariadbd.pid",
+    pid_file: pidFile,
     skip_name_resolve: true,
     server_id: serverId,
     ...(replica ? { read_only: true } : {}),

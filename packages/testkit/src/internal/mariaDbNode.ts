@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Redacted } from "effect"
 import type { Activity, BackendFilter, MariaDbNode, StopMode } from "../MariaDbCluster.js"
@@ -24,8 +25,13 @@ const signals: Record<StopMode, NodeJS.Signals> = { fast: "SIGTERM", immediate: 
 /** Client sessions without the testkit's own and the server's threads. */
 const clients = `user not in ('${Admin.user}', 'system user', 'event_scheduler', 'unauthenticated user')`
 
-const accepts = (_: number, log: Effect.Effect<string>) =>
-  Effect.map(log, (text) => text.includes(": ready for connections."))
+/** The log says that it accepts connections; the pid file, that the log is this process's. */
+const accepts = (dataDir: string) => (pid: number, log: Effect.Effect<string>) =>
+  Effect.try(() => readFileSync(join(dataDir, Config.pidFile), "utf8")).pipe(
+    Effect.map((text) => Number(text) === pid),
+    Effect.orElseSucceed(() => false), // not yet written
+    Effect.zipWith(log, (own, text) => own && text.includes(": ready for connections."))
+  )
 
 /** A node, and its statements that do not need the application's database. */
 export interface Made {
@@ -53,6 +59,7 @@ export const make = (options: {
 }): Effect.Effect<Made, MariaDbClusterError> =>
   Effect.gen(function* () {
     const { binaries, directory, identity, name, primary, serverId, settings } = options
+    const dataDir = join(directory, "data")
     const server = yield* Server.make({
       fail,
       node: name,
@@ -61,7 +68,7 @@ export const make = (options: {
       args: [`--defaults-file=${Config.path(directory)}`],
       account: binaries.account,
       signals,
-      accepts
+      accepts: accepts(dataDir)
     })
     const configure = (ports: Config.Ports, replica: boolean) =>
       Config.write({ directory, account: binaries.account, serverId, ports, settings, replica })
@@ -156,7 +163,7 @@ export const make = (options: {
       host,
       port: ports.port,
       url: Redacted.make(url("mysql", ports.port, identity)),
-      dataDir: join(directory, "data"),
+      dataDir,
       start: server.start,
       stop: (mode = "fast") => server.stop(mode),
       restart: (mode = "fast") => Effect.zipRight(server.stop(mode), server.start),

@@ -1,7 +1,7 @@
 import { Effect, Exit, type Layer, ManagedRuntime, Runtime } from "effect"
 import type { Start } from "../harness/subject.js"
 import { Round } from "./callers.js"
-import { expectRows, nextKey, type PgSettings, type Rows, type Step, slow, workloads } from "./workload.js"
+import { expectRows, nextKey, type Rows, type SqlSettings, type Step, workloadOf } from "./workload.js"
 
 type Within<R> = <A, E>(body: Effect.Effect<A, E, R>) => Effect.Effect<A, unknown, R>
 
@@ -17,9 +17,9 @@ export interface FiberClient<R> {
 
 /** Callers that are fibers, each with one operation after another. */
 export const fiberSubject =
-  <R>(open: (settings: PgSettings) => FiberClient<R>): Start<PgSettings> =>
+  <R>(open: (settings: SqlSettings) => FiberClient<R>): Start<SqlSettings> =>
   async (settings) => {
-    const { shape, slowEvery, steps } = workloads[settings.workload]
+    const { shape, slow, slowEvery, steps } = workloadOf(settings)
     const client = open(settings)
     const managed = ManagedRuntime.make(client.layer)
     const runtime = await managed.runtime()

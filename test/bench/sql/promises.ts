@@ -1,6 +1,6 @@
 import type { Start } from "../harness/subject.js"
 import { Round } from "./callers.js"
-import { expectRows, nextKey, type PgSettings, type Rows, type Step, slow, workloads } from "./workload.js"
+import { expectRows, nextKey, type Rows, type SqlSettings, type Step, workloadOf } from "./workload.js"
 
 /** Runs one statement and gives its rows. */
 export type Run = (step: Step, args: Array<unknown>) => PromiseLike<Rows>
@@ -15,6 +15,18 @@ export interface PromiseClient {
   readonly close: () => Promise<unknown>
 }
 
+/** A transaction as one writes it by hand. `command` runs on one connection. */
+export const bracketed = async (command: (text: string) => PromiseLike<unknown>, body: () => Promise<void>) => {
+  await command("begin")
+  try {
+    await body()
+    await command("commit")
+  } catch (error) {
+    await command("rollback")
+    throw error
+  }
+}
+
 const block = ({ pinned, transaction }: PromiseClient, shape: "pinned" | "transaction") => {
   const found = shape === "pinned" ? pinned : transaction
   if (found === undefined) throw new Error(`this subject cannot do "${shape}"`)
@@ -23,9 +35,9 @@ const block = ({ pinned, transaction }: PromiseClient, shape: "pinned" | "transa
 
 /** Callers that await one operation after another. */
 export const promiseSubject =
-  (open: (settings: PgSettings) => PromiseClient | Promise<PromiseClient>): Start<PgSettings> =>
+  (open: (settings: SqlSettings) => PromiseClient | Promise<PromiseClient>): Start<SqlSettings> =>
   async (settings) => {
-    const { shape, slowEvery, steps } = workloads[settings.workload]
+    const { shape, slow, slowEvery, steps } = workloadOf(settings)
     const client = await open(settings)
     const [first] = steps
     // One statement is awaited by its caller directly: another async function around it would cost a microtask or two.

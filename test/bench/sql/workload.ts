@@ -1,4 +1,4 @@
-/** What the subjects of the PostgreSQL benchmark are told to do, in words that all of them understand. */
+/** What the subjects of the benchmarks of databases are told to do, in words that all of them understand. */
 
 export const itemCount = 100_000
 export const documentCount = 16
@@ -15,16 +15,32 @@ export interface Step {
   /** Rows of the answer. */
   readonly rows: number
   readonly text: string
+  /** The same with `$1`, `$2`, … for its values, which Sequelize wants for all databases. */
+  readonly numbered: string
 }
 
-const plain: Tag<string> = (strings) => strings.reduce((text, part, index) => `${text}$${index}${part}`)
+export type Dialect = "postgresql" | "mysql"
+
+const withPlaceholders =
+  (placeholder: (index: number) => string): Tag<string> =>
+  (strings) =>
+    strings.reduce((text, part, index) => `${text}${placeholder(index)}${part}`)
+
+const numbered = withPlaceholders((index) => `$${index}`)
+
+const plain: Readonly<Record<Dialect, Tag<string>>> = {
+  postgresql: numbered,
+  mysql: withPlaceholders(() => "?")
+}
+
+type Spoken = Omit<Step, "text" | "numbered">
 
 const step = (
   name: string,
   rows: number,
   args: (key: number) => Array<unknown>,
   tagged: <A>(sql: Tag<A>, args: ReadonlyArray<any>) => A
-): Step => ({ name, args, tagged, rows, text: tagged(plain, args(1)) })
+): Spoken => ({ name, args, tagged, rows })
 
 /** For statements that need a thousand rows behind the key. */
 const early = (key: number): number => ((key - 1) % (itemCount - 1_000)) + 1
@@ -71,20 +87,41 @@ const steps = {
     0,
     (key) => [key],
     (sql, [id]) => sql`update accounts set balance = balance + 1 where id = ${id}`
-  ),
-  slow: step(
-    "slow",
-    1,
-    () => [],
-    (sql) => sql`select pg_sleep(0.1)`
-  ),
-  slowish: step(
-    "slowish",
-    1,
-    () => [],
-    (sql) => sql`select pg_sleep(0.02)`
   )
 } as const
+
+const sleep = (name: string, tagged: Spoken["tagged"]) => step(name, 1, () => [], tagged)
+
+const sleeping = {
+  postgresql: {
+    slow: sleep("slow", (sql) => sql`select pg_sleep(0.1)`),
+    slowish: sleep("slowish", (sql) => sql`select pg_sleep(0.02)`)
+  },
+  mysql: {
+    slow: sleep("slow", (sql) => sql`select sleep(0.1)`),
+    slowish: sleep("slowish", (sql) => sql`select sleep(0.02)`)
+  }
+} as const
+
+type Name = keyof typeof steps | "slow" | "slowish"
+
+interface Plan {
+  readonly shape: Workload["shape"]
+  readonly steps: readonly [Name, ...Array<Name>]
+  readonly slowEvery?: number
+}
+
+const plans = {
+  point: { shape: "one", steps: ["point"] },
+  ten: { shape: "one", steps: ["ten"] },
+  thousand: { shape: "one", steps: ["thousand"] },
+  megabyte: { shape: "one", steps: ["megabyte"] },
+  insert: { shape: "one", steps: ["insert"] },
+  transaction: { shape: "transaction", steps: ["balance", "deposit", "insert"] },
+  pinned: { shape: "pinned", steps: ["point", "point", "point"] },
+  mix: { shape: "one", steps: ["point"], slowEvery: 100 },
+  slowish: { shape: "one", steps: ["slowish"] }
+} as const satisfies Record<string, Plan>
 
 export interface Workload {
   /** `one` statement by itself, or several one after another on one connection, or in a transaction. */
@@ -92,35 +129,32 @@ export interface Workload {
   readonly steps: readonly [Step, ...Array<Step>]
   /** Every so many operations one is `slow` instead, and not part of the latencies. 0: none. */
   readonly slowEvery: number
+  readonly slow: Step
 }
 
-const workload = (shape: Workload["shape"], steps: Workload["steps"], slowEvery = 0): Workload => ({
-  shape,
-  steps,
-  slowEvery
-})
+export const workloadOf = ({ dialect, workload }: Pick<SqlSettings, "dialect" | "workload">): Workload => {
+  const spoken = { ...steps, ...sleeping[dialect] }
+  const written = (name: Name): Step => {
+    const found: Spoken = spoken[name]
+    const args = found.args(1)
+    return { ...found, text: found.tagged(plain[dialect], args), numbered: found.tagged(numbered, args) }
+  }
+  const {
+    shape,
+    steps: [first, ...rest],
+    slowEvery = 0
+  }: Plan = plans[workload]
+  return { shape, steps: [written(first), ...rest.map(written)], slowEvery, slow: written("slow") }
+}
 
-export const workloads = {
-  point: workload("one", [steps.point]),
-  ten: workload("one", [steps.ten]),
-  thousand: workload("one", [steps.thousand]),
-  megabyte: workload("one", [steps.megabyte]),
-  insert: workload("one", [steps.insert]),
-  transaction: workload("transaction", [steps.balance, steps.deposit, steps.insert]),
-  pinned: workload("pinned", [steps.point, steps.point, steps.point]),
-  mix: workload("one", [steps.point], 100),
-  slowish: workload("one", [steps.slowish])
-} as const
-
-export const slow = steps.slow
-
-export interface PgSettings {
+export interface SqlSettings {
+  readonly dialect: Dialect
   readonly url: string
   /** Connections that the subject may open. */
   readonly connections: number
   /** Callers that work at the same time, each with one operation after another. */
   readonly callers: number
-  readonly workload: keyof typeof workloads
+  readonly workload: keyof typeof plans
 }
 
 export type Rows = ReadonlyArray<any>

@@ -1,0 +1,62 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import * as SqlReason from "@sluice/sql/SqlReason"
+import { Effect, Redacted } from "effect"
+import type * as Pg from "pg"
+import type { PgSqlConfig } from "../PgSql.js"
+
+/** Seconds and milliseconds of which 0 means "none" to a pool of `pg`, and which then are left to our defaults. */
+const set = (value: number | undefined, unit: 1 | 1_000): number | undefined =>
+  value === undefined || value === 0 ? undefined : value * unit
+
+/** What is not said stays unsaid: an option that is there and `undefined` would hide a default. */
+const said = <A extends object>(options: A): A =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as A
+
+/** What a pool of `pg` would connect with, and how many of them it would open. */
+export const configOf = (pool: Pg.Pool): Effect.Effect<PgSqlConfig, SqlError> =>
+  Effect.suspend(() => {
+    const options = pool.options as Pg.PoolConfig & {
+      readonly stream?: PgSqlConfig["stream"]
+      readonly verify?: unknown
+      readonly onConnect?: unknown
+    }
+    for (const name of ["Client", "verify", "onConnect"] as const) {
+      if (options[name] !== undefined) return Effect.fail(cannotTake(name))
+    }
+    const { password } = options
+    return Effect.succeed(
+      said({
+        url: options.connectionString === undefined ? undefined : Redacted.make(options.connectionString),
+        host: options.host,
+        port: options.port,
+        database: options.database,
+        username: options.user,
+        password:
+          typeof password === "function"
+            ? Effect.map(
+                Effect.tryPromise(async () => password()),
+                Redacted.make
+              )
+            : password === undefined
+              ? undefined
+              : Redacted.make(password),
+        ssl: options.ssl as PgSqlConfig["ssl"],
+        applicationName: options.application_name,
+        types: options.types as PgSqlConfig["types"],
+        stream: options.stream,
+        statementTimeout: set(options.statement_timeout || undefined, 1),
+        pool: said({
+          maxSize: options.max,
+          minIdle: options.min,
+          idleTimeout: set(options.idleTimeoutMillis ?? undefined, 1),
+          acquireTimeout: set(options.connectionTimeoutMillis, 1),
+          maxLifetime: set(options.maxLifetimeSeconds, 1_000)
+        })
+      })
+    )
+  })
+
+const cannotTake = (name: string): SqlError => {
+  const message = `PgSql.layerFromPool: the pool has the option ${name}, which belongs to connections that are not opened here. Leave it out`
+  return SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause: new Error(message) }), message)
+}

@@ -111,6 +111,24 @@ contract(
       )
     )
 
+    it.effect("a statement is prepared once, and one that says unprepared never is", () =>
+      run(
+        { maxConnections: 1 },
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const prepared = Effect.map(
+            sql<{ Value: string }>`show session status like 'Com_stmt_prepare'`.unprepared,
+            (rows) => Number(rows[0]!.Value)
+          )
+          const before = yield* prepared
+          for (let i = 0; i < 3; i++) yield* sql`select ${i} as n`.unprepared
+          assert.strictEqual(yield* prepared, before)
+          for (let i = 0; i < 3; i++) yield* sql`select ${i} as n`
+          assert.strictEqual(yield* prepared, before + 1)
+        })
+      )
+    )
+
     it.effect("several statements in one text are written one by one: a failure leaves those before it", () =>
       run(
         { maxConnections: 1 },

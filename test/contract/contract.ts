@@ -1,7 +1,8 @@
+import { type Command, CommandExecutor } from "@effect/platform"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { layer, type Vitest } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
-import { Duration, Effect, Exit, type Layer, Option, Schedule, Tracer } from "effect"
+import { Duration, Effect, Exit, Layer, Option, Schedule, Tracer } from "effect"
 import { describe } from "vitest"
 import { type Database, databases, type Kinds, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
@@ -137,6 +138,23 @@ export const idsOf = (name: string) =>
 /** Milliseconds that an effect takes, and what it gives. */
 export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(effect), ([elapsed, a]) => [Duration.toMillis(elapsed), a] as const)
+
+/** Stands in for the programs that write down a schema: remembers how it was called, and gives the same text each time. */
+export const dumping = (program: string, text: string) => {
+  const calls: Array<Command.StandardCommand> = []
+  const executor = CommandExecutor.CommandExecutor.of({
+    ...CommandExecutor.makeExecutor(() => Effect.dieMessage("nothing is started")),
+    string: (command) =>
+      Effect.suspend(() => {
+        const call = command as Command.StandardCommand
+        calls.push(call)
+        return call.command === program
+          ? Effect.succeed(text)
+          : Effect.dieMessage(`${call.command} was called, not ${program}`)
+      })
+  })
+  return { calls, layer: Layer.succeed(CommandExecutor.CommandExecutor, executor) }
+}
 
 /** One span, as far as the suites look at it. */
 export interface Seen {

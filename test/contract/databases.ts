@@ -65,12 +65,12 @@ export interface Words {
   readonly serial: string
   /** A statement that takes so many seconds. */
   readonly sleep: (seconds: number) => string
-  /** A word of it that the server shows while it runs. */
-  readonly sleeping: string
   /** The id of the session. */
   readonly session: string
   readonly currentDatabase: string
   readonly otherDatabase: string
+  /** Drops the temporary table of this name, and not the one that it hides. */
+  readonly dropTemporary: (name: string) => string
   /** A relation with the column i: 1 to n. */
   readonly series: (n: number) => string
   /** What the cause of an error has as its `code`. */
@@ -127,10 +127,10 @@ const postgresql: Entry<"postgresql"> = {
     placeholder: (n) => `$${n}`,
     serial: "int generated always as identity",
     sleep: (seconds) => `select pg_sleep(${seconds})`,
-    sleeping: "pg_sleep",
     session: "pg_backend_pid()",
     currentDatabase: "current_database()",
     otherDatabase: "postgres",
+    dropTemporary: (name) => `drop table pg_temp.${name}`,
     series: (n) => `generate_series(1, ${n}) as series (i)`,
     codes: { unique: "23505", syntax: "42601", noTable: "42P01", notNull: "23502" },
     shardLock: () =>
@@ -180,10 +180,10 @@ const mysql: Entry<"mysql"> = {
     placeholder: () => "?",
     serial: "int auto_increment",
     sleep: (seconds) => `select sleep(${seconds})`,
-    sleeping: "sleep",
     session: "connection_id()",
     currentDatabase: "database()",
     otherDatabase: "mysql",
+    dropTemporary: (name) => `drop temporary table ${name}`,
     series: (n) => `(select seq as i from seq_1_to_${n}) as series`,
     codes: {
       unique: "ER_DUP_ENTRY",

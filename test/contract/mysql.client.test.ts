@@ -1,12 +1,12 @@
 import * as Path from "node:path"
-import { type Command, CommandExecutor, FileSystem } from "@effect/platform"
+import { FileSystem } from "@effect/platform"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { MysqlClient, MysqlMigrator } from "@effect/sql-mysql2"
 import { assert } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
-import { contract, idsOf, unique } from "./contract.js"
+import { contract, dumping, idsOf, unique } from "./contract.js"
 import { Server } from "./databases.js"
 import { unixSocket } from "./door.js"
 import type * as Drivers from "./drivers.js"
@@ -125,17 +125,7 @@ contract(
       Effect.gen(function* () {
         const server = yield* Server
         const name = unique("migrator")
-        const dumps: Array<ReadonlyArray<string>> = []
-        const executor = CommandExecutor.CommandExecutor.of({
-          ...CommandExecutor.makeExecutor(() => Effect.dieMessage("nothing is started")),
-          string: (command) =>
-            Effect.sync(() => {
-              const standard = command as Command.StandardCommand
-              assert.strictEqual(standard.command, "mysqldump")
-              dumps.push(standard.args)
-              return "/* a comment */\ncreate table dumped (id int);"
-            })
-        })
+        const dump = dumping("mysqldump", "/* a comment */\ncreate table dumped (id int);")
         const migrated = (options: Drivers.Options<"mysql">) =>
           run(
             options,
@@ -164,17 +154,13 @@ contract(
               })
               assert.deepStrictEqual(yield* idsOf(t), [1, 2])
               assert.include(yield* fs.readFileString(Path.join(schemaDirectory, "_schema.sql")), "create table dumped")
-            }).pipe(
-              Effect.scoped,
-              Effect.provideService(CommandExecutor.CommandExecutor, executor),
-              Effect.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer))
-            )
+            }).pipe(Effect.scoped, Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, dump.layer)))
           )
         yield* migrated(yield* server.client(name))
         yield* migrated({ url: yield* server.url(name) })
         // Schema and journal, for the Layer and for the run.
-        assert.strictEqual(dumps.length, 8)
-        for (const args of dumps) {
+        assert.strictEqual(dump.calls.length, 8)
+        for (const { args } of dump.calls) {
           assert.deepStrictEqual(args.slice(0, 8), [
             "-h",
             server.host,

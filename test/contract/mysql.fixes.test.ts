@@ -7,9 +7,9 @@ import { SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { Chunk, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { eventually, idsOf, noSessions, table, unique } from "./contract.js"
-import { Server } from "./databases.js"
+import { databases, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
-import { after, endsAfter, failureOf, type On, pairs, run, running, stopped, verdict } from "./pair.js"
+import { after, codeOf, endsAfter, failureOf, type On, pairs, run, running, stopped, verdict } from "./pair.js"
 
 const sleep = (seconds: number) => run(`select sleep(${seconds})`)
 
@@ -204,6 +204,32 @@ pairs(
           return [verdict(exit), ...rows.flat()]
         }),
       { ours: ["success", "one", "old", "three"], original: ["failure", "old", "old", "old"] }
+    )
+
+    fixOn(
+      "transactions: a COMMIT that the server refuses is a typed failure with its code",
+      "it is a defect",
+      (on) =>
+        on(
+          { maxConnections: 1 },
+          () =>
+            Effect.gen(function* () {
+              const sql = yield* SqlClient.SqlClient
+              const server = yield* Server
+              const t = yield* table("id int primary key")
+              const refused = server.query("set global read_only = 1")
+              const exit = yield* Effect.exit(
+                sql.withTransaction(Effect.zipRight(sql`insert into ${sql(t)} (id) values (${1})`, refused))
+              )
+              const written = yield* server.query(`select id from ${t}`)
+              return [verdict(exit), SqlReason.of(failureOf(exit))._tag, codeOf(failureOf(exit)), written.length]
+            })
+          // A server of its own, because nobody can write on it then.
+        ).pipe(Effect.provide(databases.mysql.layer())),
+      {
+        ours: ["failure", "NotWritable", "ER_OPTION_PREVENTS_STATEMENT", 0],
+        original: ["defect", "Unclassified", undefined, 0]
+      }
     )
 
     fix(

@@ -111,6 +111,24 @@ contract(
       )
     )
 
+    it.effect("a statement is prepared once, and one that says unprepared never is", () =>
+      run(
+        { maxConnections: 1 },
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const prepared = Effect.map(
+            sql<{ Value: string }>`show session status like 'Com_stmt_prepare'`.unprepared,
+            (rows) => Number(rows[0]!.Value)
+          )
+          const before = yield* prepared
+          for (let i = 0; i < 3; i++) yield* sql`select ${i} as n`.unprepared
+          assert.strictEqual(yield* prepared, before)
+          for (let i = 0; i < 3; i++) yield* sql`select ${i} as n`
+          assert.strictEqual(yield* prepared, before + 1)
+        })
+      )
+    )
+
     it.effect("several statements in one text are written one by one: a failure leaves those before it", () =>
       run(
         { maxConnections: 1 },
@@ -307,27 +325,6 @@ contract(
           yield* Effect.all([both(1, one, two), both(2, two, one)], { concurrency: 2 })
           assert.deepStrictEqual(codes, ["ER_LOCK_DEADLOCK"])
           assert.deepStrictEqual(yield* sql`select n from ${sql(t)}`.values, [[2], [2]])
-        })
-      )
-    )
-
-    it.effect("a temporary table lives as long as its reserved connection, whatever its name hides", () =>
-      run(
-        { maxConnections: 1 },
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const t = yield* table("id int primary key")
-          const select = `select * from ${t}`
-          assert.deepStrictEqual(yield* sql.unsafe(select), [])
-          yield* Effect.gen(function* () {
-            const connection = yield* sql.reserve
-            assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [])
-            yield* connection.execute(`create temporary table ${t} (name text)`, [], undefined)
-            yield* connection.execute(`insert into ${t} values (?)`, ["temporary"], undefined)
-            assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [{ name: "temporary" }])
-            yield* connection.execute(`drop temporary table ${t}`, [], undefined)
-          }).pipe(Effect.scoped)
-          assert.deepStrictEqual(yield* sql.unsafe(select), [])
         })
       )
     )

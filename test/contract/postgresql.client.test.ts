@@ -1,7 +1,7 @@
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
-import { type Command, CommandExecutor, FileSystem } from "@effect/platform"
+import { FileSystem } from "@effect/platform"
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -10,7 +10,7 @@ import { assert } from "@effect/vitest"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Fiber, HashMap, Layer, Option, Queue, Redacted, Stream } from "effect"
 import * as tls from "../../packages/sql-pg/test/support/tls.js"
-import { contract, eventually, idsOf, unique } from "./contract.js"
+import { contract, dumping, eventually, idsOf, unique } from "./contract.js"
 import { Server } from "./databases.js"
 import { unixSocket } from "./door.js"
 import type * as Drivers from "./drivers.js"
@@ -272,17 +272,7 @@ contract(
     it.effect("PgMigrator runs migrations and hands pg_dump all that it needs", () =>
       Effect.gen(function* () {
         const { primary } = yield* PgCluster.PgCluster
-        const dumps: Array<Record<string, string>> = []
-        const executor = CommandExecutor.CommandExecutor.of({
-          ...CommandExecutor.makeExecutor(() => Effect.dieMessage("nothing is started")),
-          string: (command) =>
-            Effect.sync(() => {
-              const standard = command as Command.StandardCommand
-              assert.strictEqual(standard.command, "pg_dump")
-              dumps.push(Object.fromEntries(HashMap.toEntries(standard.env)))
-              return "-- a comment\ncreate table dumped ();"
-            })
-        })
+        const dump = dumping("pg_dump", "-- a comment\ncreate table dumped ();")
         yield* run(
           {},
           Effect.gen(function* () {
@@ -309,15 +299,13 @@ contract(
             })
             assert.deepStrictEqual(yield* idsOf(t), [1, 2])
             assert.include(yield* fs.readFileString(Path.join(schemaDirectory, "_schema.sql")), "create table dumped")
-          }).pipe(
-            Effect.scoped,
-            Effect.provideService(CommandExecutor.CommandExecutor, executor),
-            Effect.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer))
-          )
+          }).pipe(Effect.scoped, Effect.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer, dump.layer)))
         )
         // Schema and journal, for the Layer and for the run.
-        assert.strictEqual(dumps.length, 4)
-        const { PGDATABASE, PGHOST, PGPASSWORD, PGPORT, PGUSER } = dumps.at(-1)!
+        assert.strictEqual(dump.calls.length, 4)
+        const { PGDATABASE, PGHOST, PGPASSWORD, PGPORT, PGUSER } = Object.fromEntries(
+          HashMap.toEntries(dump.calls.at(-1)!.env)
+        )
         assert.deepStrictEqual(
           { PGDATABASE, PGHOST, PGPASSWORD, PGPORT, PGUSER },
           {

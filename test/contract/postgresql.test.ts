@@ -397,27 +397,6 @@ contract(
       )
     )
 
-    it.effect("a temporary table lives as long as its reserved connection, whatever its names hide", () =>
-      run(
-        { maxConnections: 1 },
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const t = yield* table("id int primary key")
-          const select = `select * from ${t}`
-          assert.deepStrictEqual(yield* sql.unsafe(select), [])
-          yield* Effect.gen(function* () {
-            const connection = yield* sql.reserve
-            assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [])
-            yield* connection.execute(`create temporary table ${t} (name text)`, [], undefined)
-            yield* connection.execute(`insert into ${t} values ('temporary')`, [], undefined)
-            assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [{ name: "temporary" }])
-            yield* connection.execute(`drop table pg_temp.${t}`, [], undefined)
-          }).pipe(Effect.scoped)
-          assert.deepStrictEqual(yield* sql.unsafe(select), [])
-        })
-      )
-    )
-
     it.effect("a stream reads from a cursor: the server works no further ahead than the reader", () =>
       run(
         { maxConnections: 2 },

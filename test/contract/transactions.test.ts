@@ -340,6 +340,27 @@ contract("transactions", ({ driver, it, run }) => {
     )
   )
 
+  it.effect("a temporary table lives as long as its reserved connection, whatever its name hides", () =>
+    run(
+      { maxConnections: 1 },
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const t = yield* table(ids)
+        const select = `select * from ${t}`
+        assert.deepStrictEqual(yield* sql.unsafe(select), [])
+        yield* Effect.gen(function* () {
+          const connection = yield* sql.reserve
+          assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [])
+          yield* connection.execute(`create temporary table ${t} (name varchar(10))`, [], undefined)
+          yield* connection.execute(`insert into ${t} values ('temporary')`, [], undefined)
+          assert.deepStrictEqual(yield* connection.execute(select, [], undefined), [{ name: "temporary" }])
+          yield* connection.execute(driver.words.dropTemporary(t), [], undefined)
+        }).pipe(Effect.scoped)
+        assert.deepStrictEqual(yield* sql.unsafe(select), [])
+      })
+    )
+  )
+
   it.effect("reserve inside a transaction is another connection", () =>
     run(
       { maxConnections: 2 },

@@ -240,8 +240,9 @@ const send = <Conn>(
       // Refused by the server: nothing is written. But a connection that is lost takes the answer with it.
       onFailure: (error) => {
         if (isLate) return Effect.fail(unknownCommit(undefined, verify))
-        const { connection, outcome } = SqlReason.of(error)
-        if (connection !== "destroy") return Effect.fail(error)
+        const { _tag, connection, outcome } = SqlReason.of(error)
+        // A server that only reads has answered too, although its connection is of no more use.
+        if (connection !== "destroy" || _tag === "NotWritable") return Effect.fail(error)
         if (outcome === "none") return Effect.fail(lostBeforeCommit(error))
         return Effect.fail(unknownCommit(error, verify))
       }

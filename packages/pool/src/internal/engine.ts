@@ -416,16 +416,11 @@ export class Engine<A> {
   /** Opens what the waiters need and no more: never more connects than waiters that nothing else is on its way to. */
   private wantsConnect(now: number): boolean {
     if (this.connecting === 0 && (this.isBelowMinimum() || this.isDown())) return true
-    const waiting = this.queue.size - this.validating
-    if (this.phase !== "running" || waiting <= this.connecting) return false
-    const servers = this.open + this.connecting
-    return this.load.wantsOneMore(
-      waiting,
-      servers,
-      this.connecting,
-      this.leased.meanAge(now),
-      now - this.queue.busySince
-    )
+    const { connecting, queue } = this
+    const waiting = queue.size - this.validating
+    if (this.phase !== "running" || waiting <= connecting) return false
+    const age = this.leased.meanAge(now)
+    return this.load.wantsOneMore(waiting, this.open + connecting, connecting, age, now - queue.busySince)
   }
 
   private startConnect(now: number): void {
@@ -437,8 +432,8 @@ export class Engine<A> {
 
   connected(resource: A, handle: unknown, startedAt: number): Entry<A> {
     const now = this.host.now()
-    this.connecting--
     const took = now - startedAt
+    this.connecting--
     this.load.connected(took)
     this.books.connects++
     const lifetime = this.config.maxLifetime * (1 - this.host.random() * 0.2)
@@ -684,13 +679,7 @@ export class Engine<A> {
     const now = this.host.now()
     this.config.maxSize = maxSize
     this.config.minIdle = Math.min(this.config.minIdle, maxSize)
-    for (
-      let entry = this.idle.tail;
-      entry !== undefined && this.total - this.closing > maxSize;
-      entry = this.idle.tail
-    ) {
-      this.shed(entry, "shrink", now)
-    }
+    for (const entry of this.idle) if (this.total - this.closing > maxSize) this.shed(entry, "shrink", now)
     this.emit(PoolEvent.Resized({ max: maxSize }))
     this.dispatch(now)
     this.flush()

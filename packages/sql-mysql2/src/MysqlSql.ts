@@ -37,7 +37,12 @@ export interface EndpointConfig {
   /** Default: none; then tables have to be named with their database. */
   readonly database?: string | undefined
   readonly username?: string | undefined
-  readonly password?: Redacted.Redacted | undefined
+  /**
+   * An effect is run for each connection that is opened, so that a password that was changed meanwhile is found without a
+   * restart: open connections go on, and while the server refuses, it is read once for each attempt, at most once a second.
+   * If it fails, so does the attempt (`ConnectFailed`).
+   */
+  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
 }
 
 /**

@@ -1,8 +1,9 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
+import { MysqlSql } from "@sluice/sql-mysql2"
 import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
-import { Cause, Duration, Effect, Exit, Fiber, Schedule } from "effect"
-import { eventually, onPool, reasonOf, running, sessions, thread, urlThrough } from "./support/fixture.js"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule } from "effect"
+import { eventually, onPool, reasonOf, running, sessions, thread, urlThrough, user } from "./support/fixture.js"
 
 const lost: ReadonlyArray<SqlReason.Tag> = ["ConnectionLost", "ServerShutdown"]
 
@@ -96,6 +97,45 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         }).pipe(Sql.withConnection)
       })
     )
+  )
+
+  it.effect("F14: a password that is an effect is read for each attempt; open connections outlive its change", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      yield* user("rotated")
+      yield* primary.query("alter user rotated identified by 'one'")
+      let password = "one"
+      let reads = 0
+      const secret = Effect.sync(() => {
+        reads++
+        return Redacted.make(password)
+      })
+      const { host, port } = primary
+      const at = { host, port, database: "sluice", username: "rotated", password: secret }
+      const layer = MysqlSql.layer({ ...at, pool: { maxSize: 1 } })
+      yield* Effect.gen(function* () {
+        const before = yield* thread
+        yield* primary.query("alter user rotated identified by 'two'")
+        assert.strictEqual(yield* thread, before)
+        assert.strictEqual(reads, 1)
+        yield* primary.terminateBackends({ user: "rotated" })
+        const reason = yield* reasonOf(
+          Effect.retry(thread, { while: (error) => lost.includes(SqlReason.of(error)._tag) })
+        )
+        assert.strictEqual(reason._tag, "AuthenticationFailed")
+        password = "two"
+        const refused = (yield* Sql.stats).write.connectFailures
+        assert.isAtLeast(refused, 1)
+        assert.isAtMost(reads, 2 + refused)
+        yield* eventually(
+          "the new password is read",
+          Effect.map(Effect.exit(thread), (exit) => exit._tag === "Success")
+        )
+      }).pipe(Effect.provide(layer))
+      const vault = MysqlSql.layer({ ...at, password: Effect.fail("the vault is closed") })
+      const unreadable = yield* reasonOf(Effect.scoped(Layer.build(vault)))
+      assert.deepInclude(unreadable, { _tag: "ConnectFailed", cause: "the vault is closed" })
+    })
   )
 
   it.effect("a connection that the network resets, or cuts, is ConnectionLost; the pool connects anew", () =>

@@ -14,8 +14,7 @@ const GOODBYE = 500
 
 const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.suspend(() => {
-      const wire = endpoint.open()
+    Effect.flatMap(restore(endpoint.open), (wire) => {
       // After the callback was called once, errors come as events; without a listener they would end the process.
       const ignore = () => {}
       wire.on("error", ignore)

@@ -23,7 +23,8 @@ export interface Endpoint {
   readonly statementTimeout: number
   /** What makes the character set that of the configuration again. */
   readonly names: string
-  readonly open: () => Mysql.Wire
+  /** With the password that is valid now. */
+  readonly open: Effect.Effect<Mysql.Wire, SqlError>
 }
 
 /** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
@@ -53,7 +54,11 @@ const elsewhere: Readonly<Record<string, string>> = {
   pool: "pool"
 }
 
-const connectionOptions = (config: MysqlSqlConfig, at: EndpointConfig): Record<string, unknown> => {
+const connectionOptions = (
+  config: MysqlSqlConfig,
+  at: EndpointConfig,
+  current?: Redacted.Redacted
+): Record<string, unknown> => {
   const url = at.url ?? config.url
   const password = at.password ?? config.password
   const ssl = at.ssl ?? config.ssl
@@ -64,7 +69,7 @@ const connectionOptions = (config: MysqlSqlConfig, at: EndpointConfig): Record<s
     port: at.port ?? config.port,
     database: at.database ?? config.database,
     user: at.username ?? config.username,
-    password: password === undefined ? undefined : Redacted.value(password),
+    password: Redacted.isRedacted(password) ? Redacted.value(password) : undefined,
     socketPath: path
   }
   return {
@@ -73,6 +78,7 @@ const connectionOptions = (config: MysqlSqlConfig, at: EndpointConfig): Record<s
     keepAliveInitialDelay: 10_000,
     ...more,
     ...(url === undefined ? at_ : { uri: Redacted.value(url) }),
+    ...(current === undefined ? {} : { password: Redacted.value(current) }),
     ...(ssl === undefined ? {} : { ssl: typeof ssl === "object" ? { ...ssl } : ssl }),
     multipleStatements: true,
     enableKeepAlive: true,
@@ -108,6 +114,12 @@ const problemsOf = (config: MysqlSqlConfig, at: EndpointConfig, name: string): A
   return problems
 }
 
+const unreadable = (cause: unknown, label: string): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("ConnectFailed", { connection: "none", retry: "A", cause }),
+    `MySQL at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
+  )
+
 /** Every endpoint, or everything that is wrong with them. */
 export const resolve = (
   config: MysqlSqlConfig
@@ -128,7 +140,8 @@ export const resolve = (
       if (found.length > 0) return undefined
       try {
         // Each connection changes the options that it is made with.
-        const options = () => connectionOptions(config, at)
+        const options = (password?: Redacted.Redacted) => connectionOptions(config, at, password)
+        const secret = at.password ?? config.password
         const { charsetNumber, database, host, password, port, socketPath, user } = new Mysql.ConnectionConfig(
           options()
         )
@@ -137,6 +150,7 @@ export const resolve = (
           return undefined
         }
         const where = socketPath ?? `${host}:${port}`
+        const label = database ? `${where}/${database}` : where
         return {
           host,
           port,
@@ -144,12 +158,17 @@ export const resolve = (
           user: user ?? "",
           password: password ? Redacted.make(password) : undefined,
           database: database || undefined,
-          label: database ? `${where}/${database}` : where,
+          label,
           resetOnRelease: config.resetOnRelease ?? "auto",
           prepares: config.prepare !== false,
           statementTimeout: timeout > 0 ? Math.max(1, Math.round(timeout)) : 0,
           names: namesOf(charsetNumber),
-          open: () => Mysql.createConnection(options())
+          open: Effect.isEffect(secret)
+            ? Effect.mapBoth(secret, {
+                onFailure: (cause) => unreadable(cause, label),
+                onSuccess: (password) => Mysql.createConnection(options(password))
+              })
+            : Effect.sync(() => Mysql.createConnection(options()))
         }
       } catch (cause) {
         // The error of a url that cannot be parsed quotes the url, so only its code may pass; others have none.

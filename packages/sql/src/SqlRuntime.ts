@@ -9,7 +9,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { Compiler } from "@effect/sql/Statement"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Effect, Option, type Scope, Stream } from "effect"
+import { Effect, Fiber, Option, type Scope, Stream } from "effect"
 import * as Client from "./internal/client.js"
 import * as errors from "./internal/errors.js"
 import * as registry from "./internal/registry.js"
@@ -134,7 +134,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       { concurrency: "unbounded" }
     ),
     drain: (options) =>
-      Effect.forEach(router.targets, (target) => Pool.drain(target.pool, options), { concurrency: "unbounded" }),
+      Effect.flatMap(
+        Effect.forEach(router.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
+        (drains) => Effect.forEach(drains, Fiber.join)
+      ),
     reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
     suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),
     resume: everywhere(Pool.resume)

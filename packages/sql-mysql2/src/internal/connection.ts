@@ -178,13 +178,13 @@ export class MysqlConnection {
       }
       if (prepared) {
         const { errno } = classify.read(failure)
-        const kept = this.wire._statements.get(Mysql.keyOf(sql)) !== undefined
+        const kept = this.wire._statements.get(text.key) !== undefined
         if (isUnpreparable(errno)) {
           text.unpreparable = true
           return this.start(sql, params, mode, resume, again)
         }
         if (kept && isStale(errno)) {
-          this.wire._statements.delete(Mysql.keyOf(sql))
+          this.wire._statements.delete(text.key)
           // Nothing was executed, so nothing is lost, inside of a transaction neither.
           if (!again && this.aborting === undefined && !this.isDead && !operation.condemned) {
             return this.start(sql, params, mode, resume, true)
@@ -251,7 +251,7 @@ export class MysqlConnection {
     if (this.current !== undefined) {
       throw new Error("a statement was sent on a connection that is still busy with another one")
     }
-    for (const orphan of this.orphans.splice(0)) orphan.close()
+    if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
     operation.settled = settled
     this.current = operation
     this.used = true
@@ -309,7 +309,7 @@ export class MysqlConnection {
     const { settled } = operation
     operation.settled = undefined
     settled?.(operation)
-    if (this.current !== undefined) return
+    if (this.current !== undefined || this.waiters.length === 0) return
     for (const waiter of this.waiters.splice(0)) waiter()
   }
 

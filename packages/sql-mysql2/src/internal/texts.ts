@@ -1,6 +1,10 @@
+import * as Mysql from "./mysql.js"
+
 /** What can be seen in the text of a statement without parsing it. */
 export interface Text {
   readonly sql: string
+  /** Under which it is kept, once it is prepared. */
+  readonly key: string
   /** Worth being prepared, and kept so. */
   readonly planned: boolean
   /** More than one statement, as far as can be told: those cannot be prepared. */
@@ -37,6 +41,7 @@ export const read = (sql: string): Text => {
   const several = isSeveral(sql)
   return {
     sql,
+    key: Mysql.keyOf(sql),
     planned: planned.test(sql),
     several,
     silent: silent.test(sql),

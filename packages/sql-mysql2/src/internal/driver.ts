@@ -110,7 +110,7 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
     const statement = connection.execute(sql, params, mode)
     // One answer at a time: what goes ahead is a round trip of its own.
     const run =
-      before === undefined
+      before === undefined || before.length === 0
         ? statement
         : before.reduceRight((rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest), statement)
     return statementTimeout === 0

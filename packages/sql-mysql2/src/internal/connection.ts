@@ -267,7 +267,7 @@ export class MysqlConnection {
     if (this.current !== undefined) {
       throw new Error("a statement was sent on a connection that is still busy with another one")
     }
-    for (const orphan of this.orphans.splice(0)) orphan.close()
+    if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
     operation.settled = settled
     this.current = operation
     this.used = true
@@ -347,7 +347,7 @@ export class MysqlConnection {
     const { settled } = operation
     operation.settled = undefined
     settled?.(operation)
-    if (this.current !== undefined) return
+    if (this.current !== undefined || this.waiters.length === 0) return
     for (const waiter of this.waiters.splice(0)) waiter()
   }
 

@@ -104,14 +104,14 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
   giveUp: (connection, cause) => connection.giveUp(cause),
-  execute: (connection, sql, params, mode, before = []) => {
+  execute: (connection, sql, params, mode, before) => {
     const { statementTimeout } = connection.endpoint
     const statement = connection.execute(sql, params, mode)
     // One answer at a time: what goes ahead is a round trip of its own.
-    const run = before.reduceRight(
-      (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest),
-      statement
-    )
+    const run =
+      before === undefined || before.length === 0
+        ? statement
+        : before.reduceRight((rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest), statement)
     return statementTimeout === 0
       ? run
       : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })

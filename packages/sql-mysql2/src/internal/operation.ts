@@ -44,25 +44,23 @@ export class Operation implements Mysql.Receiver {
 
   /** A statement that the server keeps. */
   executePrepared(values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
-    const { sql } = this.text
-    const execute = (statement: Mysql.Prepared) => {
-      if (this.condemned) {
-        this.settle(cancelled())
-        return
-      }
-      this.run(
-        new (this.keepsRows ? Mysql.Execute : Mysql.ExecuteRows)(this, {
-          sql,
-          values,
-          statement,
-          // `mysql2` decides by these two how rows are read.
-          rowsAsArray
-        })
-      )
+    const { wire } = this.connection
+    const known = wire._statements.get(this.text.key)
+    if (known !== undefined) this.execute(known, values, rowsAsArray)
+    else {
+      const { sql } = this.text
+      wire.addCommand(new Mysql.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
     }
-    const known = this.connection.wire._statements.get(this.text.key)
-    if (known !== undefined) execute(known)
-    else this.connection.wire.addCommand(new Mysql.Prepare(this, sql, execute))
+  }
+
+  private execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+    if (this.condemned) {
+      this.settle(cancelled())
+      return
+    }
+    const { sql } = this.text
+    // `mysql2` decides by `sql` and `rowsAsArray` how rows are read.
+    this.run(new (this.keepsRows ? Mysql.Execute : Mysql.ExecuteRows)(this, { sql, values, statement, rowsAsArray }))
   }
 
   protected get keepsRows(): boolean {
@@ -130,6 +128,9 @@ export class Operation implements Mysql.Receiver {
   }
 
   private settle(failure: unknown): void {
+    // The two know each other. One that is old when it ends would otherwise keep its rows, and what it was part of, until
+    // the next full collection: those copies cost more than all else that a short statement does here.
+    this.running = undefined
     this.failure = failure
     this.connection.settle(this)
   }

@@ -184,7 +184,10 @@ export class MysqlConnection {
     this.send(operation, () => {
       const { failure } = operation
       if (failure === undefined) {
-        resume(Effect.succeed(answer(operation, mode)))
+        const answered = answer(operation, mode)
+        // The rows are the caller's from here on.
+        operation.result = undefined
+        resume(Effect.succeed(answered))
         return
       }
       if (operation.unsent) {

@@ -101,7 +101,7 @@ const isFine = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) || Ca
 
 const seed = Effect.sync(() => Date.now() % 2 ** 32)
 
-scenarios("F10: interruption at every point", ({ it, run, sleep }) => {
+scenarios("F10: interruption at every point", ({ beside, it, run, sleep }) => {
   const pools: Readonly<Record<string, ClientOptions["pool"]>> = {
     "connections are trusted": { maxSize: 2 },
     "connections are validated": { maxSize: 2, validateAfterIdle: 0 }
@@ -135,14 +135,14 @@ scenarios("F10: interruption at every point", ({ it, run, sleep }) => {
                 })
               for (let round = 0; round < 30; round++) {
                 const budget = yield* Random.nextIntBetween(12, 20)
-                if (round % 10 === 0) yield* clean(sessions, 2)
+                if (round % 10 === 0) yield* clean(sessions, 2 + beside)
                 const steps = yield* step(budget, Infinity, false)
                 yield* step(budget, yield* Random.nextIntBetween(1, steps + 1), round % 2 === 0)
               }
               assert.isAbove(interrupted.get(what) ?? 0, 3, `${what}: interrupts come before its end`)
             }
           }).pipe(Effect.withRandom(Random.make(chance)))
-          yield* clean(sessions, 2)
+          yield* clean(sessions, 2 + beside)
           assert.deepStrictEqual(yield* halves, [])
         })
       )
@@ -170,7 +170,7 @@ scenarios("F10: interruption at every point", ({ it, run, sleep }) => {
           { concurrency: 8, discard: true }
         ).pipe(Effect.withRandom(Random.make(chance)))
         yield* booksBalance
-        yield* clean(sessions, 4)
+        yield* clean(sessions, 4 + beside)
         assert.deepStrictEqual(yield* halves, [])
       })
     )

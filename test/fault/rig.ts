@@ -7,8 +7,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { layer, type Vitest } from "@effect/vitest"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
 import { Sql } from "@sluice/sql"
+import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { FaultProxy, PgCluster } from "@sluice/testkit"
+import { FaultProxy, MariaDbCluster, PgCluster } from "@sluice/testkit"
 import { Context, Duration, Effect, Layer, Redacted, type Scope } from "effect"
 import { eventually, unique } from "../contract/contract.js"
 import * as Drivers from "../contract/drivers.js"
@@ -33,12 +34,14 @@ export interface Session {
 export interface Cluster {
   readonly primary: Node
   readonly replica: Node
-  /** The sessions of the client of this name, on both. Works while a server is down: then it has none. */
-  readonly sessions: (name: string) => Effect.Effect<ReadonlyArray<Session>>
+  /** The sessions of the client of this name and user, on both. Works while a server is down: then it has none. */
+  readonly sessions: (name: string, user: string | undefined) => Effect.Effect<ReadonlyArray<Session>>
   /** Ends them: what a broken path has left behind is nobody's fault. */
   readonly end: (name: string) => Effect.Effect<void>
   /** A user that may have `connections` connections; its name, also its password. */
   readonly user: (connections: number) => Effect.Effect<string>
+  /** The user of the client of this name, where clients are told apart by it. */
+  readonly client?: (name: string) => Effect.Effect<string>
 }
 
 export class Server extends Context.Tag("test/fault/Server")<Server, Cluster>() {}
@@ -61,6 +64,8 @@ interface Rig {
   ) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
   /** A read that takes so many seconds. */
   readonly sleep: (seconds: number) => string
+  /** Sessions that a client may have on each server besides those of its pool: what cancels takes one. */
+  readonly beside: number
 }
 
 const rigs: Record<string, Rig> = {
@@ -110,7 +115,83 @@ const rigs: Record<string, Rig> = {
         primary: { host: primary.host, port: via.port },
         replicas: withReplica === true ? [{ host: replica.host, port: replica.port }] : []
       }),
-    sleep: (seconds) => `select pg_sleep(${seconds})`
+    sleep: (seconds) => `select pg_sleep(${seconds})`,
+    beside: 0
+  },
+  "@sluice/sql-mysql2": {
+    server: Layer.map(MariaDbCluster.layer({ replicas: 1 }), (context) => {
+      const cluster = Context.get(context, MariaDbCluster.MariaDbCluster)
+      const { primary } = cluster
+      const node = ({ host, port, start, stop }: MariaDbCluster.MariaDbNode): Node => ({
+        host,
+        port,
+        start,
+        stop: stop("fast")
+      })
+      const limited = unique("limited")
+      // A server shows nothing of a client but its user, so each has one of its own.
+      const userOf = (name: string) => `user_${name}`
+      const grant = (user: string, limit = "") =>
+        Effect.orDie(
+          primary
+            .query(`create user '${user}'@'%' identified by '${user}' ${limit}`)
+            .pipe(
+              Effect.zipRight(primary.query(`grant all on sluice.* to '${user}'@'%'`)),
+              Effect.zipRight(cluster.awaitReplicated)
+            )
+        )
+      return Context.make(Server, {
+        primary: node(primary),
+        replica: node(cluster.replicas[0]!),
+        sessions: (name, user = userOf(name)) =>
+          Effect.map(
+            Effect.forEach(cluster.nodes, (node) =>
+              Effect.orElseSucceed(
+                node.query<{ command: string; trx: unknown }>(
+                  `select command, trx_id as trx from information_schema.processlist
+                   left join information_schema.innodb_trx on trx_mysql_thread_id = id where user = ?`,
+                  [user]
+                ),
+                () => []
+              )
+            ),
+            (all) =>
+              all.flat().map(({ command, trx }) => ({
+                isRunning: command !== "Sleep",
+                inTransaction: command === "Sleep" && trx !== null
+              }))
+          ),
+        end: (name) =>
+          Effect.forEach(cluster.nodes, (node) => Effect.ignore(node.terminateBackends({ user: userOf(name) })), {
+            discard: true
+          }),
+        user: (connections) =>
+          Effect.as(
+            grant(`${limited}_${connections}`, `with max_user_connections ${connections}`),
+            `${limited}_${connections}`
+          ),
+        client: (name) => Effect.as(grant(userOf(name)), userOf(name))
+      })
+    }),
+    client: (cluster, name, { pool, user, via = cluster.primary, withReplica }) => {
+      const { client, primary, replica } = cluster
+      const account = user === undefined && client !== undefined ? client(name) : Effect.succeed(user ?? "sluice")
+      return Layer.unwrapEffect(
+        Effect.map(account, (username) =>
+          MysqlSql.layer({
+            pool,
+            duplicates: "allow",
+            username,
+            password: Redacted.make(username),
+            database: "sluice",
+            primary: { host: primary.host, port: via.port },
+            replicas: withReplica === true ? [{ host: replica.host, port: replica.port }] : []
+          })
+        )
+      )
+    },
+    sleep: (seconds) => `select sleep(${seconds})`,
+    beside: 1
   }
 }
 
@@ -118,6 +199,7 @@ const rigs: Record<string, Rig> = {
 export interface Scenario {
   readonly it: Vitest.MethodsNonLive<Server, true>
   readonly sleep: (seconds: number) => Effect.Effect<ReadonlyArray<object>, SqlError, Sql.Sql>
+  readonly beside: number
   /**
    * Runs a body on a client of its own, then checks the books: nothing leased, nobody waiting, as many connections closed as
    * opened, and nothing of it left on the server.
@@ -142,13 +224,14 @@ export const booksBalance = eventually("the books balance", books)
 /** Every scenario for each of our drivers that was selected (`CONTRACT_DRIVERS`). */
 export const scenarios = (name: string, suite: (scenario: Scenario) => void): void => {
   for (const driver of Drivers.selected) {
+    if (!driver.isOurs) continue
     const rig = rigs[driver.name]
-    if (rig === undefined) continue
+    if (rig === undefined) throw new Error(`no entry in rigs for ${driver.name}: its faults would not be looked at`)
     const run: Scenario["run"] = (options, body) =>
       Effect.gen(function* () {
         const cluster = yield* Server
         const name = unique("fault")
-        const sessions = cluster.sessions(name)
+        const sessions = cluster.sessions(name, options.user)
         const [result, sql] = yield* body({ name, sessions }).pipe(
           Effect.zipLeft(booksBalance),
           Effect.zip(Sql.Sql),
@@ -169,7 +252,7 @@ export const scenarios = (name: string, suite: (scenario: Scenario) => void): vo
         return result
       })
     layer(rig.server, { excludeTestServices: true, timeout: "2 minutes" })(`${name}, ${driver.name}`, (it) =>
-      suite({ it, run, sleep: (seconds) => Sql.query(rig.sleep(seconds)) })
+      suite({ it, run, beside: rig.beside, sleep: (seconds) => Sql.query(rig.sleep(seconds)) })
     )
   }
 }

@@ -143,6 +143,9 @@ const registry = {
 
 export type Name = keyof typeof registry
 
+/** The names of those that are ours. */
+export type Ours = { [N in Name]: (typeof registry)[N]["isOurs"] extends true ? N : never }[Name]
+
 /** The driver of this name; a name that nobody knows fails, so that no suite runs on nothing by mistake. */
 export const driver = <D extends Database = Database>(name: string): Driver<D> => {
   if (!Object.hasOwn(registry, name)) {

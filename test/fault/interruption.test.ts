@@ -3,7 +3,7 @@ import { assert } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { Cause, Effect, Exit, Fiber, FiberId, Random, Scheduler, Stream } from "effect"
 import { eventually, unique } from "../contract/contract.js"
-import { booksBalance, type ClientOptions, type Session, scenarios } from "./rig.js"
+import { booksBalance, type ClientOptions, pooled, type Session, scenarios } from "./rig.js"
 
 /**
  * Yields after every `budget` operations, and interrupts the fiber at its `at`-th step: before the step is made, when what
@@ -91,9 +91,8 @@ const prepare = Effect.gen(function* () {
 const clean = (sessions: Effect.Effect<ReadonlyArray<Session>>, most: number) =>
   eventually(
     "the server runs nothing, and no transaction is open",
-    Effect.map(
-      sessions,
-      (all) => all.length <= most && all.every(({ inTransaction, isRunning }) => !isRunning && !inTransaction)
+    Effect.flatMap(sessions, (all) =>
+      pooled(all, (n) => n <= most && all.every(({ inTransaction, isRunning }) => !isRunning && !inTransaction))
     )
   )
 
@@ -101,7 +100,7 @@ const isFine = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) || Ca
 
 const seed = Effect.sync(() => Date.now() % 2 ** 32)
 
-scenarios("F10: interruption at every point", ({ beside, it, run, sleep }) => {
+scenarios("F10: interruption at every point", ({ it, run, sleep }) => {
   const pools: Readonly<Record<string, ClientOptions["pool"]>> = {
     "connections are trusted": { maxSize: 2 },
     "connections are validated": { maxSize: 2, validateAfterIdle: 0 }
@@ -135,14 +134,14 @@ scenarios("F10: interruption at every point", ({ beside, it, run, sleep }) => {
                 })
               for (let round = 0; round < 30; round++) {
                 const budget = yield* Random.nextIntBetween(12, 20)
-                if (round % 10 === 0) yield* clean(sessions, 2 + beside)
+                if (round % 10 === 0) yield* clean(sessions, 2)
                 const steps = yield* step(budget, Infinity, false)
                 yield* step(budget, yield* Random.nextIntBetween(1, steps + 1), round % 2 === 0)
               }
               assert.isAbove(interrupted.get(what) ?? 0, 3, `${what}: interrupts come before its end`)
             }
           }).pipe(Effect.withRandom(Random.make(chance)))
-          yield* clean(sessions, 2 + beside)
+          yield* clean(sessions, 2)
           assert.deepStrictEqual(yield* halves, [])
         })
       )
@@ -170,7 +169,7 @@ scenarios("F10: interruption at every point", ({ beside, it, run, sleep }) => {
           { concurrency: 8, discard: true }
         ).pipe(Effect.withRandom(Random.make(chance)))
         yield* booksBalance
-        yield* clean(sessions, 4 + beside)
+        yield* clean(sessions, 4)
         assert.deepStrictEqual(yield* halves, [])
       })
     )

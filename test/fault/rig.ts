@@ -34,14 +34,15 @@ export interface Session {
 export interface Cluster {
   readonly primary: Node
   readonly replica: Node
-  /** The sessions of the client of this name and user, on both. Works while a server is down: then it has none. */
-  readonly sessions: (name: string, user: string | undefined) => Effect.Effect<ReadonlyArray<Session>>
+  /** The sessions of the client of this name, on both. Works while a server is down: then it has none. */
+  readonly sessions: (name: string) => Effect.Effect<ReadonlyArray<Session>>
   /** Ends them: what a broken path has left behind is nobody's fault. */
   readonly end: (name: string) => Effect.Effect<void>
-  /** A user that may have `connections` connections; its name, also its password. */
-  readonly user: (connections: number) => Effect.Effect<string>
-  /** The user of the client of this name, where clients are told apart by it. */
-  readonly client?: (name: string) => Effect.Effect<string>
+  /**
+   * The user of the client of this name; also its password. Given `room`, the server lets in so many connections of it, and
+   * refuses the next one because there are too many, for as long as the scope lives.
+   */
+  readonly login: (name: string, room: number | undefined) => Effect.Effect<string, unknown, Scope.Scope>
 }
 
 export class Server extends Context.Tag("test/fault/Server")<Server, Cluster>() {}
@@ -50,156 +51,137 @@ export class Server extends Context.Tag("test/fault/Server")<Server, Cluster>() 
 export interface ClientOptions {
   /** Where the primary is reached. Default: itself. */
   readonly via?: { readonly port: number } | undefined
-  readonly user?: string | undefined
+  /** How many connections the server has for it. Default: as many as it wants. */
+  readonly room?: number | undefined
   readonly withReplica?: boolean | undefined
   readonly pool?: PoolConfig | undefined
 }
 
+/** What every driver of ours is told alike. */
+const common = (name: string, user: string, { primary, replica }: Cluster, options: ClientOptions) => ({
+  applicationName: name,
+  pool: options.pool,
+  duplicates: "allow" as const,
+  username: user,
+  password: Redacted.make(user),
+  database: "sluice",
+  primary: { host: primary.host, port: (options.via ?? primary).port },
+  replicas: options.withReplica === true ? [{ host: replica.host, port: replica.port }] : []
+})
+
 interface Rig {
   readonly server: Layer.Layer<Server, unknown>
-  readonly client: (
-    cluster: Cluster,
-    name: string,
-    options: ClientOptions
-  ) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
-  /** A read that takes so many seconds. */
-  readonly sleep: (seconds: number) => string
-  /** Sessions that a client may have on each server besides those of its pool: what cancels takes one. */
-  readonly beside: number
+  readonly client: (options: ReturnType<typeof common>) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
 }
 
-const rigs: Record<string, Rig> = {
-  "@sluice/sql-pg": {
-    server: Layer.map(PgCluster.layer({ replicas: 1 }), (context) => {
-      const cluster = Context.get(context, PgCluster.PgCluster)
-      const node = ({ host, port, start, stop }: PgCluster.PgNode): Node => ({ host, port, start, stop: stop("fast") })
-      const user = unique("fault_user")
-      return Context.make(Server, {
-        primary: node(cluster.primary),
-        replica: node(cluster.replicas[0]!),
-        sessions: (name) =>
-          Effect.map(
-            Effect.forEach(cluster.nodes, ({ activity }) => Effect.orElseSucceed(activity, () => [])),
-            (all) =>
-              all
-                .flat()
-                .filter((one) => one.applicationName === name)
-                .map(({ state }) => ({
-                  isRunning: state === "active",
-                  inTransaction: state?.startsWith("idle in transaction") === true
-                }))
-          ),
-        end: (name) =>
-          Effect.forEach(cluster.nodes, (node) => Effect.ignore(node.terminateBackends({ applicationName: name })), {
-            discard: true
-          }),
-        user: (connections) =>
-          Effect.as(
-            Effect.orDie(
-              cluster.primary.query(
-                `create role ${user}_${connections} login password '${user}_${connections}' connection limit ${connections}`
-              )
-            ),
-            `${user}_${connections}`
-          )
-      })
-    }),
-    client: ({ primary, replica }, applicationName, { pool, user = "sluice", via = primary, withReplica }) =>
-      PgSql.layer({
-        applicationName,
-        pool,
-        duplicates: "allow",
-        username: user,
-        password: Redacted.make(user),
-        database: "sluice",
-        primary: { host: primary.host, port: via.port },
-        replicas: withReplica === true ? [{ host: replica.host, port: replica.port }] : []
+/** Of every node; one that is down has none. */
+const everywhere = <N, A>(nodes: ReadonlyArray<N>, sessions: (node: N) => Effect.Effect<ReadonlyArray<A>, unknown>) =>
+  Effect.map(
+    Effect.forEach(nodes, (node) => Effect.orElseSucceed(sessions(node), (): ReadonlyArray<A> => [])),
+    (all) => all.flat()
+  )
+
+const postgresql = Layer.map(PgCluster.layer({ replicas: 1 }), (context) => {
+  const cluster = Context.get(context, PgCluster.PgCluster)
+  const node = ({ host, port, start, stop }: PgCluster.PgNode): Node => ({ host, port, start, stop: stop("fast") })
+  return Context.make(Server, {
+    primary: node(cluster.primary),
+    replica: node(cluster.replicas[0]!),
+    sessions: (name) =>
+      Effect.map(
+        everywhere(cluster.nodes, ({ activity }) => activity),
+        (all) =>
+          all
+            .filter((one) => one.applicationName === name)
+            .map(({ state }) => ({
+              isRunning: state === "active",
+              inTransaction: state?.startsWith("idle in transaction") === true
+            }))
+      ),
+    end: (name) =>
+      Effect.forEach(cluster.nodes, (node) => Effect.ignore(node.terminateBackends({ applicationName: name })), {
+        discard: true
       }),
-    sleep: (seconds) => `select pg_sleep(${seconds})`,
-    beside: 0
-  },
-  "@sluice/sql-mysql2": {
-    server: Layer.map(MariaDbCluster.layer({ replicas: 1 }), (context) => {
-      const cluster = Context.get(context, MariaDbCluster.MariaDbCluster)
-      const { primary } = cluster
-      const node = ({ host, port, start, stop }: MariaDbCluster.MariaDbNode): Node => ({
-        host,
-        port,
-        start,
-        stop: stop("fast")
-      })
-      const limited = unique("limited")
-      // A server shows nothing of a client but its user, so each has one of its own.
-      const userOf = (name: string) => `user_${name}`
-      const grant = (user: string, limit = "") =>
-        Effect.orDie(
-          primary
-            .query(`create user '${user}'@'%' identified by '${user}' ${limit}`)
-            .pipe(
-              Effect.zipRight(primary.query(`grant all on sluice.* to '${user}'@'%'`)),
-              Effect.zipRight(cluster.awaitReplicated)
-            )
-        )
-      return Context.make(Server, {
-        primary: node(primary),
-        replica: node(cluster.replicas[0]!),
-        sessions: (name, user = userOf(name)) =>
-          Effect.map(
-            Effect.forEach(cluster.nodes, (node) =>
-              Effect.orElseSucceed(
-                node.query<{ command: string; trx: unknown }>(
-                  `select command, trx_id as trx from information_schema.processlist
-                   left join information_schema.innodb_trx on trx_mysql_thread_id = id where user = ?`,
-                  [user]
-                ),
-                () => []
-              )
-            ),
-            (all) =>
-              all.flat().map(({ command, trx }) => ({
-                isRunning: command !== "Sleep",
-                inTransaction: command === "Sleep" && trx !== null
-              }))
-          ),
-        end: (name) =>
-          Effect.forEach(cluster.nodes, (node) => Effect.ignore(node.terminateBackends({ user: userOf(name) })), {
-            discard: true
-          }),
-        user: (connections) =>
-          Effect.as(
-            grant(`${limited}_${connections}`, `with max_user_connections ${connections}`),
-            `${limited}_${connections}`
-          ),
-        client: (name) => Effect.as(grant(userOf(name)), userOf(name))
-      })
-    }),
-    client: (cluster, name, { pool, user, via = cluster.primary, withReplica }) => {
-      const { client, primary, replica } = cluster
-      const account = user === undefined && client !== undefined ? client(name) : Effect.succeed(user ?? "sluice")
-      return Layer.unwrapEffect(
-        Effect.map(account, (username) =>
-          MysqlSql.layer({
-            pool,
-            duplicates: "allow",
-            username,
-            password: Redacted.make(username),
-            database: "sluice",
-            primary: { host: primary.host, port: via.port },
-            replicas: withReplica === true ? [{ host: replica.host, port: replica.port }] : []
-          })
-        )
+    login: (name, room) =>
+      room === undefined
+        ? Effect.succeed("sluice")
+        : Effect.as(
+            cluster.primary.query(`create role ${name} login password '${name}' connection limit ${room}`),
+            name
+          )
+  })
+})
+
+/** The least that MariaDB takes for `max_connections`. */
+const LEAST = 10
+
+/** The server shows nothing of a client but its user, so each has one of its own. */
+const mysql = Layer.map(MariaDbCluster.layer({ replicas: 1 }), (context) => {
+  const cluster = Context.get(context, MariaDbCluster.MariaDbCluster)
+  const { primary } = cluster
+  const node = ({ host, port, start, stop }: MariaDbCluster.MariaDbNode): Node => ({
+    host,
+    port,
+    start,
+    stop: stop("fast")
+  })
+  /** Others take all places but `room`. */
+  const crowd = (room: number) =>
+    Effect.gen(function* () {
+      const others = LEAST - room
+      yield* Layer.build(
+        MysqlSql.layer({ url: primary.url, duplicates: "allow", pool: { minIdle: others, maxSize: others } })
       )
-    },
-    sleep: (seconds) => `select sleep(${seconds})`,
-    beside: 1
-  }
+      yield* eventually(
+        "others have their places",
+        Effect.map(Effect.orDie(primary.activity), (all) => all.length === others)
+      )
+      const [before] = yield* primary.query<{ places: number }>("select @@global.max_connections as places")
+      yield* Effect.acquireRelease(primary.query(`set global max_connections = ${LEAST}`), () =>
+        Effect.ignore(primary.query(`set global max_connections = ${before!.places}`))
+      )
+    })
+  return Context.make(Server, {
+    primary: node(primary),
+    replica: node(cluster.replicas[0]!),
+    sessions: (name) =>
+      Effect.map(
+        everywhere(cluster.nodes, ({ query }) =>
+          query<{ command: string; trx: unknown }>(
+            `select command, trx_id as trx from information_schema.processlist
+             left join information_schema.innodb_trx on trx_mysql_thread_id = id where user = ?`,
+            [name]
+          )
+        ),
+        (all) =>
+          all.map(({ command, trx }) => ({
+            isRunning: command !== "Sleep",
+            inTransaction: command === "Sleep" && trx !== null
+          }))
+      ),
+    end: (user) =>
+      Effect.forEach(cluster.nodes, (node) => Effect.ignore(node.terminateBackends({ user })), { discard: true }),
+    login: (name, room) =>
+      primary
+        .query(`grant all on sluice.* to '${name}'@'%' identified by '${name}'`)
+        .pipe(
+          Effect.zipRight(cluster.awaitReplicated),
+          Effect.zipRight(room === undefined ? Effect.void : crowd(room)),
+          Effect.as(name)
+        )
+  })
+})
+
+/** One for each driver of ours: without it neither does this compile nor a suite of this folder begin. */
+const rigs: Readonly<Record<Drivers.Ours, Rig>> = {
+  "@sluice/sql-pg": { server: postgresql, client: PgSql.layer },
+  "@sluice/sql-mysql2": { server: mysql, client: MysqlSql.layer }
 }
 
 /** Everything a scenario has. */
 export interface Scenario {
   readonly it: Vitest.MethodsNonLive<Server, true>
   readonly sleep: (seconds: number) => Effect.Effect<ReadonlyArray<object>, SqlError, Sql.Sql>
-  readonly beside: number
   /**
    * Runs a body on a client of its own, then checks the books: nothing leased, nobody waiting, as many connections closed as
    * opened, and nothing of it left on the server.
@@ -219,24 +201,29 @@ const books = Effect.map(Sql.stats, ({ read, write }) =>
   )
 )
 
+/** Whether the server has as many sessions of the client as `count` says, besides the side connections that are open. */
+export const pooled = (sessions: ReadonlyArray<Session>, count: (n: number) => boolean) =>
+  Effect.map(Sql.stats, ({ side }) => count(sessions.length - side.reduce((sum, { open }) => sum + open, 0)))
+
 export const booksBalance = eventually("the books balance", books)
 
 /** Every scenario for each of our drivers that was selected (`CONTRACT_DRIVERS`). */
 export const scenarios = (name: string, suite: (scenario: Scenario) => void): void => {
   for (const driver of Drivers.selected) {
     if (!driver.isOurs) continue
-    const rig = rigs[driver.name]
-    if (rig === undefined) throw new Error(`no entry in rigs for ${driver.name}: its faults would not be looked at`)
+    const rig: Rig | undefined = rigs[driver.name as Drivers.Ours]
+    if (rig === undefined) throw new Error(`${driver.name} has no rig: no fault scenario would be run for it`)
     const run: Scenario["run"] = (options, body) =>
       Effect.gen(function* () {
         const cluster = yield* Server
         const name = unique("fault")
-        const sessions = cluster.sessions(name, options.user)
+        const sessions = cluster.sessions(name)
+        const user = yield* cluster.login(name, options.room)
         const [result, sql] = yield* body({ name, sessions }).pipe(
           Effect.zipLeft(booksBalance),
           Effect.zip(Sql.Sql),
           Effect.scoped,
-          Effect.provide(rig.client(cluster, name, options))
+          Effect.provide(rig.client(common(name, user, cluster, options)))
         )
         const { read, write } = yield* sql.stats
         for (const { closed, connects, size } of [write, ...read]) {
@@ -250,9 +237,9 @@ export const scenarios = (name: string, suite: (scenario: Scenario) => void): vo
           Effect.map(sessions, (left) => left.length === 0)
         )
         return result
-      })
+      }).pipe(Effect.scoped)
     layer(rig.server, { excludeTestServices: true, timeout: "2 minutes" })(`${name}, ${driver.name}`, (it) =>
-      suite({ it, run, beside: rig.beside, sleep: (seconds) => Sql.query(rig.sleep(seconds)) })
+      suite({ it, run, sleep: (seconds) => Sql.query(driver.words.sleep(seconds)) })
     )
   }
 }

@@ -212,6 +212,26 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     }).pipe(Effect.scoped)
   )
 
+  it.effect("a way that gave no answer during the abort is not tried again when the connection is closed", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const at = yield* endpoint.resolve({ url: primary.url })
+      const scope = yield* Scope.make()
+      const connection = yield* Scope.extend(driver.connect(at.primary, ignored), scope)
+      yield* Effect.fork(driver.execute(connection, "select sleep(38)", [], "unprepared"))
+      yield* running("sluice", "sleep(38)")
+      let calls = 0
+      const nowhere = () => {
+        calls++
+        return Effect.never
+      }
+      yield* Effect.timeoutOption(driver.abort(connection, nowhere), "600 millis")
+      yield* atOnce(Scope.close(scope, Exit.void))
+      assert.strictEqual(calls, 1)
+      yield* primary.query(`kill connection ${connection.server.thread}`)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("a full server has no place for a kill: the connection is closed after the bound, and nobody waits", () =>
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster

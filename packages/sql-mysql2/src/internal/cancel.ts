@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Side } from "@sluice/sql/SqlDriver"
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import * as classify from "./classify.js"
 import type { MysqlConnection } from "./connection.js"
 
@@ -9,7 +9,10 @@ const FIRST_PAUSE = 50
 
 const LONGEST_PAUSE = 400
 
-/** Longest time that the server is asked to end what a connection does that is closed anyway. */
+/**
+ * Longest time that the server is asked to end what a connection does that is closed anyway. It counts from the first question
+ * without an answer: whoever closes has as a rule waited for one already, and its place in the pool must not wait twice.
+ */
 const FAREWELL = 500
 
 /**
@@ -21,6 +24,16 @@ const kill = (
   side: Side<MysqlConnection>,
   what: "KILL QUERY" | "KILL CONNECTION"
 ): Effect.Effect<void, SqlError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    connection.askedAt ??= now
+    return told(connection, side, what)
+  }).pipe(
+    Effect.tap(() => {
+      connection.askedAt = undefined
+    })
+  )
+
+const told = (connection: MysqlConnection, side: Side<MysqlConnection>, what: string): Effect.Effect<void, SqlError> =>
   side((other) => {
     const { identity, thread } = connection.server
     if (thread === undefined || other.server.identity !== identity) {
@@ -114,9 +127,10 @@ const joined = (connection: MysqlConnection, others: Set<(failure: unknown) => v
  * For a connection that is closed while busy: the server would go on with the statement, for nobody, and keep its locks.
  */
 export const farewell = (connection: MysqlConnection): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { side } = connection
-    return side === undefined
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const { askedAt = now, side } = connection
+    const left = askedAt + FAREWELL - now
+    return side === undefined || left <= 0
       ? Effect.void
-      : Effect.ignore(Effect.timeout(Effect.interruptible(kill(connection, side, "KILL CONNECTION")), FAREWELL))
+      : Effect.ignore(Effect.timeout(Effect.interruptible(kill(connection, side, "KILL CONNECTION")), left))
   })

@@ -61,6 +61,8 @@ export class MysqlConnection {
   aborting: Set<(failure: unknown) => void> | undefined = undefined
   /** The way to the server beside this connection, once it was needed. */
   side: Side<MysqlConnection> | undefined = undefined
+  /** Since when the server owes an answer to what it was asked over that. */
+  askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
   server: Server = { identity: "", thread: undefined, reports: false, settings: "" }

@@ -54,10 +54,8 @@ const close = (connection: MysqlConnection): Effect.Effect<void> =>
     const { wire } = connection
     if (wire.stream.destroyed) return Effect.void
     if (connection.status() === "busy") {
-      const farewell = cancel.farewell(connection)
-      // Where an abort was not heard nobody waits for a second one: the place would be free that much later.
       return Effect.zipRight(
-        connection.current?.condemned ? Effect.forkDaemon(farewell) : farewell,
+        cancel.farewell(connection),
         Effect.sync(() => connection.destroy())
       )
     }

@@ -257,6 +257,11 @@ export class Engine<A> {
   // Serving waiters ---------------------------------------------------------------------------------------------
 
   private dispatch(now: number): void {
+    this.serveAll(now)
+    this.grow(now)
+  }
+
+  private serveAll(now: number): void {
     if (this.phase === "running") {
       for (let waiter = this.queue.peek(); waiter !== undefined; waiter = this.queue.peek()) {
         if (waiter.deadline <= now) {
@@ -281,7 +286,6 @@ export class Engine<A> {
         this.serve(waiter, entry, now)
       }
     }
-    this.grow(now)
   }
 
   private serve(waiter: Waiter<A>, entry: Entry<A>, now: number): void {
@@ -776,6 +780,8 @@ export class Engine<A> {
 
   /** Runs what the transitions have collected. What runs may cause further ones; the outermost call does them all. */
   private flush(): void {
+    // What the last idle connection was kept for may be over by this transition, or by the time of it: lane.ts.
+    if (this.idle.size === 1 && this.queue.size !== 0) this.serveAll(this.host.now())
     if (this.flushing || (this.ready.length === 0 && this.todo.length === 0)) return
     this.flushing = true
     while (this.ready.length !== 0 || this.todo.length !== 0) {

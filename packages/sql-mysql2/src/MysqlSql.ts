@@ -14,7 +14,7 @@ import * as SqlRuntime from "@sluice/sql/SqlRuntime"
 import { Config, type ConfigError, Context, type Duration, Effect, Layer, type Redacted, type Scope } from "effect"
 import type { ConnectionOptions } from "mysql2"
 import * as compiler from "./internal/compiler.js"
-import { driver } from "./internal/driver.js"
+import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
 
 /**
@@ -112,6 +112,17 @@ export interface MysqlSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig
    * False for proxies that lose them; values are then written into the text, with the same meaning. Default true.
    */
   readonly prepare?: boolean | undefined
+  /**
+   * Whether short reads share connections. Default: where the server is a MariaDB and nothing stands between. True: on every
+   * server, for those that answer in the order of asking: MySQL does; ProxySQL and Aurora 2 are known not to. False: nowhere.
+   *
+   * A statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no rows, asks
+   * nothing of the session (`last_insert_id()`, `found_rows()`, `get_lock()`), and has needed less than 1 millisecond of the
+   * server lately, is sent on a connection where others are under way, in one write with those of the same moment; up to
+   * 128, and no more than 2 milliseconds of work. All other statements have a connection for themselves, as has everything
+   * of priority `low` and `background`, and every statement when `mysql2.compress` is on.
+   */
+  readonly pipeline?: boolean | undefined
   /** Shown as `program_name` among the connection attributes (`performance_schema.session_connect_attrs`). Default `@sluice/sql-mysql2`. */
   readonly applicationName?: string | undefined
   readonly transformResultNames?: ((str: string) => string) | undefined
@@ -151,26 +162,29 @@ const makeAt = Effect.fnUntraced(function* (
   madeAt: string
 ): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, sql } = yield* SqlRuntime.make(driver, {
-    primary,
-    replicas,
-    pool: config.pool,
-    startup: config.startup,
-    duplicates: config.duplicates,
-    madeAt,
-    compiler: compiler.make(config.transformQueryNames),
-    transformRows:
-      config.transformResultNames === undefined
-        ? undefined
-        : Statement.defaultTransforms(config.transformResultNames).array,
-    spanAttributes: [
-      ...Object.entries(config.spanAttributes ?? {}),
-      ["db.system.name", "mysql"],
-      ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
-      ["server.address", primary.path ?? primary.host],
-      ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
-    ]
-  })
+  const { client, sql } = yield* SqlRuntime.make(
+    config.pipeline === false ? driver : packed(config.pipeline === true),
+    {
+      primary,
+      replicas,
+      pool: config.pool,
+      startup: config.startup,
+      duplicates: config.duplicates,
+      madeAt,
+      compiler: compiler.make(config.transformQueryNames),
+      transformRows:
+        config.transformResultNames === undefined
+          ? undefined
+          : Statement.defaultTransforms(config.transformResultNames).array,
+      spanAttributes: [
+        ...Object.entries(config.spanAttributes ?? {}),
+        ["db.system.name", "mysql"],
+        ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
+        ["server.address", primary.path ?? primary.host],
+        ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
+      ]
+    }
+  )
   const mysqlClient: MysqlClient = Object.assign(client, {
     [TypeId]: TypeId as TypeId,
     config: {

@@ -29,13 +29,13 @@ const nothingRuns = (user: string) =>
 
 const ignored = { broken: () => {}, fatal: () => {} }
 
-/** Two connections of the driver, and the second as the side of the first. */
+/** Two connections of the driver, and the second as the side of the first, unless `side` leads elsewhere. */
 const alone = Effect.gen(function* () {
   const { primary } = yield* MariaDbCluster.MariaDbCluster
   const at = yield* endpoint.resolve({ url: primary.url })
-  const connection = yield* driver.connect(at.primary, ignored)
   const other = yield* driver.connect(at.primary, ignored)
-  return { connection, other, side: <A>(f: (it: typeof other) => Effect.Effect<A, SqlError>) => f(other) }
+  const connection = yield* driver.connect(at.primary, ignored, (f) => f(other))
+  return { connection, other }
 })
 
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("interruption", (it) => {
@@ -114,10 +114,10 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
 
   it.effect("an abort that begins after its statement has ended leaves the next one alone", () =>
     Effect.gen(function* () {
-      const { connection, side } = yield* alone
+      const { connection } = yield* alone
       const first = yield* Effect.fork(driver.execute(connection, "select sleep(0.05)", [], "unprepared"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      const late = driver.abort(connection, side)
+      const late = driver.abort(connection)
       yield* Fiber.join(first)
       const second = yield* Effect.fork(driver.execute(connection, "select sleep(0.2) as s", [], "rows"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
@@ -137,9 +137,8 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         const fiber = yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
         while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
         yield* Effect.sleep("30 millis")
-        const abort = yield* Effect.fork(
-          driver.abort(connection, (f) => Effect.tap(f(other), () => Deferred.await(held)))
-        )
+        connection.side = (f) => Effect.tap(f(other), () => Deferred.await(held))
+        const abort = yield* Effect.fork(driver.abort(connection))
         // The statement has its answer; the KILL, as far as we know, has not.
         assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
         assert.strictEqual(driver.status(connection), "busy")
@@ -151,11 +150,11 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
 
   it.effect("a side connection that leads to another server kills nothing there: the connection is closed", () =>
     Effect.gen(function* () {
-      const { connection, side } = yield* alone
+      const { connection } = yield* alone
       connection.server = { ...connection.server, identity: "elsewhere" }
       yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      const failed = yield* Effect.flip(driver.abort(connection, side))
+      const failed = yield* Effect.flip(driver.abort(connection))
       assert.strictEqual(SqlReason.of(failed).connection, "destroy")
       assert.strictEqual(driver.status(connection), "dead")
       const { primary } = yield* MariaDbCluster.MariaDbCluster
@@ -165,11 +164,11 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
 
   it.effect("a session that the server does not know any more is closed", () =>
     Effect.gen(function* () {
-      const { connection, side } = yield* alone
+      const { connection } = yield* alone
       connection.server = { ...connection.server, thread: 999_999_999 }
       yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      const failed = yield* Effect.flip(driver.abort(connection, side))
+      const failed = yield* Effect.flip(driver.abort(connection))
       assert.strictEqual(SqlReason.of(failed).code, "1094")
       assert.strictEqual(driver.status(connection), "dead")
     }).pipe(Effect.scoped)
@@ -182,7 +181,8 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* running("sluice", "sleep(36)")
       let calls = 0
       // The first finds nothing to kill.
-      yield* driver.abort(connection, (f) => (++calls === 1 ? (Effect.void as Effect.Effect<any>) : f(other)))
+      connection.side = (f) => (++calls === 1 ? (Effect.void as Effect.Effect<any>) : f(other))
+      yield* driver.abort(connection)
       assert.strictEqual(calls, 2)
       assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
       assert.strictEqual(driver.status(connection), "idle")
@@ -199,9 +199,8 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* Effect.fork(driver.execute(connection, "select sleep(37)", [], "unprepared"))
       yield* running("sluice", "sleep(37)")
       let calls = 0
-      yield* driver
-        .abort(connection, (f) => (++calls === 1 ? Effect.never : f(other)))
-        .pipe(Effect.timeoutOption("50 millis"))
+      connection.side = (f) => (++calls === 1 ? Effect.never : f(other))
+      yield* Effect.timeoutOption(driver.abort(connection), "50 millis")
       assert.strictEqual(driver.status(connection), "busy")
       yield* atOnce(Scope.close(scope, Exit.void))
       yield* eventually(
@@ -221,11 +220,11 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* Effect.fork(driver.execute(connection, "select sleep(38)", [], "unprepared"))
       yield* running("sluice", "sleep(38)")
       let calls = 0
-      const nowhere = () => {
+      connection.side = () => {
         calls++
         return Effect.never
       }
-      yield* Effect.timeoutOption(driver.abort(connection, nowhere), "600 millis")
+      yield* Effect.timeoutOption(driver.abort(connection), "600 millis")
       yield* atOnce(Scope.close(scope, Exit.void))
       assert.strictEqual(calls, 1)
       yield* primary.query(`kill connection ${connection.server.thread}`)

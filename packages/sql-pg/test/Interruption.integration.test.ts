@@ -92,7 +92,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
       const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
       const first = yield* Effect.fork(driver.execute(connection, "select pg_sleep(0.05)", [], "rows"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      const late = driver.abort(connection, () => Effect.never)
+      const late = driver.abort(connection)
       yield* Fiber.join(first)
       const second = yield* Effect.fork(driver.execute(connection, "select pg_sleep(0.2)", [], "rows"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()

@@ -193,7 +193,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
         const leaving = yield* Effect.fork(read(pidOf, [i]))
         while (connection.depth === 0) yield* Effect.yieldNow()
         yield* Fiber.interrupt(leaving)
-        yield* driver.abort(connection, () => Effect.never)
+        yield* driver.abort(connection)
         assert.strictEqual(connection.status(), "idle")
       }
       clearInterval(watch)

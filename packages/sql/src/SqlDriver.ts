@@ -142,8 +142,15 @@ export interface SqlDriver<Endpoint, Conn> {
   /** For messages, for example `PostgreSQL`. */
   readonly name: string
   readonly endpoint: (endpoint: Endpoint) => EndpointInfo
-  /** Opens a connection; the scope closes it, with a bound. `signals` report what happens to it while nobody looks. */
-  readonly connect: (endpoint: Endpoint, signals: Signals) => Effect.Effect<Conn, SqlError, Scope.Scope>
+  /**
+   * Opens a connection; the scope closes it, with a bound. `signals` report what happens to it while nobody looks. `side`
+   * leads to its server besides it; the side connection itself has none.
+   */
+  readonly connect: (
+    endpoint: Endpoint,
+    signals: Signals,
+    side?: Side<Conn>
+  ) => Effect.Effect<Conn, SqlError, Scope.Scope>
   /** One round trip that changes nothing. */
   readonly ping: (connection: Conn) => Effect.Effect<void, SqlError>
   /** Ends an open transaction and forgets what a session has collected. */
@@ -151,10 +158,9 @@ export interface SqlDriver<Endpoint, Conn> {
   /**
    * Cancels what runs at the moment of the call, over a side channel, and waits until the server has confirmed it, so that
    * the cancel cannot hit the next statement. If the effect is run later, when that has ended, it does nothing: the
-   * connection may have another user by then. A second abort of the same operation joins the first. `side` leads to the
-   * server of this connection.
+   * connection may have another user by then. A second abort of the same operation joins the first.
    */
-  readonly abort: (connection: Conn, side: Side<Conn>) => Effect.Effect<void, SqlError>
+  readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   /** Never throws, never blocks. */
   readonly status: (connection: Conn) => ConnectionState
   /** What the connection is doing, for diagnosis; never with parameters or literals. */

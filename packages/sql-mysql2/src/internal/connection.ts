@@ -1,6 +1,8 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import type { ConnectionState, Cursor, Mode, Phase, Side } from "@sluice/sql/SqlDriver"
+import { Line } from "@sluice/sql/SqlLine"
+import type { Pipelining } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 import * as classify from "./classify.js"
@@ -12,6 +14,7 @@ import {
   commitsImplicitly,
   endsTransaction,
   handlesTransaction,
+  read,
   replacesTransaction,
   type Text,
   Texts,
@@ -19,9 +22,6 @@ import {
   withoutLiterals
 } from "./texts.js"
 import * as values from "./values.js"
-
-/** Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it. */
-export const GRACE = 1_000
 
 /** What a connection knows about its server. */
 export interface Server {
@@ -39,54 +39,51 @@ export interface Server {
  * One connection of `mysql2`, made honest: it settles an operation only when the server is ready for the next one, and knows
  * at any moment, without asking, in which state it is.
  *
- * 1. One operation at a time. `current` is it, from its first byte until the server has answered all of it or the
- *    connection has ended.
- * 2. `fatal` is the first thing that went wrong. What follows it says less.
- * 3. A fiber that leaves does not end its operation: the connection stays busy until `abort`.
- * 4. When the server has rolled a transaction back by itself (a deadlock), nothing but ROLLBACK or a new transaction is
+ * 1. When the server has rolled a transaction back by itself (a deadlock), nothing but ROLLBACK or a new transaction is
  *    sent: what the program believes to be inside would be written at once, by itself.
- * 5. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
+ * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
  *    one: what follows is still written together or not at all. But it must not be run again as a whole.
  */
-export class MysqlConnection {
-  current: Operation | undefined = undefined
-  fatal: unknown = undefined
+export class MysqlConnection extends Line<Operation> {
   /** The server must be asked for a clean session before the next user. */
   session = false
   /** Another database was chosen. */
   moved = false
-  /** Something was executed since the last reset. */
-  used = false
-  /** Set while an abort is under way. */
-  aborting: Set<(failure: unknown) => void> | undefined = undefined
-  /** The way to the server beside this connection, once it was needed. */
-  side: Side<MysqlConnection> | undefined = undefined
+  /** Set when the server is known to take one statement behind the other. */
+  pipelining: Pipelining<MysqlConnection> | undefined = undefined
   /** Since when the server owes an answer to what it was asked over that. */
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
   server: Server = { identity: "", thread: undefined, reports: false, settings: "" }
   private status_ = Mysql.AUTOCOMMIT
-  /** The transaction is gone, and its program does not know (4). */
+  /** The transaction is gone, and its program does not know (1). */
   private rolledBack = false
   /** How the transaction of `withTransaction` was begun. */
   private begun: string | undefined = undefined
-  /** A part of the transaction is written already (5). */
+  /** A part of the transaction is written already (2). */
   private partlyWritten = false
-  /** Called once each, when `current` has ended. */
-  private readonly waiters: Array<() => void> = []
   private retired = false
-  private readonly texts = new Texts()
+  readonly texts = new Texts()
   private cursors = 0
   /** Statements that nobody will use again. */
   readonly orphans: Array<Mysql.Prepared> = []
+  /** Packed reads that wait for their statement to be prepared, by its key. */
+  private readonly preparing = new Map<string, Array<PreparedRead>>()
 
   constructor(
     readonly wire: Mysql.Wire,
     readonly endpoint: Endpoint,
-    private readonly signals: Signals
+    private readonly signals: Signals,
+    /** The way to the server beside this connection. */
+    public side: Side<MysqlConnection> | undefined
   ) {
+    super()
     wire.on("error", (error: unknown) => this.end(error))
+  }
+
+  get socket() {
+    return this.wire.stream
   }
 
   get isDead(): boolean {
@@ -141,12 +138,11 @@ export class MysqlConnection {
     const settled = operation?.settled
     if (operation === undefined || settled === undefined) return
     operation.settled = () => {}
-    operation.failure = Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
-    settled(operation)
+    settled(Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" }))
   }
 
   execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode): Effect.Effect<any, SqlError> {
-    // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait (3).
+    // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait.
     return Effect.async((resume) => this.start(sql, params, mode, resume, false))
   }
 
@@ -183,8 +179,13 @@ export class MysqlConnection {
       }
       written = text
     }
-    this.send(operation, () => {
-      const { failure } = operation
+    if (this.pipelining !== undefined && mode !== "unprepared" && mode !== "command") {
+      const profile = this.pipelining.texts.of(sql)
+      operation.profile = profile
+      const isKept = !prepared || this.wire._statements.get(text.key) !== undefined
+      if (isKept && !inside && profile.isDue()) this.mark()
+    }
+    this.send(operation, (failure) => {
       if (failure === undefined) {
         const answered = answer(operation, mode)
         // The rows are the caller's from here on.
@@ -267,15 +268,9 @@ export class MysqlConnection {
     )
   }
 
-  /** The operation is the connection's from here on. `settled` is called once, when the server has ended it. */
-  send(operation: Operation, settled: (operation: Operation) => void): void {
-    if (this.current !== undefined) {
-      throw new Error("a statement was sent on a connection that is still busy with another one")
-    }
+  override send(operation: Operation, settled: (failure: unknown) => void): void {
+    super.send(operation, settled)
     if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
-    operation.settled = settled
-    this.current = operation
-    this.used = true
     if (operation.begins) return
     if (operation.text.silent || (!this.server.reports && operation.text.dirties)) this.session = true
   }
@@ -306,20 +301,32 @@ export class MysqlConnection {
     return this.begun
   }
 
-  /** Calls `f` when no operation is under way, or the connection has ended; gives a way to stop waiting. */
-  whenReady(f: () => void): () => void {
-    if (this.current === undefined) {
-      f()
-      return () => {}
-    }
-    this.waiters.push(f)
-    return () => {
-      const index = this.waiters.indexOf(f)
-      if (index >= 0) this.waiters.splice(index, 1)
-    }
+  protected sendMark(): void {
+    const operation = new Operation(this, nothing, false)
+    operation.isMark = true
+    this.send(operation, () => {})
+    Mysql.sendBehind(this.wire, new Mysql.Ping(operation))
   }
 
-  error(cause: unknown, phase: Phase, isInterpolated: boolean, goesOn = false): SqlError {
+  /** Prepares the statement of a packed read, once for all that want it, and tells each. */
+  prepareFor(read: PreparedRead, text: Text): void {
+    const others = this.preparing.get(text.key)
+    if (others !== undefined) {
+      others.push(read)
+      return
+    }
+    const reads = [read]
+    this.preparing.set(text.key, reads)
+    const operation = new Operation(this, text, false)
+    operation.read = { hasLeft: () => reads.every((read) => read.hasLeft()) }
+    this.send(operation, (failure) => {
+      this.preparing.delete(text.key)
+      for (const read of reads) read.prepared(operation, failure)
+    })
+    operation.prepare()
+  }
+
+  error(cause: unknown, phase: Phase, isInterpolated = false, goesOn = false): SqlError {
     const found = classify.classify(cause, phase)
     const reason: SqlReason.SqlReason =
       this.partlyWritten && (phase === "transaction" || phase === "commit")
@@ -336,24 +343,22 @@ export class MysqlConnection {
     )
   }
 
-  settle(operation: Operation): void {
-    if (this.current !== operation) return
-    this.current = undefined
+  /** The server has answered all of it. */
+  hasAnswered(operation: Operation): void {
+    if (this.current === operation) this.answered()
+  }
+
+  protected override ended(operation: Operation, failure: unknown): void {
     const { sql } = operation.text
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
-    if (isInside || (this.rolledBack && operation.failure === undefined)) this.rolledBack = false
-    else if (operation.failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
+    if (isInside || (this.rolledBack && failure === undefined)) this.rolledBack = false
+    else if (failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
     // An isolation level that was set, and not used, is that of somebody else's transaction.
-    if (operation.begins && operation.failure !== undefined) this.session = true
+    if (operation.begins && failure !== undefined) this.session = true
     if (operation.begins && isInside) {
       this.begun = sql
       this.partlyWritten = false
     } else if (!isInside && !this.rolledBack) this.begun = undefined
-    const { settled } = operation
-    operation.settled = undefined
-    settled?.(operation)
-    if (this.current !== undefined || this.waiters.length === 0) return
-    for (const waiter of this.waiters.splice(0)) waiter()
   }
 
   end(error: unknown): void {
@@ -365,11 +370,8 @@ export class MysqlConnection {
     const { errno } = classify.read(first)
     if (errno === 1053 || errno === 1077 || errno === 1079) this.signals.fatal(first)
     else this.signals.broken(first)
-    if (operation === undefined) for (const waiter of this.waiters.splice(0)) waiter()
-    else {
-      operation.failure = first
-      this.settle(operation)
-    }
+    if (operation !== undefined) operation.failure = first
+    this.settleAll(first)
   }
 
   /** After a COM_RESET_CONNECTION and the settings that follow it. */
@@ -382,6 +384,15 @@ export class MysqlConnection {
   }
 }
 
+/** The text of what has none. */
+const nothing = read("")
+
+/** What waits for a statement to be prepared. */
+export interface PreparedRead {
+  readonly hasLeft: () => boolean
+  readonly prepared: (operation: Operation, failure: unknown) => void
+}
+
 /** Of all commands only those that begin a transaction have these words at the end. */
 const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
 
@@ -389,12 +400,12 @@ const closedByServer = () =>
   Object.assign(new Error("Connection lost: the server closed the connection"), { code: "PROTOCOL_CONNECTION_LOST" })
 
 /** The statement cannot be prepared, on this server. */
-const isUnpreparable = (errno: number | undefined): boolean => errno === 1295
+export const isUnpreparable = (errno: number | undefined): boolean => errno === 1295
 
 /** The server does not know the prepared statement any more, or cannot prepare it again. */
-const isStale = (errno: number | undefined): boolean => errno === 1243 || errno === 1615
+export const isStale = (errno: number | undefined): boolean => errno === 1243 || errno === 1615
 
-const answer = ({ result, text }: Operation, mode: Mode): unknown => {
+export const answer = ({ result, text }: Operation, mode: Mode): unknown => {
   if (mode === "raw") return result
   if (mode === "command") return verbOf(text.sql)
   return Array.isArray(result) ? result : []

@@ -1,18 +1,25 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import type { BeginOptions, SqlDriver } from "@sluice/sql/SqlDriver"
+import type { BeginOptions, Side, SqlDriver } from "@sluice/sql/SqlDriver"
+import { PATIENCE } from "@sluice/sql/SqlLine"
+import { type Limits, limits } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { GRACE, MysqlConnection } from "./connection.js"
+import { MysqlConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
+import { makePipelining, packing } from "./pipeline.js"
 import * as session from "./session.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
 
-const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
+const connect = (
+  endpoint: Endpoint,
+  signals: Signals,
+  side?: Side<MysqlConnection>
+): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(endpoint.open), (wire) => {
       // After the callback was called once, errors come as events; without a listener they would end the process.
@@ -24,7 +31,7 @@ const connect = (endpoint: Endpoint, signals: Signals): Effect.Effect<MysqlConne
             wire.stream.destroy()
             return resume(Effect.fail(refused(cause, endpoint)))
           }
-          const connection = new MysqlConnection(wire, endpoint, signals)
+          const connection = new MysqlConnection(wire, endpoint, signals, side)
           wire.off("error", ignore)
           resume(Effect.succeed(connection))
         })
@@ -88,7 +95,7 @@ const timedOut = (connection: MysqlConnection): SqlError =>
       outcome: connection.inTransaction ? "rolledBack" : "unknown",
       cause: new Error("statement timeout")
     }),
-    `MySQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${GRACE} ms more: the server, or the way to it, is stuck, or the server has no limit for such statements`
+    `MySQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${PATIENCE} ms more: the server, or the way to it, is stuck, or the server has no limit for such statements`
   )
 
 export const driver: SqlDriver<Endpoint, MysqlConnection> = {
@@ -114,10 +121,31 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
         : before.reduceRight((rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest), statement)
     return statementTimeout === 0
       ? run
-      : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })
+      : Effect.timeoutFail(run, { duration: statementTimeout + PATIENCE, onTimeout: () => timedOut(connection) })
   },
   stream: (connection, sql, params) => connection.stream(sql, params),
   begin,
   position: (connection) => connection.position,
   classify: classify.classify
+}
+
+/** Whether a server takes one statement behind the other: what it says of itself, unless somebody knows better. */
+const takesSeveral = (connection: MysqlConnection, isKnownTo: boolean): boolean =>
+  connection.wire.config.compress !== true &&
+  (isKnownTo || (session.isMariaDb(connection) && connection.server.thread !== undefined))
+
+/** A driver that packs short reads. What it learns about them is its own. */
+export const packed = (isKnownTo: boolean, within: Limits = limits) => {
+  const pipelining = makePipelining()
+  return {
+    ...driver,
+    connect: (endpoint, signals, side) =>
+      Effect.tap(connect(endpoint, signals, side), (connection) => {
+        if (!takesSeveral(connection, isKnownTo)) return Effect.void
+        connection.pipelining = pipelining
+        // The first connection to a server measures the way there, without which no statement is known to be short.
+        return endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(session.ping(connection))
+      }),
+    packing: packing(pipelining, within)
+  } satisfies SqlDriver<Endpoint, MysqlConnection>
 }

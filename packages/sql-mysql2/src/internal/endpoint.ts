@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { RoundTrip } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../MysqlSql.js"
@@ -21,6 +22,8 @@ export interface Endpoint {
   readonly prepares: boolean
   /** Milliseconds; 0 is off. */
   readonly statementTimeout: number
+  /** Of a packet, there and back. */
+  readonly roundTrip: RoundTrip
   /** What makes the character set that of the configuration again. */
   readonly names: string
   /** With the password that is valid now. */
@@ -162,6 +165,7 @@ export const resolve = (
           resetOnRelease: config.resetOnRelease ?? "auto",
           prepares: config.prepare !== false,
           statementTimeout: timeout > 0 ? Math.max(1, Math.round(timeout)) : 0,
+          roundTrip: new RoundTrip(),
           names: namesOf(charsetNumber),
           open: Effect.isEffect(secret)
             ? Effect.mapBoth(secret, {

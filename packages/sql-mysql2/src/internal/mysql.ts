@@ -12,6 +12,10 @@ export interface Wire extends NodeJS.EventEmitter {
   readonly config: WireConfig
   readonly threadId: number
   readonly clientEncoding: string
+  /** What the packets that come belong to. */
+  readonly _command: object | null | undefined
+  /** Number of the packet that comes next, or is written next. */
+  sequenceId: number
   readonly _handshakePacket: { readonly serverVersion: string }
   /** Prepared statements by key, the least recently used one is closed when there are too many. */
   readonly _statements: {
@@ -38,6 +42,7 @@ export interface WireConfig {
   readonly password: string | undefined
   readonly database: string | undefined
   readonly charsetNumber: number
+  readonly compress?: boolean | undefined
 }
 
 /** A statement that the server keeps. */
@@ -163,10 +168,44 @@ export const NO_BACKSLASH_ESCAPES = 0x200
 
 const ended: State = null
 
+/**
+ * A command that can be written while others before it have not been answered yet. `mysql2` itself writes one when the one
+ * before it has ended; the server reads them one after the other all the same.
+ */
+const writableAhead = <B extends new (...args: any) => Command>(Base: B) =>
+  class extends Base {
+    private awaits: State | undefined = undefined
+    private packets = 0
+
+    /** Whether it could be written. */
+    writeAhead(connection: Wire): boolean {
+      const { sequenceId } = connection
+      connection._resetSequenceId()
+      this.awaits = super.start(undefined, connection)
+      this.packets = connection.sequenceId
+      connection.sequenceId = sequenceId
+      return this.awaits !== null
+    }
+
+    override start(packet: Packet | undefined, connection: Wire): State {
+      if (this.awaits === undefined) return super.start(packet, connection)
+      connection._bumpSequenceId(this.packets)
+      return this.awaits
+    }
+  }
+
+/** Writes a command at once, also behind others. */
+export const sendBehind = (
+  wire: Wire,
+  command: { readonly writeAhead: (connection: Wire) => boolean } & object
+): void => {
+  if (!wire._command || command.writeAhead(wire)) wire.addCommand(command)
+}
+
 const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: boolean) => {
   // One function for both protocols: `mysql2` shares it too.
   const row = Base.prototype.row
-  return class extends Base {
+  return class extends writableAhead(Base) {
     /** Rows that nobody wants are skipped unread. */
     discards = false
 
@@ -174,7 +213,7 @@ const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: b
       readonly receiver: Receiver,
       options: StatementOptions
     ) {
-      super(options)
+      super(options as any)
       this.onResult = (error: { readonly fatal?: boolean } | null) => {
         if (error?.fatal) receiver.lost(error)
         else receiver.unsendable(error)
@@ -234,7 +273,7 @@ export const ExecuteRows = tapped(ExecuteCommand, false)
 export type Running = InstanceType<typeof Query>
 
 /** Prepares a statement, and hands it over; the command that uses it may be added then. */
-export class Prepare extends PrepareCommand {
+export class Prepare extends writableAhead(PrepareCommand) {
   constructor(
     private readonly receiver: Receiver,
     sql: string,
@@ -271,7 +310,7 @@ export const disown = (wire: Wire, key: string, statement: Prepared): void => {
 
 /** One packet there, one OK packet back, whose status is told. */
 const answeredByOk = (Base: new () => Command) =>
-  class extends Base {
+  class extends writableAhead(Base) {
     constructor(readonly receiver: Receiver) {
       super()
       this.onResult = (error: unknown) => {

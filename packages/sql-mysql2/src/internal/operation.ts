@@ -1,3 +1,5 @@
+import type * as Line from "@sluice/sql/SqlLine"
+import type { Profile } from "@sluice/sql/SqlPacking"
 import type { MysqlConnection } from "./connection.js"
 import * as Mysql from "./mysql.js"
 import type { Text } from "./texts.js"
@@ -10,13 +12,20 @@ import type { Text } from "./texts.js"
  * (a ping, whose answer tells), and only then is the failure reported: whoever released the connection before could hand
  * its next user an open transaction.
  */
-export class Operation implements Mysql.Receiver {
+export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
   failure: unknown = undefined
+  settled: ((failure: unknown) => void) | undefined = undefined
+  next: Operation | undefined = undefined
+  sentAt = 0
+  work = 0
+  profile: Profile | undefined = undefined
+  isMark = false
+  isMarked = false
+  prepares = false
+  read: { readonly hasLeft: () => boolean } | undefined = undefined
   result: unknown = undefined
   /** Nothing of it has reached the server. */
   unsent = false
-  /** Called once. */
-  settled: ((operation: Operation) => void) | undefined = undefined
   /** It was cancelled, so it may well fail. */
   condemned = false
   /** It begins the transaction of `withTransaction`. */
@@ -36,6 +45,10 @@ export class Operation implements Mysql.Receiver {
     this.inside = connection.inTransaction
   }
 
+  get isEmpty(): boolean {
+    return this.text.sql === ""
+  }
+
   /** A text with everything in it. */
   query(sql: string, rowsAsArray: boolean): void {
     const { infileStreamFactory } = this.connection.wire.config as { readonly infileStreamFactory?: unknown }
@@ -49,11 +62,18 @@ export class Operation implements Mysql.Receiver {
     if (known !== undefined) this.execute(known, values, rowsAsArray)
     else {
       const { sql } = this.text
+      this.prepares = true
       wire.addCommand(new Mysql.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
     }
   }
 
-  private execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+  /** Only prepares the statement, for others. */
+  prepare(): void {
+    this.prepares = true
+    Mysql.sendBehind(this.connection.wire, new Mysql.Prepare(this, this.text.sql, () => this.answered(undefined)))
+  }
+
+  execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
     if (this.condemned) {
       this.settle(cancelled())
       return
@@ -67,9 +87,11 @@ export class Operation implements Mysql.Receiver {
     return true
   }
 
-  protected run(command: { discards: boolean }): void {
+  protected run(command: InstanceType<typeof Mysql.Query>): void {
     this.running = command
-    this.connection.wire.addCommand(command)
+    const { wire } = this.connection
+    if (this.isMarked || this.read !== undefined) Mysql.sendBehind(wire, command)
+    else wire.addCommand(command)
   }
 
   /** Its fiber has left: what still comes is thrown away. */
@@ -115,7 +137,9 @@ export class Operation implements Mysql.Receiver {
 
   unsendable(error: unknown): void {
     this.unsent = true
-    this.settle(error)
+    this.running = undefined
+    this.failure = error
+    this.connection.withdraw(this)
   }
 
   unreadable(error: unknown): void {
@@ -132,7 +156,7 @@ export class Operation implements Mysql.Receiver {
     // the next full collection: those copies cost more than all else that a short statement does here.
     this.running = undefined
     this.failure = failure
-    this.connection.settle(this)
+    this.connection.hasAnswered(this)
   }
 }
 

@@ -8,7 +8,7 @@ import { Operation } from "./operation.js"
 import { read } from "./texts.js"
 
 /** MariaDB and MySQL have the same variables under other names. */
-const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test(wire._handshakePacket.serverVersion)
+export const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test(wire._handshakePacket.serverVersion)
 
 /** Without autocommit a session of the pool would be inside a transaction after its first statement. */
 const PLAIN = "SET autocommit = 1"
@@ -65,11 +65,11 @@ const operate = (
 ): Effect.Effect<void, SqlError> =>
   Effect.async((resume) => {
     if (connection.isDead) {
-      return resume(Effect.fail(connection.error(connection.fatal ?? new Error("Connection closed"), "unsent", false)))
+      return resume(Effect.fail(connection.error(connection.fatal ?? new Error("Connection closed"), "unsent")))
     }
     const operation = new Operation(connection, none, false)
-    connection.send(operation, ({ failure }) =>
-      resume(failure === undefined ? Effect.void : Effect.fail(connection.error(failure, "statement", false)))
+    connection.send(operation, (failure) =>
+      resume(failure === undefined ? Effect.void : Effect.fail(connection.error(failure, "statement")))
     )
     connection.wire.addCommand(new command(operation))
   })

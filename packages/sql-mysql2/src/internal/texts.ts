@@ -33,6 +33,18 @@ const silent =
 
 const dirties = /^\s*(?:set|use|prepare|deallocate|call|do|execute)\b/i
 
+const reads = /^\s*(?:select|values|table)\b/i
+
+/**
+ * Locks rows, writes, leaves something in the session or asks what a statement before it has left there, or is more than one
+ * statement. That one of these may stand in a literal does no harm.
+ */
+const harms =
+  /\b(?:into|for\s+(?:update|share)|lock\s+in\s+share\s+mode|sql_calc_found_rows|found_rows|row_count|last_insert_id|get_lock|release_lock|release_all_locks|nextval|setval|next\s+value)\b|:=|;\s*\S/i
+
+/** A read that may share its connection with others, as far as can be told without parsing. */
+export const isHarmless = (sql: string): boolean => reads.test(sql) && !harms.test(sql)
+
 const isSeveral = (sql: string): boolean => {
   const at = sql.indexOf(";")
   return at >= 0 && sql.slice(at + 1).trim() !== ""

@@ -1,52 +1,27 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import type { ConnectionState, Cursor, Mode, Phase } from "@sluice/sql/SqlDriver"
+import { Line } from "@sluice/sql/SqlLine"
+import type { Pipelining } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import * as Pg from "./pg.js"
-import type { Pipelining, Read } from "./pipeline.js"
 import { Plans, temporary } from "./plans.js"
-import { CursorQuery, isMark, Mark, type Operation, Statement } from "./statement.js"
+import { CursorQuery, Mark, type Operation, Statement } from "./statement.js"
 
 const CURSOR_ROWS = 128
-
-/** Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it. */
-export const GRACE = 1_000
 
 /**
  * One connection of `pg`, made honest: it settles an operation only when the server is ready for the next one, and knows
  * at any moment, without asking, in which state it is.
  *
- * 1. One operation at a time, or several packed reads, which the server answers in the order of sending. `current` is the
- *    oldest, from its first byte until ReadyForQuery or the end of the connection. Each ends with a Sync of its own, so
- *    that a failure stays its own.
- * 2. `fatal` is the first thing that went wrong. What follows it, an `end` without a code, says less.
- * 3. A fiber that leaves does not end its operation: the connection stays busy until `abort`.
+ * Each operation ends with a Sync of its own, so that a failure stays its own.
  */
-export class PgConnection {
-  current: Operation | undefined = undefined
-  private last: Operation | undefined = undefined
-  /** Operations under way. */
-  depth = 0
-  /** Milliseconds of work that they are expected to be. */
-  ahead = 0
-  /** When the server has last said that it is ready. */
-  private readyAt = 0
-  /** Packed reads that are sent when the cancel under way is over. */
-  held: Array<Read> = []
-  isWatched = false
-  private corked = false
-  fatal: unknown = undefined
+export class PgConnection extends Line<Operation> {
   /** The server must be asked for a clean session before the next user. */
   session = false
-  /** Something was executed since the last reset. */
-  used = false
-  /** Set while an abort is under way. */
-  aborting: Set<(failure: unknown) => void> | undefined = undefined
-  /** Called once each, when `current` has ended. */
-  private readonly waiters: Array<() => void> = []
   private retired = false
   /** The last words of the server. */
   private farewell: unknown = undefined
@@ -60,20 +35,25 @@ export class PgConnection {
     /** What the server says about itself, unasked. */
     private readonly server: { readonly standby: boolean },
     /** None: nothing is packed here, and nothing is learnt about texts. */
-    readonly pipelining: Pipelining | undefined
+    readonly pipelining: Pipelining<PgConnection> | undefined
   ) {
+    super()
     const wire = client.connection
     this.plans = new Plans(wire)
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // After the client's own listener, which has read the transaction status by then.
-    wire.on("readyForQuery", () => this.ready())
+    wire.on("readyForQuery", () => this.answered())
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
   }
 
   get wire(): Pg.Wire {
     return this.client.connection
+  }
+
+  get socket() {
+    return this.wire.stream
   }
 
   get isDead(): boolean {
@@ -271,87 +251,18 @@ export class PgConnection {
     return { next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
   }
 
-  /**
-   * What is sent next will be measured. The server says at once that it is ready, and again when it is done: what lies
-   * between is its work, whatever the network adds to both. Both leave in one write.
-   */
-  mark(): void {
-    this.corkForTick()
+  protected sendMark(): void {
     this.send(new Mark(), () => {})
   }
 
-  /** Sends an operation. `settled` is called once, when the server has ended it or the connection has ended. */
-  send(operation: Operation, settled: (failure: unknown) => void): void {
-    const { last } = this
-    operation.isMarked = isMark(last)
-    if (last !== undefined && !operation.isMarked && (operation.read === undefined || last.read === undefined)) {
-      throw new Error("a statement was sent on a connection that is still busy with another one")
-    }
-    if (last === undefined) this.current = operation
-    else last.next = operation
-    this.last = operation
-    this.depth++
-    this.ahead += operation.work
-    this.used = true
-    operation.settled = settled
-    operation.sentAt = performance.now()
+  override send(operation: Operation, settled: (failure: unknown) => void): void {
+    super.send(operation, settled)
     if (operation.plan !== undefined) operation.plan.users++
     this.client.query(operation)
   }
 
-  /** What is sent until the running callbacks have ended leaves in one write. */
-  corkForTick(): void {
-    if (this.corked) return
-    this.corked = true
-    const { stream } = this.wire
-    stream.cork()
-    queueMicrotask(() => {
-      this.corked = false
-      stream.uncork()
-    })
-  }
-
-  /** When the server can have begun with the oldest operation. */
-  beganAt(operation: Operation): number {
-    return Math.max(operation.sentAt + this.endpoint.roundTrip.ms, this.readyAt)
-  }
-
-  /** The server should have ended the oldest packed read long ago: what enforces the statement timeout is stuck. */
-  expire(elapsed: number): void {
-    const { statementTimeout } = this.endpoint
-    if (statementTimeout === 0 || elapsed < statementTimeout + GRACE || this.current?.read === undefined) return
-    this.end(
-      new Error(
-        `Connection terminated: no answer within the statement timeout of ${statementTimeout} ms and ${GRACE} ms more`
-      )
-    )
-    this.wire.stream.destroy()
-  }
-
-  /** The cancel under way is over: what was kept back is sent, if the connection still works. */
-  reopen(works: boolean): void {
-    this.aborting = undefined
-    const { held } = this
-    if (held.length === 0) return
-    this.held = []
-    for (const read of held) {
-      if (read.hasLeft()) continue
-      if (works) read.send()
-      else read.lost(new Error("Connection terminated"))
-    }
-  }
-
-  /** Calls `f` when no operation is under way, or the connection has ended; gives a way to stop waiting. */
-  whenReady(f: () => void): () => void {
-    if (this.current === undefined) {
-      f()
-      return () => {}
-    }
-    this.waiters.push(f)
-    return () => {
-      const index = this.waiters.indexOf(f)
-      if (index >= 0) this.waiters.splice(index, 1)
-    }
+  protected override ended({ plan }: Operation): void {
+    if (plan !== undefined) plan.users--
   }
 
   error(cause: unknown, phase: Phase, goesOn = false): SqlError {
@@ -371,51 +282,12 @@ export class PgConnection {
     )
   }
 
-  private ready(): void {
-    const operation = this.current
-    if (operation === undefined) return
-    this.measure(operation)
-    this.settle(operation, operation.failure)
-  }
-
-  /** How long the server was at work on it: since it had it, and was done with those before. */
-  private measure(operation: Operation): void {
-    const now = performance.now()
-    const { profile, sentAt } = operation
-    const { roundTrip } = this.endpoint
-    if (operation.text === "") roundTrip.measured(now - sentAt)
-    else if (profile !== undefined) {
-      roundTrip.atMost(now - sentAt)
-      // Only where the server is known to have begun when it was done with the one before: of the way there nobody knows
-      // how long it takes this time. Preparing is work too, but done once.
-      const began = operation.isMarked || this.readyAt >= sentAt + roundTrip.ms
-      if (began && !operation.prepares) profile.observe(now - this.readyAt)
-    }
-    this.readyAt = now
-  }
-
-  private settle(operation: Operation, failure: unknown): void {
-    this.current = operation.next
-    operation.next = undefined
-    this.depth--
-    if (operation.plan !== undefined) operation.plan.users--
-    if (this.current === undefined) {
-      this.last = undefined
-      this.ahead = 0
-    } else this.ahead -= operation.work
-    const { settled } = operation
-    operation.settled = undefined
-    settled?.(failure)
-    if (this.current !== undefined) return
-    for (const waiter of this.waiters.splice(0)) waiter()
-  }
-
   /** A server that crashes has no time for an error: it says why with a warning, and is gone. */
   private warned({ code, message, severity }: { code?: string; message?: string; severity?: string }): void {
     if (code === "57P01" || code === "57P02") this.farewell = Object.assign(new Error(message), { code, severity })
   }
 
-  private end(error: unknown): void {
+  protected end(error: unknown): void {
     if (this.fatal !== undefined) return
     const operation = this.current
     // A FATAL answer comes first, as an ordinary error of the statement that runs; then the socket closes.
@@ -424,9 +296,7 @@ export class PgConnection {
     const { code } = classify.read(first)
     if (code === "57P01" || code === "57P02") this.signals.fatal(first)
     else this.signals.broken(first)
-    if (operation === undefined) for (const waiter of this.waiters.splice(0)) waiter()
-    while (this.current !== undefined) this.settle(this.current, first)
-    for (const read of this.held.splice(0)) read.lost(first)
+    this.settleAll(first)
   }
 
   /** The command tag is the only thing that says what a statement has done to the session. */

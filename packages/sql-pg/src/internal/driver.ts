@@ -1,13 +1,15 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import type { BeginOptions, SqlDriver } from "@sluice/sql/SqlDriver"
+import { PATIENCE } from "@sluice/sql/SqlLine"
+import { type Limits, limits } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { GRACE, PgConnection } from "./connection.js"
+import { PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
-import { type Limits, limits, Pipelining, packing } from "./pipeline.js"
+import { makePipelining, type Pipelining, packing } from "./pipeline.js"
 import { witness } from "./witness.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
@@ -98,7 +100,7 @@ const timedOut = (connection: PgConnection): SqlError =>
       outcome: connection.inTransaction ? "rolledBack" : "unknown",
       cause: new Error("statement timeout")
     }),
-    `PostgreSQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${GRACE} ms more: the server, or the way to it, is stuck`
+    `PostgreSQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${PATIENCE} ms more: the server, or the way to it, is stuck`
   )
 
 export const driver: SqlDriver<Endpoint, PgConnection> = {
@@ -119,7 +121,7 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
     const run = connection.execute(sql, params, mode, before)
     return statementTimeout === 0
       ? run
-      : Effect.timeoutFail(run, { duration: statementTimeout + GRACE, onTimeout: () => timedOut(connection) })
+      : Effect.timeoutFail(run, { duration: statementTimeout + PATIENCE, onTimeout: () => timedOut(connection) })
   },
   stream: (connection, sql, params) => connection.cursor(sql, params),
   begin,
@@ -129,7 +131,7 @@ export const driver: SqlDriver<Endpoint, PgConnection> = {
 
 /** A driver that packs short reads. What it learns about them is its own. */
 export const packed = (within: Limits = limits) => {
-  const pipelining = new Pipelining()
+  const pipelining = makePipelining()
   return {
     ...driver,
     connect: (endpoint, signals) =>

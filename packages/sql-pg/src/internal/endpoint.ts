@@ -1,9 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { RoundTrip } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
 import * as Pg from "./pg.js"
-import { RoundTrip } from "./texts.js"
 
 /** Where to connect to, with every default applied. */
 export interface Endpoint {

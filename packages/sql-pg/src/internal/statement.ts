@@ -1,9 +1,10 @@
 import type { Mode } from "@sluice/sql/SqlDriver"
+import type * as Line from "@sluice/sql/SqlLine"
+import type { Profile } from "@sluice/sql/SqlPacking"
 import { command, execution } from "./message.js"
 import * as Pg from "./pg.js"
 import type { Read } from "./pipeline.js"
 import type { Plan } from "./plans.js"
-import type { Text } from "./texts.js"
 
 /**
  * One operation on a connection, from the first byte sent until the server says that it is ready for the next.
@@ -12,26 +13,8 @@ import type { Text } from "./texts.js"
  * would hand its next user a session in an unknown state. So an operation only remembers, and `settle` is called at
  * ReadyForQuery, or when the connection is dead.
  */
-export interface Operation extends Pg.Sendable {
-  failure: unknown
-  /** Called once. `undefined` after its fiber has left. */
-  settled: ((failure: unknown) => void) | undefined
-  /** The one that was sent after it, while it was under way. */
-  next: Operation | undefined
-  sentAt: number
-  /** Milliseconds of work that it is expected to be. */
-  readonly work: number
-  /** Where its time is kept. */
-  readonly profile: Text | undefined
+export interface Operation extends Pg.Sendable, Line.Operation<Operation> {
   readonly plan: Plan | undefined
-  /** The server was told to prepare it. */
-  readonly prepares: boolean
-  /** It shares the connection: what awaits it. */
-  readonly read: Read | undefined
-  /** It was cancelled, so it may well fail. */
-  condemned: boolean
-  /** A `Mark` went ahead of it. */
-  isMarked: boolean
   /** Its fiber has left: it makes the server end the operation at the next opportunity. */
   abandon(connection: Pg.Wire): void
 }
@@ -54,7 +37,9 @@ export class Statement extends Pg.QueryBase implements Operation {
   next: Operation | undefined = undefined
   sentAt = 0
   work = 0
-  profile: Text | undefined = undefined
+  profile: Profile | undefined = undefined
+  readonly isEmpty: boolean
+  readonly isMark = false
   prepares = false
   read: Read | undefined = undefined
   condemned = false
@@ -86,6 +71,7 @@ export class Statement extends Pg.QueryBase implements Operation {
     this.ahead = before.length
     this.name = this.ahead === 0 ? plan?.name : undefined
     this.simple = params.length === 0 && plan === undefined
+    this.isEmpty = text === ""
   }
 
   submit(connection: Pg.Wire): Error | null {
@@ -218,6 +204,8 @@ export class Mark extends Pg.QueryBase implements Operation {
   readonly name = undefined
   readonly text = ""
   readonly callback = undefined
+  readonly isEmpty = true
+  readonly isMark = true
   condemned = false
   isMarked = false
 
@@ -241,8 +229,6 @@ export class Mark extends Pg.QueryBase implements Operation {
   abandon(): void {}
 }
 
-export const isMark = (operation: Operation | undefined): boolean => operation instanceof Mark
-
 /**
  * A cursor: a portal of the server, read piece by piece.
  *
@@ -258,6 +244,8 @@ export class CursorQuery extends Pg.Query implements Operation {
   readonly profile = undefined
   readonly plan = undefined
   readonly prepares = true
+  readonly isEmpty = false
+  readonly isMark = false
   readonly read = undefined
   condemned = false
   isMarked = false

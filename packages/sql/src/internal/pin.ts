@@ -213,14 +213,14 @@ export const pay = <Conn>(pin: Pin<Conn>): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const connection = pin.lease?.connection
     if (connection === undefined) return Effect.succeed(false)
-    const { abort, abortTimeout, driver } = pin.router
+    const { abortTimeout, driver } = pin.router
     const isReady = () => {
       const state = driver.status(connection)
       return state !== "busy" && state !== "dead"
     }
     if (isReady() && pin.debts.length === 0) return Effect.succeed(true)
     const work = Effect.gen(function* () {
-      if (driver.status(connection) === "busy") yield* Effect.ignore(abort(connection))
+      if (driver.status(connection) === "busy") yield* Effect.ignore(driver.abort(connection))
       while (pin.debts.length > 0 && driver.status(connection) !== "dead") {
         const debt = pin.debts[0]!
         yield* Effect.ignore(debt(connection))
@@ -260,7 +260,7 @@ const observe = <Conn>(
   if (state !== "busy") return undefined
   // Starts now, so that the server is relieved at once; the next user, or the pool, joins it and waits for it. The fiber
   // may begin when they are done, and then does nothing: what is to be aborted is settled here, by the call.
-  const abort = Effect.timeout(Effect.ignore(pin.router.abort(connection)), pin.router.abortTimeout)
+  const abort = Effect.timeout(Effect.ignore(pin.router.driver.abort(connection)), pin.router.abortTimeout)
   return Effect.asVoid(Effect.forkIn(Effect.interruptible(abort), pin.router.scope))
 }
 

@@ -40,8 +40,6 @@ export interface Router<Conn> {
   readonly abortTimeout: Duration.Duration
   readonly acquireTimeout: Duration.Duration
   readonly deadlines: Deadlines.Deadlines
-  /** `driver.abort`, with the side connection of the endpoint that the connection belongs to. */
-  readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   turn: number
 }
 
@@ -59,8 +57,6 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const scope = yield* Effect.scope
   const abortTimeout = Duration.decode(options.pool.abortTimeout ?? "2 seconds")
   const targets = new Map<string, Target<Conn>>()
-  const sides = new WeakMap<object, Side.Side<Conn>["run"]>()
-  const abort = (connection: Conn) => driver.abort(connection, sides.get(connection as object)!)
   const target = Effect.fnUntraced(function* (endpoint: Endpoint) {
     const info = driver.endpoint(endpoint)
     const known = targets.get(info.key)
@@ -71,17 +67,14 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
       name: targets.size === 0 ? (options.pool.name ?? info.label) : name,
-      connect: (signals) =>
-        Effect.tap(driver.connect(endpoint, signals), (connection) =>
-          Effect.sync(() => sides.set(connection as object, side.run))
-        ),
+      connect: (signals) => driver.connect(endpoint, signals, side.run),
       validate: driver.ping,
       status: (connection) => {
         const state = driver.status(connection)
         return state === "idle" ? "clean" : state === "busy" || state === "dead" ? state : "dirty"
       },
       reset: driver.reset,
-      abort,
+      abort: driver.abort,
       concurrency: options.pool.concurrency ?? driver.packing?.depth,
       admits: driver.packing?.admits,
       classify: connectFailureKind,
@@ -106,7 +99,6 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     abortTimeout,
     acquireTimeout: Duration.decode(options.pool.acquireTimeout ?? "5 seconds"),
     deadlines: Deadlines.make(scope),
-    abort,
     turn: 0
   }
   return router

@@ -1,0 +1,112 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Mode } from "@sluice/sql/SqlDriver"
+import * as SqlPacking from "@sluice/sql/SqlPacking"
+import { Effect, type Fiber } from "effect"
+import { relieve } from "./cancel.js"
+import * as classify from "./classify.js"
+import { answer, isStale, isUnpreparable, type MysqlConnection, type PreparedRead } from "./connection.js"
+import { Operation } from "./operation.js"
+import { isHarmless, type Text } from "./texts.js"
+import * as values from "./values.js"
+
+export type Pipelining = SqlPacking.Pipelining<MysqlConnection>
+
+export const makePipelining = (): Pipelining => new SqlPacking.Pipelining(isHarmless, relieve)
+
+/**
+ * A packed read. What is prepared has to be prepared before it can be sent: then it waits, with all others of its text, and
+ * goes to the end of the line.
+ */
+class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
+  private interpolated = false
+
+  constructor(
+    connection: MysqlConnection,
+    private readonly text: Text,
+    private readonly params: ReadonlyArray<unknown>,
+    private readonly mode: Mode,
+    private readonly profile: SqlPacking.Profile,
+    fiber: Fiber.RuntimeFiber<any, any>,
+    interruptible: boolean,
+    resume: (effect: Effect.Effect<any, SqlError>) => void
+  ) {
+    super(connection, fiber, interruptible, resume)
+  }
+
+  protected write(): void {
+    const { connection, mode, params, profile, text } = this
+    const asArrays = mode === "values"
+    const prepared = connection.prepares(text, params, mode)
+    const statement = prepared ? connection.wire._statements.get(text.key) : undefined
+    if (prepared && statement === undefined) {
+      connection.prepareFor(this, text)
+      return
+    }
+    const written = prepared || params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
+    if (typeof written !== "string") {
+      this.resume(Effect.fail(written))
+      return
+    }
+    this.interpolated = !prepared && params.length > 0
+    const operation = new Operation(connection, text, this.interpolated)
+    operation.profile = profile
+    operation.work = profile.mean
+    operation.read = this
+    if (connection.current === undefined && profile.isDue()) connection.mark()
+    connection.send(operation, (failure) => {
+      if (failure !== undefined) {
+        this.refused(operation, failure)
+        return
+      }
+      const answered = answer(operation, mode)
+      // The rows are the caller's from here on.
+      operation.result = undefined
+      this.resume(Effect.succeed(answered))
+    })
+    if (statement === undefined) operation.query(written, asArrays)
+    else operation.execute(statement, params, asArrays)
+  }
+
+  prepared(operation: Operation, failure: unknown): void {
+    if (failure === undefined) {
+      if (!this.hasLeft()) this.send()
+    } else if (this.connection.isDead) this.lost(failure)
+    else this.refused(operation, failure)
+  }
+
+  private refused(operation: Operation, failure: unknown): void {
+    if (operation.unsent) {
+      this.resume(Effect.fail(this.connection.unsendable(classify.read(failure).message)))
+    } else this.failed(failure, this.isInnocent(operation, failure))
+  }
+
+  private isInnocent(operation: Operation, failure: unknown): boolean {
+    const { connection, text } = this
+    const { errno } = classify.read(failure)
+    if (isUnpreparable(errno)) {
+      text.unpreparable = true
+      return true
+    }
+    if (isStale(errno)) {
+      connection.wire._statements.delete(text.key)
+      return true
+    }
+    return errno === 1317 && connection.aborting !== undefined && !operation.condemned
+  }
+
+  protected override errorOf(failure: unknown): SqlError {
+    return this.connection.error(failure, "statement", this.interpolated)
+  }
+}
+
+/** What the driver says about packing. */
+export const packing = (pipelining: Pipelining, limits: SqlPacking.Limits) =>
+  SqlPacking.make<MysqlConnection>(pipelining, limits, (connection, sql, params, mode, fiber, interruptible) =>
+    Effect.async((resume) => {
+      const text = connection.texts.of(sql)
+      const problem = values.check(params)
+      if (problem !== undefined) return resume(Effect.fail(connection.unsendable(problem.problem)))
+      const profile = pipelining.texts.of(sql)
+      new Read(connection, text, params, mode, profile, fiber, interruptible, resume).send()
+    })
+  )

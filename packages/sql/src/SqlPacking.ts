@@ -1,0 +1,280 @@
+/**
+ * How short reads of several callers share a connection, for drivers whose server answers in the order of asking.
+ *
+ * @since 0.1.0
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import { Cause, Effect, type Fiber, FiberRef } from "effect"
+import { GRACE } from "./SqlAbort.js"
+import type { Packing } from "./SqlDriver.js"
+import type { Line } from "./SqlLine.js"
+
+/** Before that many answers nothing is known about a text. */
+const SAMPLES = 3
+
+/** From then on one execution in so many is measured. A measurement costs the server an answer more. */
+const EVERY = 16
+
+/** The weight of one answer in the mean is at least one in so many. */
+const MEMORY = 8
+
+const MAX_TEXTS = 500
+
+/** Longer texts are made by programs, and rarely come twice. */
+const LONGEST = 10_000
+
+/** Reads on one connection at most. */
+const DEPTH = 128
+
+/** How often connections are looked at for reads whose fiber has left. */
+const INTERVAL = 5
+
+/** How long the server may take to end a read that was cancelled, before its connection is given up. */
+const STUCK = 2_000
+
+/**
+ * What is known about the statements of one text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Profile {
+  samples = 0
+  /** Milliseconds that the server needs for one, a moving mean. */
+  mean = 0
+  private unmeasured = 0
+
+  constructor(
+    /** A read that leaves nothing behind, as far as can be told without parsing. */
+    readonly harmless: boolean
+  ) {}
+
+  /** Harmless, and known to need less than `ms` milliseconds. */
+  isShorter(ms: number): boolean {
+    return this.harmless && this.samples >= SAMPLES && this.mean < ms
+  }
+
+  /** Whether this execution should be measured. */
+  isDue(): boolean {
+    if (!this.harmless || (this.samples >= SAMPLES && ++this.unmeasured < EVERY)) return false
+    this.unmeasured = 0
+    return true
+  }
+
+  observe(ms: number): void {
+    this.unmeasured = 0
+    this.samples++
+    this.mean += (ms - this.mean) / Math.min(this.samples, MEMORY)
+  }
+}
+
+const unknown = new Profile(false)
+
+/**
+ * The texts that were used lately. Two generations: finding one costs one look-up as a rule, and what was not used during
+ * a whole generation is forgotten.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Profiles {
+  private young = new Map<string, Profile>()
+  private old = new Map<string, Profile>()
+
+  constructor(private readonly isHarmless: (sql: string) => boolean) {}
+
+  of(sql: string): Profile {
+    return this.young.get(sql) ?? this.promote(sql)
+  }
+
+  private promote(sql: string): Profile {
+    if (sql.length > LONGEST) return unknown
+    const profile = this.old.get(sql) ?? new Profile(this.isHarmless(sql))
+    if (this.young.size >= MAX_TEXTS) {
+      this.old = this.young
+      this.young = new Map()
+    }
+    this.young.set(sql, profile)
+    return profile
+  }
+}
+
+/**
+ * The time of a round trip to one server without any work there. Only an empty statement shows it, and any answer that
+ * comes sooner.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class RoundTrip {
+  /** Milliseconds; 0 until it was measured once. */
+  ms = 0
+  isKnown = false
+
+  /** An empty statement was answered. Slower ones count little: the delay may be our own. */
+  measured(elapsed: number): void {
+    this.ms = !this.isKnown || elapsed < this.ms ? elapsed : this.ms + (elapsed - this.ms) / MEMORY
+    this.isKnown = true
+  }
+
+  atMost(elapsed: number): void {
+    if (elapsed < this.ms) this.ms = elapsed
+  }
+}
+
+/**
+ * What the connections of one client have in common: what is known about texts, and the watch over reads left behind.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Pipelining<Conn extends Line<any>> {
+  readonly texts: Profiles
+  private readonly watched = new Set<Conn>()
+  /**
+   * A plain timer, because connections are watched from the callbacks of the driver and not from a fiber, and what is
+   * measured is what the socket does: real time, whatever clock the program has. A fiber for it would cost each burst of
+   * reads its fork.
+   */
+  private timer: ReturnType<typeof setInterval> | undefined
+
+  constructor(
+    isHarmless: (sql: string) => boolean,
+    /** Cancels the oldest read, whose fiber has left. If the server does not end it in so many milliseconds, closes. */
+    private readonly relieve: (connection: Conn, bound: number) => Effect.Effect<void>
+  ) {
+    this.texts = new Profiles(isHarmless)
+  }
+
+  /** Looked at until it has nothing under way. No timer runs while nothing is. */
+  watch(connection: Conn): void {
+    connection.isWatched = true
+    this.watched.add(connection)
+    this.timer ??= setInterval(() => this.look(performance.now()), INTERVAL)
+  }
+
+  private look(now: number): void {
+    for (const connection of this.watched) {
+      const { current } = connection
+      if (current === undefined || connection.isDead) {
+        connection.isWatched = false
+        this.watched.delete(connection)
+        continue
+      }
+      const elapsed = now - connection.beganAt(current)
+      if (elapsed >= GRACE && connection.aborting === undefined && current.read?.hasLeft()) {
+        Effect.runFork(this.relieve(connection, STUCK))
+      }
+      connection.expire(elapsed)
+    }
+    if (this.watched.size === 0) {
+      clearInterval(this.timer)
+      this.timer = undefined
+    }
+  }
+}
+
+/**
+ * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may hit it, and what the
+ * server was to keep for it may be gone. A read that has failed has changed nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export abstract class Read<Conn extends Line<any>> {
+  private again = false
+
+  constructor(
+    readonly connection: Conn,
+    private readonly fiber: Fiber.RuntimeFiber<any, any>,
+    /** Whether an interrupt ends the wait of the fiber. */
+    private readonly interruptible: boolean,
+    protected readonly resume: (effect: Effect.Effect<any, SqlError>) => void
+  ) {}
+
+  /** Writes it, behind those that are under way. */
+  protected abstract write(): void
+
+  /**
+   * Nobody awaits the answer. Asked of the fiber when it matters: being told would cost each read several steps of its
+   * fiber.
+   */
+  hasLeft(): boolean {
+    return this.interruptible && !Cause.isEmpty(this.fiber.getFiberRef(FiberRef.interruptedCause))
+  }
+
+  send(): void {
+    const { connection } = this
+    if (connection.isDead) this.lost(connection.fatal ?? new Error("Connection closed"))
+    // While a cancel is under way nothing is sent that it could hit.
+    else if (connection.aborting !== undefined) connection.held.push(this)
+    else {
+      connection.corkForTick()
+      this.write()
+      if (!connection.isWatched) connection.pipelining?.watch(connection)
+    }
+  }
+
+  /** It was never sent. */
+  lost(cause: unknown): void {
+    this.resume(Effect.fail(this.connection.error(cause, "unsent")))
+  }
+
+  /** It has failed, and runs again, once, if that was not its own fault. */
+  protected failed(failure: unknown, isInnocent: boolean): void {
+    const { connection } = this
+    if (isInnocent && !this.again && !connection.isDead && !this.hasLeft()) {
+      this.again = true
+      this.send()
+    } else this.resume(Effect.fail(this.errorOf(failure)))
+  }
+
+  protected errorOf(failure: unknown): SqlError {
+    return this.connection.error(failure, "statement")
+  }
+}
+
+/**
+ * When reads are packed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Limits {
+  /** Milliseconds. A text that needs more is not packed: those behind it would notice. */
+  readonly short: number
+  /** Milliseconds of work that may lie before a read that joins. More packs better, and delays longer. */
+  readonly ahead: number
+}
+
+/**
+ * Reads of less than 1 millisecond, behind 2 milliseconds of work at most.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const limits: Limits = { short: 1, ahead: 2 }
+
+/**
+ * What a driver says about packing, for the connections that were opened with `pipelining`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <Conn extends Line<any>>(
+  { texts }: Pipelining<Conn>,
+  { ahead, short }: Limits,
+  execute: Packing<Conn>["execute"]
+): Packing<Conn> => ({
+  depth: DEPTH,
+  packs: (sql, mode) => mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short),
+  admits: (connection) =>
+    connection.pipelining !== undefined &&
+    connection.aborting === undefined &&
+    connection.depth < DEPTH &&
+    connection.ahead <= ahead &&
+    !connection.isDead &&
+    // One that takes longer than its text has led us to expect: what joined now would wait for it.
+    (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= 2 * ahead),
+  execute
+})

@@ -1,0 +1,50 @@
+import { assert, describe, it } from "@effect/vitest"
+import { SqlPacking } from "@sluice/sql"
+
+describe("what is known about texts", () => {
+  it("a text is short after three short answers, not before", () => {
+    const text = new SqlPacking.Profile(true)
+    text.observe(0.1)
+    text.observe(0.1)
+    assert.isFalse(text.isShorter(1))
+    text.observe(0.1)
+    assert.isTrue(text.isShorter(1))
+  })
+
+  it("one answer of 20 ms takes a text out, and many short ones bring it back", () => {
+    const text = new SqlPacking.Profile(true)
+    for (let i = 0; i < 100; i++) text.observe(0.05)
+    assert.isTrue(text.isShorter(1))
+    text.observe(20)
+    assert.isFalse(text.isShorter(1))
+    for (let i = 0; i < 3; i++) text.observe(0.05)
+    assert.isFalse(text.isShorter(1))
+    for (let i = 0; i < 20; i++) text.observe(0.05)
+    assert.isTrue(text.isShorter(1))
+  })
+
+  it("the texts in use are kept, and the others are forgotten", () => {
+    const texts = new SqlPacking.Profiles(() => true)
+    const used = texts.of("select used")
+    const first = texts.of("select 0")
+    for (let i = 1; i < 5_000; i++) {
+      texts.of(`select ${i}`)
+      assert.strictEqual(texts.of("select used"), used)
+    }
+    assert.notStrictEqual(texts.of("select 0"), first)
+  })
+
+  it("the round trip is what an empty statement takes; a faster answer of any other lowers it, a slower one does not raise it", () => {
+    const trip = new SqlPacking.RoundTrip()
+    trip.atMost(5)
+    assert.strictEqual(trip.ms, 0)
+    trip.measured(4)
+    assert.strictEqual(trip.ms, 4)
+    trip.atMost(50)
+    assert.strictEqual(trip.ms, 4)
+    trip.atMost(2)
+    assert.strictEqual(trip.ms, 2)
+    trip.measured(10)
+    assert.strictEqual(trip.ms, 3)
+  })
+})

@@ -34,7 +34,7 @@ export const configOf = (pool: Pg.Pool): Effect.Effect<PgSqlConfig, SqlError> =>
         password:
           typeof password === "function"
             ? Effect.map(
-                Effect.tryPromise(async () => password()),
+                Effect.tryPromise(() => Promise.resolve(password())),
                 Redacted.make
               )
             : password === undefined

@@ -1,9 +1,11 @@
 /**
  * What the errors of a database mean, for drivers: a code stands for a kind of failure, and a kind says in each phase what
- * becomes of the connection, what happened on the server, and what may be done again.
+ * becomes of the connection, what happened on the server, and what may be done again. And the failures of a configuration,
+ * which read the same whatever the database.
  *
  * @since 0.1.0
  */
+import type { SqlError } from "@effect/sql/SqlError"
 import type { Phase } from "./SqlDriver.js"
 import * as SqlReason from "./SqlReason.js"
 
@@ -116,3 +118,54 @@ export const reason = (kind: Kind, phase: Phase, code: string | undefined, cause
       return gone("unknown", "R")
   }
 }
+
+/**
+ * Whether a server can listen there.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65_536
+
+/**
+ * What is wrong with the port of the endpoint `name`; `undefined` when nothing is, or when none was given.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const portProblem = (name: string, port: number | undefined): string | undefined =>
+  port === undefined || isPort(port) ? undefined : `${name}: port must be an integer from 1 to 65535, and is ${port}`
+
+/**
+ * The failure of options that cannot work, for all that is wrong with them at once. `name` is the module that was given
+ * them, such as `PgSql`. `cause.problems` of the failure is the list.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const invalidOptions = (name: string, problems: ReadonlyArray<string>): SqlError => {
+  const message = `${name}: ${problems.length === 1 ? "an option is" : "options are"} invalid: ${problems.join("; ")}`
+  return invalidOptionsOf(Object.assign(new Error(message), { problems }))
+}
+
+/**
+ * As `invalidOptions`, for an error that says already what is wrong: its message is that of the failure.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const invalidOptionsOf = (cause: Error): SqlError =>
+  SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause }), cause.message)
+
+/**
+ * The failure of a connect whose password is an effect that has failed. `database` is the product, `label` the endpoint.
+ * It may be tried again: the effect may read it then.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const unreadablePassword = (database: string, label: string, cause: unknown): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("ConnectFailed", { connection: "none", retry: "A", cause }),
+    `${database} at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
+  )

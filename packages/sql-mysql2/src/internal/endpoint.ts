@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/SqlFailure"
 import { RoundTrip } from "@sluice/sql/SqlPacking"
-import * as SqlReason from "@sluice/sql/SqlReason"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../MysqlSql.js"
 import * as Mysql from "./mysql.js"
@@ -110,18 +110,10 @@ const problemsOf = (config: MysqlSqlConfig, at: EndpointConfig, name: string): A
     // Never the text itself: it has the password in it.
     problems.push(`${name}: url must begin with mysql:// or mariadb:// (mysql://user:password@host:3306/database)`)
   }
-  const port = at.port ?? config.port
-  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) {
-    problems.push(`${name}: port must be an integer from 1 to 65535, and is ${port}`)
-  }
+  const port = portProblem(name, at.port ?? config.port)
+  if (port !== undefined) problems.push(port)
   return problems
 }
-
-const unreadable = (cause: unknown, label: string): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("ConnectFailed", { connection: "none", retry: "A", cause }),
-    `MySQL at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
-  )
 
 /** Every endpoint, or everything that is wrong with them. */
 export const resolve = (
@@ -148,7 +140,7 @@ export const resolve = (
         const { charsetNumber, database, host, password, port, socketPath, user } = new Mysql.ConnectionConfig(
           options()
         )
-        if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
+        if (!isPort(port)) {
           problems.push(`${name}: the url names no valid port`)
           return undefined
         }
@@ -169,7 +161,7 @@ export const resolve = (
           names: namesOf(charsetNumber),
           open: Effect.isEffect(secret)
             ? Effect.mapBoth(secret, {
-                onFailure: (cause) => unreadable(cause, label),
+                onFailure: (cause) => unreadablePassword("MySQL", label, cause),
                 onSuccess: (password) => Mysql.createConnection(options(password))
               })
             : Effect.sync(() => Mysql.createConnection(options()))
@@ -188,16 +180,7 @@ export const resolve = (
     const primary = one(config.primary ?? {}, "primary")
     const replicas = (config.replicas ?? []).map((at, i) => one(at, `replica ${i + 1}`))
     if (problems.length > 0 || primary === undefined) {
-      const message = `MysqlSql: ${problems.length === 1 ? "an option is" : "options are"} invalid: ${problems.join("; ")}`
-      return Effect.fail(
-        SqlReason.toError(
-          SqlReason.make("InvalidOptions", {
-            connection: "none",
-            cause: Object.assign(new Error(message), { problems })
-          }),
-          message
-        )
-      )
+      return Effect.fail(invalidOptions("MysqlSql", problems))
     }
     return Effect.succeed({ primary, replicas: replicas.filter((replica) => replica !== undefined) })
   })

@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/SqlFailure"
 import { RoundTrip } from "@sluice/sql/SqlPacking"
-import * as SqlReason from "@sluice/sql/SqlReason"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
 import * as Pg from "./pg.js"
@@ -60,18 +60,10 @@ const problemsOf = (config: PgSqlConfig, at: EndpointConfig, name: string): Arra
     // Never the text itself: it has the password in it.
     problems.push(`${name}: url must begin with postgres:// (postgres://user:password@host:5432/database)`)
   }
-  const port = at.port ?? config.port
-  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) {
-    problems.push(`${name}: port must be an integer from 1 to 65535, and is ${port}`)
-  }
+  const port = portProblem(name, at.port ?? config.port)
+  if (port !== undefined) problems.push(port)
   return problems
 }
-
-const unreadable = (cause: unknown, label: string): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("ConnectFailed", { connection: "none", retry: "A", cause }),
-    `PostgreSQL at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
-  )
 
 /** Every endpoint, or everything that is wrong with them. */
 export const resolve = (
@@ -92,7 +84,7 @@ export const resolve = (
       try {
         const { host, port, user, database, ssl, connectionParameters, password } = new Pg.Client(options)
         const label = `${host}:${port}/${database ?? user ?? ""}`
-        if (!(Number.isInteger(port) && port > 0 && port < 65_536)) {
+        if (!isPort(port)) {
           problems.push(`${name}: the url names no valid port`)
           return undefined
         }
@@ -116,7 +108,7 @@ export const resolve = (
           roundTrip: new RoundTrip(),
           newClient: Effect.isEffect(secret)
             ? Effect.mapBoth(secret, {
-                onFailure: (cause) => unreadable(cause, label),
+                onFailure: (cause) => unreadablePassword("PostgreSQL", label, cause),
                 onSuccess: (password) => new Pg.Client({ ...options, password: Redacted.value(password) })
               })
             : Effect.sync(() => new Pg.Client(options)),
@@ -135,16 +127,7 @@ export const resolve = (
     const primary = one(config.primary ?? {}, "primary")
     const replicas = (config.replicas ?? []).map((at, i) => one(at, `replica ${i + 1}`))
     if (problems.length > 0 || primary === undefined) {
-      const message = `PgSql: ${problems.length === 1 ? "an option is" : "options are"} invalid: ${problems.join("; ")}`
-      return Effect.fail(
-        SqlReason.toError(
-          SqlReason.make("InvalidOptions", {
-            connection: "none",
-            cause: Object.assign(new Error(message), { problems })
-          }),
-          message
-        )
-      )
+      return Effect.fail(invalidOptions("PgSql", problems))
     }
     return Effect.succeed({ primary, replicas: replicas.filter((replica) => replica !== undefined) })
   })

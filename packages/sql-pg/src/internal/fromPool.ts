@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import * as SqlReason from "@sluice/sql/SqlReason"
+import { invalidOptionsOf } from "@sluice/sql/SqlFailure"
 import { Effect, Redacted } from "effect"
 import type * as Pg from "pg"
 import type { PgSqlConfig } from "../PgSql.js"
@@ -34,7 +34,7 @@ export const configOf = (pool: Pg.Pool): Effect.Effect<PgSqlConfig, SqlError> =>
         password:
           typeof password === "function"
             ? Effect.map(
-                Effect.tryPromise(async () => password()),
+                Effect.tryPromise(() => Promise.resolve(password())),
                 Redacted.make
               )
             : password === undefined
@@ -56,7 +56,9 @@ export const configOf = (pool: Pg.Pool): Effect.Effect<PgSqlConfig, SqlError> =>
     )
   })
 
-const cannotTake = (name: string): SqlError => {
-  const message = `PgSql.layerFromPool: the pool has the option ${name}, which belongs to connections that are not opened here. Leave it out`
-  return SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause: new Error(message) }), message)
-}
+const cannotTake = (name: string): SqlError =>
+  invalidOptionsOf(
+    new Error(
+      `PgSql.layerFromPool: the pool has the option ${name}, which belongs to connections that are not opened here. Leave it out`
+    )
+  )

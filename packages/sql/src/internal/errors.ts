@@ -1,6 +1,7 @@
 import { SqlError } from "@effect/sql/SqlError"
 import type { AcquireError, InvalidOptions } from "@sluice/pool/PoolError"
 import type { ConnectFailureKind } from "@sluice/pool/PoolOptions"
+import { invalidOptionsOf } from "../SqlFailure.js"
 import * as SqlReason from "../SqlReason.js"
 
 export const isSqlError = (u: unknown): u is SqlError => u instanceof SqlError
@@ -36,8 +37,7 @@ const fromPool = (tag: SqlReason.Tag, error: AcquireError): SqlError =>
 
 export const isAcquireError = (error: AcquireError | SqlError): error is AcquireError => !isSqlError(error)
 
-export const invalidOptions = (error: InvalidOptions): SqlError =>
-  SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause: error }), error.message)
+export const invalidOptions: (error: InvalidOptions) => SqlError = invalidOptionsOf
 
 export const invalidUse = (message: string): SqlError => SqlReason.toError(SqlReason.make("InvalidUse"), message)
 

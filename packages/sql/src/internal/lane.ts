@@ -1,4 +1,5 @@
 import { type Cause, Effect, type Scope } from "effect"
+import type { Restore } from "./contexts.js"
 
 /**
  * A lock that is handed on in the order of asking. A semaphore of one permit would do, at five times the cost: every
@@ -30,8 +31,6 @@ export const release = (lane: Lane): void => {
   next.granted = true
   next.resume?.(Effect.void)
 }
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
  * For a lock that is held; where it is free, setting `held` is all. To be run where nothing can interrupt; the wait can be

@@ -4,6 +4,7 @@ import { Cause, Effect, Option } from "effect"
 import type { BeginOptions, ConnectionState } from "../SqlDriver.js"
 import * as SqlReason from "../SqlReason.js"
 import { bounded } from "./bounded.js"
+import type { Restore } from "./contexts.js"
 import { invalidUse } from "./errors.js"
 import * as Lane from "./lane.js"
 import * as Router from "./router.js"
@@ -335,7 +336,7 @@ export const afterwards = <Conn>(block: Block<Conn>, free: Effect.Effect<void>):
 /** Runs `body` while it has the block for itself: nothing else runs on the connection until it ends. */
 export const alone = <Conn, A, E, R>(
   block: Block<Conn>,
-  body: (restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  body: (restore: Restore) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SqlError, R> =>
   Lane.run<A, E | SqlError, R>(
     block.lane,

@@ -191,7 +191,10 @@ const unbegun = (context: Context.Context<never>): Situation => ({
 
 const notBegun = new WeakSet<object>()
 
-/** For the failure of a BEGIN. A set and not a field, because what is not begun is nobody else's matter. */
+/**
+ * For the failure of a transaction that got no connection: nothing of it was sent (BEGIN goes with its first statement), and
+ * its body has not run. A set and not a field, because what is not begun is nobody else's matter.
+ */
 export const markNotBegun = (error: SqlError): void => {
   notBegun.add(error)
 }

@@ -48,13 +48,18 @@ export interface WireConfig {
 /** A statement that the server keeps. */
 export interface Prepared {
   readonly id: number
+  /** What its rows were like the last time, as objects and as arrays. */
+  shapes?: [objects: Shape | undefined, arrays: Shape | undefined]
   /** Sends a COM_STMT_CLOSE, which has no answer. */
   close: () => void
 }
 
 interface Packet {
   readonly buffer: Buffer
+  readonly sequenceId: number
+  readonly start: number
   readonly offset: number
+  readonly end: number
   isError(): boolean
   isEOF(): boolean
   eofStatusFlags(): number
@@ -99,8 +104,12 @@ interface Command {
 
 interface Statement extends Command {
   readonly options: unknown
+  readonly statement: Prepared
+  _fields: Array<Array<unknown>>
+  _fieldCount: number
+  _receivedFieldsCount: number
   _currentRows: Array<unknown> | null
-  _currentFields: unknown
+  _currentFields: Array<unknown> | null
   _rows: Array<unknown>
   _resultIndex: number
   _localStreamError: unknown
@@ -109,6 +118,15 @@ interface Statement extends Command {
   doneInsert(header: Header | null): State
   row(packet: Packet, connection: Wire): State
   fieldsEOF(packet: Packet, connection: Wire): State
+  readField(packet: Packet, connection: Wire): State
+  resultsetHeader(packet: Packet, connection: Wire): State
+}
+
+/** The columns of a result. The server describes them each time, as a rule in the same bytes. */
+interface Shape {
+  readonly described: ReadonlyArray<Packet>
+  readonly fields: ReadonlyArray<unknown>
+  readonly Parser: new () => NonNullable<Statement["_rowParser"]>
 }
 
 interface StatementOptions {
@@ -158,6 +176,8 @@ export const charsets: Readonly<Record<string, number>> = Mysql.Charsets
 export const IN_TRANSACTION = 0x1
 
 export const AUTOCOMMIT = 0x2
+
+const MORE_RESULTS = 0x8
 
 const CURSOR_EXISTS = 0x40
 
@@ -261,8 +281,133 @@ const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: b
 /** A text; several statements may be in it, and the values already are. */
 export const Query = tapped(QueryCommand, true)
 
-/** A prepared statement with its values. */
-export const Execute = tapped(ExecuteCommand, true)
+/**
+ * A prepared statement with its values.
+ *
+ * Reading the columns, and looking for what reads such rows, takes `mysql2` longer than reading a row. So where they are the
+ * same as the last time, which their bytes say, what was made of them is used again; anything else is left to `mysql2`.
+ */
+export class Execute extends tapped(ExecuteCommand, true) {
+  /** What the columns are expected to be, as long as they are. */
+  private shape: Shape | undefined = undefined
+  private seen = 0
+  private parser: Statement["_rowParser"] = null
+  private readonly rows: Array<unknown> = []
+  private described: Array<Packet> | undefined = undefined
+
+  override execute(packet: Packet | undefined, connection: Wire): boolean {
+    if (packet === undefined) return super.execute(packet, connection)
+    if (this.shape !== undefined) return this.readKnown(this.shape, packet, connection)
+    const { next, statement } = this
+    const kind = this.asArrays ? 1 : 0
+    if (next === ExecuteCommand.prototype.resultsetHeader && this._resultIndex === 0) {
+      const shape = statement.shapes?.[kind]
+      if (shape !== undefined && packet.buffer[packet.offset] === shape.fields.length) {
+        this.shape = shape
+        return false
+      }
+      this.described = []
+    } else if (this.described !== undefined && !packet.isError()) {
+      if (next === ExecuteCommand.prototype.readField) {
+        const own = copyOf(packet)
+        this.described.push(own)
+        return super.execute(own, connection)
+      }
+      if (next === ExecuteCommand.prototype.fieldsEOF) {
+        const over = super.execute(packet, connection)
+        this.remember(kind, this.described)
+        this.described = undefined
+        return over
+      }
+    }
+    return super.execute(packet, connection)
+  }
+
+  private remember(kind: 0 | 1, described: ReadonlyArray<Packet>): void {
+    if (described.length > MOST_COLUMNS) return
+    const { statement } = this
+    statement.shapes ??= [undefined, undefined]
+    const Parser = this._rowParser!.constructor as Shape["Parser"]
+    statement.shapes[kind] = { described, fields: this._fields[0]!, Parser }
+  }
+
+  private get asArrays(): boolean {
+    return (this.options as { readonly rowsAsArray?: boolean }).rowsAsArray === true
+  }
+
+  private readKnown(shape: Shape, packet: Packet, connection: Wire): boolean {
+    const { seen } = this
+    const { fields } = shape
+    if (packet.isError()) {
+      this.receiver.refused(packet.asError(connection.clientEncoding))
+      return true
+    }
+    if (seen < fields.length) {
+      if (!isSame(shape.described[seen]!, packet)) return this.relearn(shape, packet, connection)
+      this.seen++
+      return false
+    }
+    if (seen === fields.length) {
+      this.receiver.flags(packet.eofStatusFlags())
+      this.parser = new shape.Parser()
+      this.seen++
+      return false
+    }
+    if (packet.isEOF()) {
+      const status = packet.eofStatusFlags()
+      this.receiver.flags(status)
+      if ((status & MORE_RESULTS) !== 0) return this.goOn(fields)
+      this.receiver.answered(this.rows)
+      return true
+    }
+    if (this.discards) return false
+    try {
+      this.rows.push(this.parser!.next(packet, fields, this.options))
+      return false
+    } catch (error) {
+      this.receiver.unreadable(error)
+      return true
+    }
+  }
+
+  /** The columns are others than the last time: `mysql2` reads the rest of them. */
+  private relearn({ described, fields }: Shape, packet: Packet, connection: Wire): boolean {
+    const { seen } = this
+    this.shape = undefined
+    this.described = described.slice(0, seen)
+    this._currentRows = []
+    this._currentFields = fields.slice(0, seen)
+    this._rows.push(this._currentRows)
+    this._fields.push(this._currentFields)
+    this._fieldCount = fields.length
+    this._receivedFieldsCount = seen
+    this.next = ExecuteCommand.prototype.readField
+    return this.execute(packet, connection)
+  }
+
+  /** Another result follows: `mysql2` reads it. */
+  private goOn(fields: ReadonlyArray<unknown>): boolean {
+    this.shape = undefined
+    this._rows.push(this.rows)
+    this._fields.push(fields.slice())
+    this._resultIndex = 1
+    this.next = ExecuteCommand.prototype.resultsetHeader
+    return false
+  }
+}
+
+/** The number of columns has one byte up to here. */
+const MOST_COLUMNS = 250
+
+/** With bytes of its own: `mysql2` keeps those that a column was read from, and with them all that came in the same read. */
+const copyOf = (packet: Packet): Packet => {
+  const own = Buffer.from(packet.buffer.subarray(packet.start, packet.end))
+  const PacketClass = packet.constructor as new (id: number, buffer: Buffer, start: number, end: number) => Packet
+  return new PacketClass(packet.sequenceId, own, 0, own.length)
+}
+
+const isSame = (known: Packet, { buffer, end, start }: Packet): boolean =>
+  known.end === end - start && buffer.compare(known.buffer, 0, known.end, start, end) === 0
 
 /** As `Query`; each row is told. */
 export const QueryRows = tapped(QueryCommand, false)

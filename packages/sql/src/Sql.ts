@@ -1,7 +1,8 @@
 /**
  * SQL on one shared pool: the service, and its verbs.
  *
- * A statement outside of `withConnection` and `withTransaction` leases a connection for itself alone. Inside, every
+ * A statement outside of `withConnection` and `withTransaction` leases a connection for itself, or, where the driver can and
+ * it is a short read, with others of its kind. Inside, every
  * statement runs on one connection, one after another in the order of asking. Intent, priority, acquire timeout and
  * deadline travel in the fiber's context: set them once, and everything beneath follows.
  *
@@ -13,7 +14,7 @@ import * as Pool from "@sluice/pool/Pool"
 import type { PoolEvent } from "@sluice/pool/PoolEvent"
 import type { PoolStats } from "@sluice/pool/PoolStats"
 import * as Priority from "@sluice/pool/Priority"
-import { Context, DateTime, type Duration, Effect, Stream } from "effect"
+import { Context, DateTime, type Duration, Effect, type Fiber, Stream } from "effect"
 import { Idempotent } from "./internal/retry.js"
 import { CurrentIntent, type Intent } from "./internal/router.js"
 import type { BeginOptions } from "./SqlDriver.js"
@@ -185,7 +186,10 @@ export const query = <A extends object = Record<string, unknown>>(
   params: ReadonlyArray<unknown> = [],
   options?: QueryOptions
 ): Effect.Effect<ReadonlyArray<A>, SqlError, Sql> =>
-  Effect.flatMap(Sql, (sql) => sql.query(text, params, options?.prepare !== false))
+  // Not `flatMap` of the tag: three steps of the fiber, and a short statement has fifteen.
+  Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<ReadonlyArray<A>, SqlError>) =>
+    Context.unsafeGet(fiber.currentContext as Context.Context<Sql>, Sql).query(text, params, options?.prepare !== false)
+  )
 
 // One signature instead of two overloads: only so does `effect.pipe(Sql.withConnection)` keep its types.
 /**

@@ -1,10 +1,11 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Pool from "@sluice/pool/Pool"
+import type { AcquireError } from "@sluice/pool/PoolError"
 import { Cause, Clock, Context, Duration, Effect, Option, Schedule } from "effect"
 import * as SqlReason from "../SqlReason.js"
 import { type Policy, standard } from "../SqlRetry.js"
 import * as Budget from "./budget.js"
-import { isSqlError } from "./errors.js"
+import { isSqlError, toSqlError } from "./errors.js"
 import * as policies from "./policy.js"
 import { type Intent, intentOf, type Router } from "./router.js"
 import type * as Transaction from "./transaction.js"
@@ -27,7 +28,7 @@ export interface Retrying {
   readonly statement: <A>(
     context: Context.Context<never>,
     intent: Intent | undefined,
-    once: Effect.Effect<A, SqlError>
+    once: Effect.Effect<A, AcquireError | SqlError>
   ) => Effect.Effect<A, SqlError>
   readonly transaction: <A, E, R>(
     context: Context.Context<never>,
@@ -112,11 +113,11 @@ export const make = <Conn>(router: Router<Conn>): Retrying => {
     statement: (context, intent, once) =>
       Effect.catchAllCause(once, (cause) =>
         failed(
-          cause,
+          Cause.map(cause, toSqlError),
           context,
           standard,
           { repeatable: isRepeatable(context, intent), whole: false, until: Infinity },
-          once
+          Effect.mapError(once, toSqlError)
         )
       ),
     transaction: (context, nested, options, once) => {

@@ -131,46 +131,51 @@ const route = <Conn, A, R>(
     pool: Pool.Pool<Conn>,
     options: Pool.AcquireOptions | undefined
   ) => Effect.Effect<A, AcquireError | SqlError, R>
-): Effect.Effect<A, SqlError, R> => {
+): Effect.Effect<A, AcquireError | SqlError, R> => {
   const { primary } = router
-  if (intent !== "read" || router.replicas.length === 0) {
-    return Effect.mapError(lease(primary.pool, options), toSqlError)
-  }
+  if (intent !== "read" || router.replicas.length === 0) return lease(primary.pool, options)
   return Effect.withFiberRuntime((fiber) => {
     const replica = pick(router)
-    if (replica === undefined || replica === primary) return Effect.mapError(lease(primary.pool, options), toSqlError)
+    if (replica === undefined || replica === primary) return lease(primary.pool, options)
     const set = fiber.currentContext.unsafeMap.get(Pool.CurrentAcquireTimeout.key) as Duration.DurationInput | undefined
     const total = Duration.toMillis(Duration.decode(options?.acquireTimeout ?? set ?? router.acquireTimeout))
     return Effect.catchAll(lease(replica.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>
       isAcquireError(error) && error._tag !== "NestedAcquire"
-        ? Effect.mapError(
-            lease(primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) }),
-            toSqlError
-          )
-        : Effect.fail(toSqlError(error))
+        ? lease(primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) })
+        : Effect.fail(error)
     )
   })
 }
+
+/**
+ * One statement, on a connection of its own or on one that others use as well. Whoever retries it reads the failure anyway,
+ * so that of the pool is left as it is: a frame for it alone is a tenth of what a short statement costs.
+ */
+export const lend = <Conn, A>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  shared: boolean,
+  f: (connection: Conn) => Effect.Effect<A, SqlError>
+): Effect.Effect<A, AcquireError | SqlError> =>
+  route(router, intent, undefined, (pool, options) =>
+    shared ? Pool.share(pool, f, options) : Pool.use(pool, f, options)
+  )
 
 export const use = <Conn, A>(
   router: Router<Conn>,
   intent: Intent | undefined,
   f: (connection: Conn) => Effect.Effect<A, SqlError>
-): Effect.Effect<A, SqlError> => route(router, intent, undefined, (pool, options) => Pool.use(pool, f, options))
-
-/** As `use`, on a connection that others use as well. */
-export const share = <Conn, A>(
-  router: Router<Conn>,
-  intent: Intent | undefined,
-  f: (connection: Conn) => Effect.Effect<A, SqlError>
-): Effect.Effect<A, SqlError> => route(router, intent, undefined, (pool, options) => Pool.share(pool, f, options))
+): Effect.Effect<A, SqlError> => Effect.mapError(lend(router, intent, false, f), toSqlError)
 
 export const acquire = <Conn>(
   router: Router<Conn>,
   intent: Intent | undefined,
   options?: Pool.AcquireOptions
 ): Effect.Effect<Conn, SqlError, Scope.Scope> =>
-  route(router, intent, options, (pool, options) => Pool.acquire(pool, options))
+  Effect.mapError(
+    route(router, intent, options, (pool, options) => Pool.acquire(pool, options)),
+    toSqlError
+  )
 
 /** As `acquire`, into a record instead of a scope: see `Pool.hold`. */
 export const hold = <Conn, A>(
@@ -178,4 +183,8 @@ export const hold = <Conn, A>(
   intent: Intent | undefined,
   keep: (connection: Conn, release: () => void) => A,
   options?: Pool.AcquireOptions
-): Effect.Effect<A, SqlError> => route(router, intent, options, (pool, options) => Pool.hold(pool, keep, options))
+): Effect.Effect<A, SqlError> =>
+  Effect.mapError(
+    route(router, intent, options, (pool, options) => Pool.hold(pool, keep, options)),
+    toSqlError
+  )

@@ -6,7 +6,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { Cause, Effect, type Fiber, FiberRef } from "effect"
 import { GRACE } from "./SqlAbort.js"
-import type { Packing } from "./SqlDriver.js"
+import type { Mode, Packing } from "./SqlDriver.js"
 import type { Line } from "./SqlLine.js"
 
 /** Before that many answers nothing is known about a text. */
@@ -175,6 +175,23 @@ export class Pipelining<Conn extends Line<any>> {
 }
 
 /**
+ * What somebody wants to read, and how to tell them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+  readonly mode: Mode
+  readonly profile: Profile
+  readonly fiber: Fiber.RuntimeFiber<any, any>
+  /** Whether an interrupt ends the wait of the fiber. */
+  readonly interruptible: boolean
+  readonly resume: (effect: Effect.Effect<any, SqlError>) => void
+}
+
+/**
  * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may hit it, and what the
  * server was to keep for it may be gone. A read that has failed has changed nothing.
  *
@@ -186,10 +203,7 @@ export abstract class Read<Conn extends Line<any>> {
 
   constructor(
     readonly connection: Conn,
-    private readonly fiber: Fiber.RuntimeFiber<any, any>,
-    /** Whether an interrupt ends the wait of the fiber. */
-    private readonly interruptible: boolean,
-    protected readonly resume: (effect: Effect.Effect<any, SqlError>) => void
+    protected readonly request: Request
   ) {}
 
   /** Writes it, behind those that are under way. */
@@ -200,7 +214,8 @@ export abstract class Read<Conn extends Line<any>> {
    * fiber.
    */
   hasLeft(): boolean {
-    return this.interruptible && !Cause.isEmpty(this.fiber.getFiberRef(FiberRef.interruptedCause))
+    const { fiber, interruptible } = this.request
+    return interruptible && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))
   }
 
   send(): void {
@@ -217,7 +232,7 @@ export abstract class Read<Conn extends Line<any>> {
 
   /** It was never sent. */
   lost(cause: unknown): void {
-    this.resume(Effect.fail(this.connection.error(cause, "unsent")))
+    this.request.resume(Effect.fail(this.connection.error(cause, "unsent")))
   }
 
   /** It has failed, and runs again, once, if that was not its own fault. */
@@ -226,7 +241,7 @@ export abstract class Read<Conn extends Line<any>> {
     if (isInnocent && !this.again && !connection.isDead && !this.hasLeft()) {
       this.again = true
       this.send()
-    } else this.resume(Effect.fail(this.errorOf(failure)))
+    } else this.request.resume(Effect.fail(this.errorOf(failure)))
   }
 
   protected errorOf(failure: unknown): SqlError {
@@ -264,7 +279,8 @@ export const limits: Limits = { short: 1, ahead: 2 }
 export const make = <Conn extends Line<any>>(
   { texts }: Pipelining<Conn>,
   { ahead, short }: Limits,
-  execute: Packing<Conn>["execute"]
+  /** Nothing is sent yet; an error is what keeps it from being sent. */
+  read: (connection: Conn, request: Request) => Read<Conn> | SqlError
 ): Packing<Conn> => ({
   depth: DEPTH,
   packs: (sql, mode) => mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short),
@@ -276,5 +292,11 @@ export const make = <Conn extends Line<any>>(
     !connection.isDead &&
     // One that takes longer than its text has led us to expect: what joined now would wait for it.
     (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= 2 * ahead),
-  execute
+  execute: (connection, sql, params, mode, fiber, interruptible) =>
+    Effect.async((resume) => {
+      const profile = texts.of(sql)
+      const made = read(connection, { sql, params, mode, profile, fiber, interruptible, resume })
+      if (made instanceof Read) made.send()
+      else resume(Effect.fail(made))
+    })
 })

@@ -1,7 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Mode } from "@sluice/sql/SqlDriver"
 import * as SqlPacking from "@sluice/sql/SqlPacking"
-import { Effect, type Fiber } from "effect"
+import { Effect } from "effect"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
 import { answer, isStale, isUnpreparable, type MysqlConnection, type PreparedRead } from "./connection.js"
@@ -22,19 +21,15 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
 
   constructor(
     connection: MysqlConnection,
-    private readonly text: Text,
-    private readonly params: ReadonlyArray<unknown>,
-    private readonly mode: Mode,
-    private readonly profile: SqlPacking.Profile,
-    fiber: Fiber.RuntimeFiber<any, any>,
-    interruptible: boolean,
-    resume: (effect: Effect.Effect<any, SqlError>) => void
+    request: SqlPacking.Request,
+    private readonly text: Text
   ) {
-    super(connection, fiber, interruptible, resume)
+    super(connection, request)
   }
 
   protected write(): void {
-    const { connection, mode, params, profile, text } = this
+    const { connection, text } = this
+    const { mode, params, profile, resume } = this.request
     const asArrays = mode === "values"
     const prepared = connection.prepares(text, params, mode)
     const statement = prepared ? connection.wire._statements.get(text.key) : undefined
@@ -44,7 +39,7 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
     }
     const written = prepared || params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
     if (typeof written !== "string") {
-      this.resume(Effect.fail(written))
+      resume(Effect.fail(written))
       return
     }
     this.interpolated = !prepared && params.length > 0
@@ -61,7 +56,7 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
       const answered = answer(operation, mode)
       // The rows are the caller's from here on.
       operation.result = undefined
-      this.resume(Effect.succeed(answered))
+      resume(Effect.succeed(answered))
     })
     if (statement === undefined) operation.query(written, asArrays)
     else operation.execute(statement, params, asArrays)
@@ -76,7 +71,7 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
 
   private refused(operation: Operation, failure: unknown): void {
     if (operation.unsent) {
-      this.resume(Effect.fail(this.connection.unsendable(classify.read(failure).message)))
+      this.request.resume(Effect.fail(this.connection.unsendable(classify.read(failure).message)))
     } else this.failed(failure, this.isInnocent(operation, failure))
   }
 
@@ -101,12 +96,9 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
 
 /** What the driver says about packing. */
 export const packing = (pipelining: Pipelining, limits: SqlPacking.Limits) =>
-  SqlPacking.make<MysqlConnection>(pipelining, limits, (connection, sql, params, mode, fiber, interruptible) =>
-    Effect.async((resume) => {
-      const text = connection.texts.of(sql)
-      const problem = values.check(params)
-      if (problem !== undefined) return resume(Effect.fail(connection.unsendable(problem.problem)))
-      const profile = pipelining.texts.of(sql)
-      new Read(connection, text, params, mode, profile, fiber, interruptible, resume).send()
-    })
-  )
+  SqlPacking.make<MysqlConnection>(pipelining, limits, (connection, request) => {
+    const problem = values.check(request.params)
+    return problem === undefined
+      ? new Read(connection, request, connection.texts.of(request.sql))
+      : connection.unsendable(problem.problem)
+  })

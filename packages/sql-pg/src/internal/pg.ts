@@ -103,8 +103,18 @@ export const Connection: new (config: { ssl: unknown; stream: unknown }) => Wire
 export const prepareValue: (value: unknown) => string | Buffer | null = Pg.utils.prepareValue
 
 /**
- * For queries of our own. `pg` refuses what is not of its class on a connection that pipelines, because it might keep a
- * portal open; its constructor, which reads a configuration, is a tenth of a short statement.
+ * For queries of our own, which listen to what concerns them. `pg` refuses what is not of its class on a connection that
+ * pipelines, because it might keep a portal open; its constructor, which reads a configuration, is a tenth of a short
+ * statement.
  */
-export class QueryBase {}
+export class QueryBase {
+  handleRowDescription(_message: { readonly fields: ReadonlyArray<Field> }): void {}
+  handleDataRow(_message: { readonly fields: ReadonlyArray<string | null> }): void {}
+  handleCommandComplete(_message: { readonly text: string }): void {}
+  handleReadyForQuery(): void {}
+  handlePortalSuspended(): void {}
+  handleEmptyQuery(): void {}
+  handleCopyInResponse(_connection: Wire): void {}
+  handleCopyData(): void {}
+}
 Object.setPrototypeOf(QueryBase.prototype, Query.prototype)

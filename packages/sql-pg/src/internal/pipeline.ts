@@ -1,7 +1,5 @@
-import type { SqlError } from "@effect/sql/SqlError"
-import type { Mode } from "@sluice/sql/SqlDriver"
 import * as SqlPacking from "@sluice/sql/SqlPacking"
-import { Effect, type Fiber } from "effect"
+import { Effect } from "effect"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
 import { isMistyped, isStale, type PgConnection, prepare } from "./connection.js"
@@ -27,20 +25,15 @@ export class Read extends SqlPacking.Read<PgConnection> {
 
   constructor(
     connection: PgConnection,
-    private readonly sql: string,
-    private readonly params: ReadonlyArray<unknown>,
-    private readonly values: ReadonlyArray<string | Buffer | null>,
-    private readonly mode: Mode,
-    private readonly profile: SqlPacking.Profile,
-    fiber: Fiber.RuntimeFiber<any, any>,
-    interruptible: boolean,
-    resume: (effect: Effect.Effect<any, SqlError>) => void
+    request: SqlPacking.Request,
+    private readonly values: ReadonlyArray<string | Buffer | null>
   ) {
-    super(connection, fiber, interruptible, resume)
+    super(connection, request)
   }
 
   protected write(): void {
-    const { connection, mode, params, profile, sql, values } = this
+    const { connection, values } = this
+    const { mode, params, profile, resume, sql } = this.request
     const plan = this.named ? connection.plans.of(sql, params) : undefined
     const statement = new Statement(sql, values, mode, plan, connection.plans.takeForgotten(), connection.client)
     statement.profile = profile
@@ -48,7 +41,7 @@ export class Read extends SqlPacking.Read<PgConnection> {
     statement.read = this
     if (connection.current === undefined && profile.isDue()) connection.mark()
     connection.send(statement, (failure) => {
-      if (failure === undefined) this.resume(Effect.succeed(statement.answer()))
+      if (failure === undefined) resume(Effect.succeed(statement.answer()))
       else this.failed(failure, this.isInnocent(statement, failure))
     })
   }
@@ -72,11 +65,7 @@ const isOfThePlan = (failure: unknown): boolean => isStale(failure) || isMistype
 
 /** What the driver says about packing, for the connections that were opened with `pipelining`. */
 export const packing = (pipelining: Pipelining, limits: SqlPacking.Limits) =>
-  SqlPacking.make<PgConnection>(pipelining, limits, (connection, sql, params, mode, fiber, interruptible) =>
-    Effect.async((resume) => {
-      const values = prepare(params)
-      if (!Array.isArray(values)) return resume(Effect.fail(connection.unsendable(values.problem)))
-      const profile = pipelining.texts.of(sql)
-      new Read(connection, sql, params, values, mode, profile, fiber, interruptible, resume).send()
-    })
-  )
+  SqlPacking.make<PgConnection>(pipelining, limits, (connection, request) => {
+    const values = prepare(request.params)
+    return Array.isArray(values) ? new Read(connection, request, values) : connection.unsendable(values.problem)
+  })

@@ -121,12 +121,12 @@ export class Statement extends Pg.QueryBase implements Operation {
     return result
   }
 
-  handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Pg.Field> }): void {
+  override handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Pg.Field> }): void {
     if (this.plan !== undefined) this.plan.shape = fields
     this.open().addFields(fields)
   }
 
-  handleDataRow({ fields }: { readonly fields: ReadonlyArray<string | null> }): void {
+  override handleDataRow({ fields }: { readonly fields: ReadonlyArray<string | null> }): void {
     if (this.failure !== undefined) return
     const result = this.opened()
     try {
@@ -136,7 +136,7 @@ export class Statement extends Pg.QueryBase implements Operation {
     }
   }
 
-  handleCommandComplete(message: { readonly text: string }): void {
+  override handleCommandComplete(message: { readonly text: string }): void {
     if (this.ahead > 0) {
       if (--this.ahead === 0) this.name = this.plan?.name
       return
@@ -163,15 +163,10 @@ export class Statement extends Pg.QueryBase implements Operation {
       : Object.assign(error as object, { position: String(Number(position) - this.shift) })
   }
 
-  handleReadyForQuery(): void {}
-  handlePortalSuspended(): void {}
-  handleEmptyQuery(): void {}
-
-  handleCopyInResponse(connection: Pg.Wire): void {
+  override handleCopyInResponse(connection: Pg.Wire): void {
     connection.sendCopyFail("COPY FROM STDIN is not supported")
   }
 
-  handleCopyData(): void {}
   abandon(): void {}
 
   /** What the caller wants of the answer. */
@@ -218,14 +213,6 @@ export class Mark extends Pg.QueryBase implements Operation {
     this.failure ??= error
   }
 
-  handleRowDescription(): void {}
-  handleDataRow(): void {}
-  handleReadyForQuery(): void {}
-  handlePortalSuspended(): void {}
-  handleCommandComplete(): void {}
-  handleEmptyQuery(): void {}
-  handleCopyInResponse(): void {}
-  handleCopyData(): void {}
   abandon(): void {}
 }
 

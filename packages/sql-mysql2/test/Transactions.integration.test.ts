@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Cause, Deferred, Effect, Exit, Fiber, Random } from "effect"
-import { driver } from "../src/internal/driver.js"
+import { driver, packed } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import {
   as,
@@ -444,6 +444,146 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           assert.strictEqual(yield* thread, before)
         }).pipe(Sql.withConnection)
         assert.deepStrictEqual(yield* rowsOf("pinned"), [2, 3])
+      })
+    )
+  )
+
+  /** One connection that takes a statement behind another, and counts its writes. */
+  const counted = Effect.gen(function* () {
+    const { primary } = yield* MariaDbCluster.MariaDbCluster
+    const at = yield* endpoint.resolve({ url: primary.url })
+    const connection = yield* packed(false).connect(at.primary, { broken: () => {}, fatal: () => {} })
+    const stream = connection.wire.stream as any
+    let writes = 0
+    for (const method of ["_write", "_writev"]) {
+      const write = stream[method]
+      stream[method] = (...args: Array<unknown>) => {
+        writes++
+        return write.apply(stream, args)
+      }
+    }
+    /** How many writes `effect` takes. */
+    const during = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.suspend(() => {
+        writes = 0
+        return Effect.map(effect, (a) => [a, writes] as const)
+      })
+    const first = (sql: string, params: ReadonlyArray<unknown> = [], begin = "START TRANSACTION") =>
+      driver.execute(connection, sql, params, "rows", [begin])
+    const rollback = driver.execute(connection, "ROLLBACK", [], "command")
+    return { connection, during, first, rollback }
+  })
+
+  it.effect("START TRANSACTION leaves in one write with a first statement that reads", () =>
+    Effect.gen(function* () {
+      const { connection, during, first, rollback } = yield* counted
+      for (const sql of ["select ? as n", "select ? as n from dual for update"]) {
+        // Prepared first: that is a write of its own.
+        const known = yield* during(first(sql, [1]))
+        assert.deepStrictEqual(known, [[{ n: 1 }], 2])
+        assert.strictEqual(connection.status(), "transaction")
+        yield* rollback
+        assert.deepStrictEqual(yield* during(first(sql, [2])), [[{ n: 2 }], 1])
+        assert.strictEqual(connection.status(), "transaction")
+        yield* rollback
+        assert.strictEqual(connection.status(), "idle")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a first statement that writes is sent when the transaction is known to have begun", () =>
+    Effect.gen(function* () {
+      const { connection, during, first, rollback } = yield* counted
+      yield* driver.execute(connection, "drop table if exists begun", [], "command")
+      yield* driver.execute(connection, "create table begun (id int)", [], "command")
+      yield* driver.execute(connection, "insert into begun values (?)", [0], "rows")
+      const [, writes] = yield* during(first("insert into begun values (?)", [1]))
+      assert.strictEqual(writes, 2)
+      yield* rollback
+      for (const sql of ["insert into begun values (2)", "select 3 into @three", "select nextval(begun_seq)"]) {
+        const refused = yield* Effect.flip(first(sql, [], "START TRANSACTIONS"))
+        assert.strictEqual(SqlReason.of(refused)._tag, "SyntaxError")
+        assert.strictEqual(connection.status(), "idle")
+      }
+      assert.deepStrictEqual(yield* driver.execute(connection, "select id from begun", [], "values"), [[0]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "a START TRANSACTION that is refused is the failure of the read that left with it, and nothing is open",
+    () =>
+      Effect.gen(function* () {
+        const { connection, first } = yield* counted
+        for (const sql of ["select 1 as n", "select nope"]) {
+          for (let i = 0; i < 2; i++) {
+            const refused = yield* Effect.flip(first(sql, [], "START TRANSACTIONS"))
+            assert.include(String((SqlReason.of(refused).cause as Error).message), "TRANSACTIONS")
+            // The isolation level may have been set for it.
+            assert.strictEqual(connection.status(), "session")
+            yield* driver.reset(connection)
+            assert.strictEqual(connection.status(), "idle")
+          }
+        }
+        assert.deepStrictEqual(yield* driver.execute(connection, "select 2 as n", [], "rows"), [{ n: 2 }])
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("a first read that fails, or cannot be sent, leaves its transaction open until the rollback", () =>
+    Effect.gen(function* () {
+      const { connection, first, rollback } = yield* counted
+      const circular: Record<string, unknown> = {}
+      circular["self"] = circular
+      const failing: ReadonlyArray<readonly [string, ReadonlyArray<unknown>, SqlReason.Tag]> = [
+        ["select nope", [], "SyntaxError"],
+        ["select ? as n", [circular], "InvalidUse"]
+      ]
+      yield* driver.execute(connection, "select ? as n", [1], "rows")
+      for (const [sql, params, tag] of failing) {
+        assert.strictEqual(SqlReason.of(yield* Effect.flip(first(sql, params)))._tag, tag)
+        assert.strictEqual(connection.status(), "transaction")
+        yield* rollback
+        assert.strictEqual(connection.status(), "idle")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a connection that is lost during a first read is lost inside of the transaction: nothing is written", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const { connection, first } = yield* counted
+      const fiber = yield* Effect.fork(first("select sleep(39)"))
+      yield* running("sluice", "sleep(39)")
+      yield* primary.query(`kill connection ${connection.server.thread}`)
+      const { outcome, retry } = yield* reasonOf(Fiber.join(fiber))
+      assert.deepStrictEqual([outcome, retry], ["rolledBack", "T"])
+      assert.strictEqual(connection.status(), "dead")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("transactions that begin with a read, interrupted at any moment: written as a whole or not at all", () =>
+    onPool({ pool: { maxSize: 4 } }, () =>
+      Effect.gen(function* () {
+        yield* table("reading_first", "id int, half int")
+        yield* Effect.forEach(
+          Array.from({ length: 200 }, (_, id) => id),
+          (id) =>
+            Effect.gen(function* () {
+              const both = Effect.gen(function* () {
+                yield* Sql.query("select count(*) as n from reading_first where id = ? for update", [id % 5])
+                yield* Sql.query("insert into reading_first values (?, 1)", [id])
+                yield* Sql.query("insert into reading_first values (?, 2)", [id])
+              })
+              const fiber = yield* Effect.fork(Sql.withTransaction({ retry: true })(both))
+              yield* Effect.sleep(yield* Random.nextIntBetween(0, 8))
+              yield* Fiber.interrupt(fiber)
+            }),
+          { concurrency: 8, discard: true }
+        )
+        yield* booksBalance
+        const halves = yield* Sql.query<{ n: number }>(
+          "select count(*) as n from reading_first group by id having count(*) <> 2"
+        )
+        assert.deepStrictEqual(halves, [])
       })
     )
   )

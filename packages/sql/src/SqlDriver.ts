@@ -169,8 +169,8 @@ export interface SqlDriver<Endpoint, Conn> {
    * Succeeds or fails only when the connection is ready for the next statement (or dead). The call itself never throws.
    *
    * `before` are statements without parameters and without an answer that anybody wants, such as BEGIN. They are executed
-   * first, in the same round trip where the protocol allows it; if one fails, nothing after it is executed, and its
-   * failure is the failure of all.
+   * first, in the same round trip where the protocol allows it; if one fails, nothing
+   * after it is executed that could leave anything behind, and its failure is the failure of all.
    */
   readonly execute: (
     connection: Conn,

@@ -35,7 +35,7 @@ export interface Operation<Self> {
   readonly profile: Profile | undefined
   /** There is nothing to do for the server but to answer. */
   readonly isEmpty: boolean
-  /** Empty, and sent only to see when the server gets to what comes after it. */
+  /** Sent together with the one after it, which others await: its answer shows when the server gets to that. */
   readonly isMark: boolean
   /** A mark went ahead of it. */
   isMarked: boolean

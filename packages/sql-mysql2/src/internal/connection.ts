@@ -134,16 +134,26 @@ export class MysqlConnection extends Line<Operation> {
 
   /** Whoever awaits the operation is told `cause` instead; the operation goes on. */
   giveUp(cause: Error): void {
-    const operation = this.current
-    const settled = operation?.settled
-    if (operation === undefined || settled === undefined) return
-    operation.settled = () => {}
-    settled(Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" }))
+    Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
+    for (let operation = this.current; operation !== undefined; operation = operation.next) {
+      const { settled } = operation
+      operation.settled = () => {}
+      settled?.(cause)
+    }
   }
 
-  execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode): Effect.Effect<any, SqlError> {
+  /**
+   * `begin` goes ahead, in the same write. Only where the statement may: if the server refused the one it would still
+   * execute the other.
+   */
+  execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode, begin?: string): Effect.Effect<any, SqlError> {
     // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait.
-    return Effect.async((resume) => this.start(sql, params, mode, resume, false))
+    return Effect.async((resume) => this.start(sql, params, mode, resume, false, begin))
+  }
+
+  /** The statement may leave together with the one that begins its transaction. */
+  mayFollow(sql: string): boolean {
+    return this.pipelining !== undefined && this.texts.of(sql).isRead
   }
 
   private start(
@@ -151,7 +161,8 @@ export class MysqlConnection extends Line<Operation> {
     params: ReadonlyArray<unknown>,
     mode: Mode,
     resume: (effect: Effect.Effect<any, SqlError>) => void,
-    again: boolean
+    again: boolean,
+    begin?: string
   ): void {
     const refusal = this.refusal(sql)
     if (refusal !== undefined) {
@@ -162,7 +173,6 @@ export class MysqlConnection extends Line<Operation> {
     const prepared = this.prepares(text, params, mode)
     const operation = new Operation(this, text, !prepared && params.length > 0)
     operation.begins = mode === "command" && isBegin(sql)
-    const { inside } = operation
     const asArrays = mode === "values"
     let written = sql
     if (prepared) {
@@ -183,18 +193,25 @@ export class MysqlConnection extends Line<Operation> {
       const profile = this.pipelining.texts.of(sql)
       operation.profile = profile
       const isKept = !prepared || this.wire._statements.get(text.key) !== undefined
-      if (isKept && !inside && profile.isDue()) this.mark()
+      if (isKept && !operation.inside && begin === undefined && profile.isDue()) this.mark()
     }
+    if (begin !== undefined) this.beginWith(begin, operation)
     this.send(operation, (failure) => {
-      if (failure === undefined) {
+      if (failure === undefined && operation.notBegun === undefined) {
         const answered = answer(operation, mode)
         // The rows are the caller's from here on.
         operation.result = undefined
         resume(Effect.succeed(answered))
         return
       }
+      if (operation.notBegun !== undefined) {
+        resume(Effect.fail(this.error(operation.notBegun, "statement")))
+        return
+      }
       if (operation.unsent) {
-        resume(Effect.fail(this.unsendable(classify.read(failure).message)))
+        const unsendable = Effect.fail(this.unsendable(classify.read(failure).message))
+        // What went ahead of it may be under way.
+        this.whenReady(() => resume(unsendable))
         return
       }
       if (prepared) {
@@ -212,7 +229,7 @@ export class MysqlConnection extends Line<Operation> {
           }
         }
       }
-      const phase = mode === "command" && sql === "COMMIT" ? "commit" : inside ? "transaction" : "statement"
+      const phase = mode === "command" && sql === "COMMIT" ? "commit" : operation.inside ? "transaction" : "statement"
       // Given up, and still under way: whoever has the connection next aborts it.
       resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.current === operation)))
     })
@@ -306,6 +323,21 @@ export class MysqlConnection extends Line<Operation> {
     operation.isMark = true
     this.send(operation, () => {})
     Mysql.sendBehind(this.wire, new Mysql.Ping(operation))
+  }
+
+  /** Begins a transaction of which `operation` is the first statement, and is sent next. */
+  private beginWith(sql: string, operation: Operation): void {
+    const begin = new Operation(this, this.texts.of(sql), false)
+    begin.begins = true
+    begin.isMark = true
+    operation.inside = true
+    this.corkForTick()
+    this.send(begin, (failure) => {
+      if (failure === undefined) return
+      operation.notBegun = failure
+      operation.inside = false
+    })
+    begin.query(sql, false)
   }
 
   /** Prepares the statement of a packed read, once for all that want it, and tells each. */

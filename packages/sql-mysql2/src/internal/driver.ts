@@ -113,12 +113,16 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
   giveUp: (connection, cause) => connection.giveUp(cause),
   execute: (connection, sql, params, mode, before) => {
     const { statementTimeout } = connection.endpoint
-    const statement = connection.execute(sql, params, mode)
-    // One answer at a time: what goes ahead is a round trip of its own.
     const run =
       before === undefined || before.length === 0
-        ? statement
-        : before.reduceRight((rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest), statement)
+        ? connection.execute(sql, params, mode)
+        : before.length === 1 && connection.mayFollow(sql)
+          ? connection.execute(sql, params, mode, before[0])
+          : // Each a round trip of its own: nothing may be executed behind one that has failed.
+            before.reduceRight(
+              (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest),
+              connection.execute(sql, params, mode)
+            )
     return statementTimeout === 0
       ? run
       : Effect.timeoutFail(run, { duration: statementTimeout + PATIENCE, onTimeout: () => timedOut(connection) })
@@ -139,7 +143,7 @@ export const packed = (isKnownTo: boolean, within: Limits = limits) => {
   const pipelining = makePipelining()
   return {
     ...driver,
-    connect: (endpoint, signals, side) =>
+    connect: (endpoint, signals, side?: Side<MysqlConnection>) =>
       Effect.tap(connect(endpoint, signals, side), (connection) => {
         if (!takesSeveral(connection, isKnownTo)) return Effect.void
         connection.pipelining = pipelining

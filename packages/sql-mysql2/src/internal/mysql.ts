@@ -214,11 +214,12 @@ const writableAhead = <B extends new (...args: any) => Command>(Base: B) =>
     }
   }
 
+export interface Ahead {
+  readonly writeAhead: (connection: Wire) => boolean
+}
+
 /** Writes a command at once, also behind others. */
-export const sendBehind = (
-  wire: Wire,
-  command: { readonly writeAhead: (connection: Wire) => boolean } & object
-): void => {
+export const sendBehind = (wire: Wire, command: Ahead): void => {
   if (!wire._command || command.writeAhead(wire)) wire.addCommand(command)
 }
 

@@ -30,8 +30,10 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
   condemned = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
+  /** Why the transaction that it was to be the first statement of has not begun. */
+  notBegun: unknown = undefined
   /** It began inside a transaction. */
-  readonly inside: boolean
+  inside: boolean
   private asked = false
   private begunAgain = false
   private running: { discards: boolean } | undefined = undefined
@@ -63,14 +65,14 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
     else {
       const { sql } = this.text
       this.prepares = true
-      wire.addCommand(new Mysql.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
+      this.post(new Mysql.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
     }
   }
 
   /** Only prepares the statement, for others. */
   prepare(): void {
     this.prepares = true
-    Mysql.sendBehind(this.connection.wire, new Mysql.Prepare(this, this.text.sql, () => this.answered(undefined)))
+    this.post(new Mysql.Prepare(this, this.text.sql, () => this.answered(undefined)))
   }
 
   execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
@@ -89,6 +91,10 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
 
   protected run(command: InstanceType<typeof Mysql.Query>): void {
     this.running = command
+    this.post(command)
+  }
+
+  private post(command: Mysql.Ahead): void {
     const { wire } = this.connection
     if (this.isMarked || this.read !== undefined) Mysql.sendBehind(wire, command)
     else wire.addCommand(command)
@@ -127,8 +133,9 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
       return
     }
     this.failure = error
-    // Outside of a transaction a single statement that fails leaves none behind.
-    if (this.text.plain && !this.inside && this.connection.isAutocommit) this.settle(error)
+    // Outside of a transaction a single statement that fails leaves none behind; and what comes next will tell by itself.
+    const isTold = this.next !== undefined || this.isMark
+    if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
     else {
       this.asked = true
       this.connection.wire.addCommand(new Mysql.Ping(this))

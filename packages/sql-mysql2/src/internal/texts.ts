@@ -15,6 +15,8 @@ export interface Text {
   readonly dirties: boolean
   /** One statement that cannot begin or end a transaction, whatever becomes of it. */
   readonly plain: boolean
+  /** Leaves nothing behind. */
+  readonly isRead: boolean
   /** Refused by the server when prepared: found out by asking. */
   unpreparable: boolean
 }
@@ -36,14 +38,19 @@ const dirties = /^\s*(?:set|use|prepare|deallocate|call|do|execute)\b/i
 const reads = /^\s*(?:select|values|table)\b/i
 
 /**
- * Locks rows, writes, leaves something in the session or asks what a statement before it has left there, or is more than one
- * statement. That one of these may stand in a literal does no harm.
+ * Writes, leaves something in the session or asks what a statement before it has left there, or is more than one statement.
+ * That one of these may stand in a literal does no harm.
  */
-const harms =
-  /\b(?:into|for\s+(?:update|share)|lock\s+in\s+share\s+mode|sql_calc_found_rows|found_rows|row_count|last_insert_id|get_lock|release_lock|release_all_locks|nextval|setval|next\s+value)\b|:=|;\s*\S/i
+const changes =
+  /\b(?:into|sql_calc_found_rows|found_rows|row_count|last_insert_id|get_lock|release_lock|release_all_locks|nextval|setval|next\s+value)\b|:=|;\s*\S/i
 
-/** A read that may share its connection with others, as far as can be told without parsing. */
-export const isHarmless = (sql: string): boolean => reads.test(sql) && !harms.test(sql)
+const locks = /\b(?:for\s+(?:update|share)|lock\s+in\s+share\s+mode)\b/i
+
+/** Nothing is left of it when the transaction that it was alone in has ended, as far as can be told without parsing. */
+export const isRead = (sql: string): boolean => reads.test(sql) && !changes.test(sql)
+
+/** A read that may share its connection with others. */
+export const isHarmless = (sql: string): boolean => isRead(sql) && !locks.test(sql)
 
 const isSeveral = (sql: string): boolean => {
   const at = sql.indexOf(";")
@@ -60,6 +67,7 @@ export const read = (sql: string): Text => {
     silent: silent.test(sql),
     dirties: several || dirties.test(sql) || temporary.test(sql),
     plain: !several && planned.test(sql),
+    isRead: isRead(sql),
     unpreparable: false
   }
 }

@@ -32,6 +32,8 @@ const database: Database<Name> = {
   reference,
   pooled,
   pinning: pooled.filter((name) => name !== theirs && name !== "Sequelize 6"),
+  distant: [ours, client, theirs, reference],
+  slowish: [ours, client, reference],
   connectionsOf: () => connections,
   limits: (url, callers) =>
     slap === undefined
@@ -58,6 +60,13 @@ const goals = (results: Results) => {
     ...[10, 50, 200]
       .map((callers) => at("point read", callers))
       .map((point) => atLeast(`${point}: SqlClient, against @effect/sql-mysql2`, rate(point, client, theirs), 2)),
+    ...["delay at 200", "20 ms at 50"].map((scenario) =>
+      atLeast(
+        `${scenario}: Sql.query, against mysql2 execute`,
+        rate(scenario, ours, reference),
+        scenario.startsWith("delay") ? 12 : 0.95
+      )
+    ),
     atMost(`${crowd}: Sql.query, p99 against mysql2's`, p99(crowd, ours, reference), 1)
   ]
 }
@@ -75,8 +84,7 @@ export const mysql: Benchmark = {
   },
   scenarios: async () => {
     const server = await startServer()
-    const { onRequest, usual } = scenariosOf(database, server.url)
-    return { scenarios: [...usual, ...onRequest], close: server.close, serverCpu: server.cpu }
+    return { scenarios: scenariosOf(database, server), close: server.close, serverCpu: server.cpu }
   },
   goals
 }

@@ -1,9 +1,9 @@
 /** PostgreSQL behind a real server: ours, the other clients, and how fast it can be at all. */
 import type { Results } from "./harness/results.js"
 import { atLeast, atMost } from "./harness/results.js"
-import type { Benchmark, Case, Scenario } from "./harness.js"
+import type { Benchmark, Case } from "./harness.js"
 import { findPgbench } from "./pg/pgbench.js"
-import { roundTripMillis, type Server, serverSettings, startServer } from "./pg/server.js"
+import { serverSettings, startServer } from "./pg/server.js"
 import { at, comparing, connections, type Database, levels, scenariosOf, share, warmMillis } from "./sql/scenarios.js"
 
 /** `pg` in pipeline mode is fastest with two: more of them leave less to send at once. */
@@ -49,6 +49,8 @@ const database: Database<Name> = {
   reference,
   pooled,
   pinning: pooled.filter((name) => name !== "@effect/sql-pg" && name !== "Sequelize 6"),
+  distant: [raw, ours, client, "@effect/sql-pg", reference, "postgres.js"],
+  slowish: [ours, client, reference, "postgres.js"],
   connectionsOf: (name, callers) =>
     name === raw ? packed : name === bestPostgresJs ? bestForPostgresJs(callers) : connections,
   limits: (url, callers): ReadonlyArray<Case> =>
@@ -61,25 +63,6 @@ const database: Database<Name> = {
           settings: { url, connections, callers, pipelined, program: pgbench.program },
           external: true
         }))
-}
-
-const scenarios = ({ delayedUrl, url }: Server): ReadonlyArray<Scenario> => {
-  const { onRequest, scenario, usual } = scenariosOf(database, url)
-  const delayed = scenariosOf(database, delayedUrl).scenario(200, {
-    name: "delay",
-    title: `point reads through a network with a round trip of ${roundTripMillis} ms`,
-    workload: "point",
-    names: [raw, ours, client, "@effect/sql-pg", reference, "postgres.js"],
-    roundMillis: 1_000
-  })
-  const slowish = scenario(50, {
-    name: "20 ms",
-    title: "a statement that takes the server 20 ms",
-    workload: "slowish",
-    names: [ours, client, reference, "postgres.js"],
-    roundMillis: 1_000
-  })
-  return [...usual, delayed, slowish, ...onRequest]
 }
 
 const goals = (results: Results) => {
@@ -138,7 +121,7 @@ export const pg: Benchmark = {
   },
   scenarios: async () => {
     const server = await startServer()
-    return { scenarios: scenarios(server), close: server.close, serverCpu: server.cpu }
+    return { scenarios: scenariosOf(database, server), close: server.close, serverCpu: server.cpu }
   },
   goals
 }

@@ -5,12 +5,6 @@ import { Effect, Redacted } from "effect"
 import * as shared from "../sql/server.js"
 import { documentBytes, documentCount, itemCount } from "../sql/workload.js"
 
-export interface Server {
-  readonly url: string
-  readonly cpu: () => number | undefined
-  readonly close: () => Promise<void>
-}
-
 export const serverSettings = {
   // All subjects of a scenario keep their connections while the others are measured.
   max_connections: 400,
@@ -35,7 +29,8 @@ const start = Effect.gen(function* () {
   const { primary } = yield* MariaDbCluster.make({ settings: serverSettings })
   yield* Effect.forEach(schema, (statement) => primary.query(statement), { discard: true })
   const server = Number(readFileSync(join(primary.dataDir, "mariadbd.pid"), "utf8"))
-  return { url: Redacted.value(primary.url), cpu: () => shared.cpuOf(server) }
+  const url = Redacted.value(primary.url)
+  return { url, delayedUrl: yield* shared.delayed(primary, url), cpu: () => shared.cpuOf(server) }
 })
 
-export const startServer = (): Promise<Server> => shared.startServer(start)
+export const startServer = (): Promise<shared.Server> => shared.startServer(start)

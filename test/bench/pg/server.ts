@@ -1,19 +1,9 @@
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
-import { FaultProxy, PgCluster } from "@sluice/testkit"
+import { PgCluster } from "@sluice/testkit"
 import { Effect, Redacted } from "effect"
 import * as shared from "../sql/server.js"
 import { documentBytes, documentCount, itemCount } from "../sql/workload.js"
-
-export interface Server {
-  readonly url: string
-  /** The same server behind a network whose round trip takes `roundTripMillis`. */
-  readonly delayedUrl: string
-  readonly cpu: () => number | undefined
-  readonly close: () => Promise<void>
-}
-
-export const roundTripMillis = 4
 
 export const serverSettings = {
   // All subjects of a scenario keep their connections while the others are measured.
@@ -41,16 +31,14 @@ const schema = [
 const start = Effect.gen(function* () {
   const { primary } = yield* PgCluster.make({ settings: serverSettings })
   yield* Effect.forEach(schema, (statement) => primary.query(statement), { discard: true })
-  const proxy = yield* FaultProxy.make({ target: primary })
-  yield* proxy.delay(roundTripMillis / 2)
   const url = Redacted.value(primary.url)
   const pidFile = join(primary.dataDir, "postmaster.pid")
   const postmaster = existsSync(pidFile) ? Number.parseInt(readFileSync(pidFile, "utf8"), 10) : Number.NaN
   return {
     url,
-    delayedUrl: url.replace(`:${primary.port}/`, `:${proxy.port}/`),
+    delayedUrl: yield* shared.delayed(primary, url),
     cpu: () => shared.cpuOf(postmaster)
   }
 })
 
-export const startServer = (): Promise<Server> => shared.startServer(start)
+export const startServer = (): Promise<shared.Server> => shared.startServer(start)

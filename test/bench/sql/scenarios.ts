@@ -1,6 +1,7 @@
 /** The scenarios that the benchmarks of databases share: one server, the same work, different clients. */
 import type { Results } from "../harness/results.js"
 import type { Case, Column, Scenario } from "../harness.js"
+import { roundTripMillis, type Server } from "./server.js"
 import type { Dialect, SqlSettings } from "./workload.js"
 
 export const connections = 10
@@ -29,6 +30,9 @@ export interface Database<Name extends string> {
   readonly pooled: ReadonlyArray<Name>
   /** Those that can keep a connection without opening a transaction, by a documented way. */
   readonly pinning: ReadonlyArray<Name>
+  /** Those that are compared over a network, and with statements that take the server a while. */
+  readonly distant: ReadonlyArray<Name>
+  readonly slowish: ReadonlyArray<Name>
   readonly connectionsOf: (name: Name, callers: number) => number
   /** The limits in C, if they are there: they do point reads only. */
   readonly limits: (url: string, callers: number) => ReadonlyArray<Case>
@@ -51,10 +55,17 @@ const worksOf = <Name extends string>({ pinning, pooled }: Database<Name>): Read
   { name: "pinned", title: "three point reads on one connection", workload: "pinned", names: pinning }
 ]
 
-export const scenariosOf = <Name extends string>(database: Database<Name>, url: string) => {
-  const { connectionsOf, dialect, limits, pooled, reference, subjects } = database
+export const scenariosOf = <Name extends string>(
+  database: Database<Name>,
+  { delayedUrl, url: directUrl }: Pick<Server, "url" | "delayedUrl">
+): ReadonlyArray<Scenario> => {
+  const { connectionsOf, dialect, distant, limits, pooled, reference, slowish, subjects } = database
 
-  const scenario = (callers: number, { name, names, roundMillis, title, workload }: Work<Name>): Scenario => ({
+  const scenario = (
+    callers: number,
+    { name, names, roundMillis, title, workload }: Work<Name>,
+    url = directUrl
+  ): Scenario => ({
     name: at(name, callers),
     title: `${title}; ${callers === 1 ? "1 caller" : `${callers} callers`}`,
     unit: "ops/s",
@@ -79,7 +90,7 @@ export const scenariosOf = <Name extends string>(database: Database<Name>, url: 
       workload: "point",
       names: Object.keys(subjects) as Array<Name>
     })
-    return { ...found, cases: [...limits(url, callers), ...found.cases] }
+    return { ...found, cases: [...limits(directUrl, callers), ...found.cases] }
   })
   const works = worksOf(database)
   const mix = scenario(50, {
@@ -89,15 +100,31 @@ export const scenariosOf = <Name extends string>(database: Database<Name>, url: 
     names: pooled,
     roundMillis: 1_000
   })
-  return {
-    scenario,
-    /** Point reads at each level; all other work at 50 callers. */
-    usual: [...point, ...works.map((work) => scenario(50, work)), mix],
-    /** The other work at the other levels. */
-    onRequest: levels
+  const delay: Work<Name> = {
+    name: "delay",
+    title: `point reads through a network with a round trip of ${roundTripMillis} ms`,
+    workload: "point",
+    names: distant,
+    roundMillis: 1_000
+  }
+  const slow: Work<Name> = {
+    name: "20 ms",
+    title: "a statement that takes the server 20 ms",
+    workload: "slowish",
+    names: slowish,
+    roundMillis: 1_000
+  }
+  return [
+    // Point reads at each level; all other work at 50 callers, and at the other levels on request.
+    ...point,
+    ...works.map((work) => scenario(50, work)),
+    mix,
+    scenario(200, delay, delayedUrl),
+    scenario(50, slow),
+    ...levels
       .filter((callers) => callers !== 50)
       .flatMap((callers) => works.map((work) => ({ ...scenario(callers, work), onRequest: true })))
-  }
+  ]
 }
 
 /** What goals ask of the results. */

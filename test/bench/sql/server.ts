@@ -1,6 +1,27 @@
 /** What the servers of the benchmarks of databases have in common. */
 import { readdirSync, readFileSync } from "node:fs"
+import { FaultProxy } from "@sluice/testkit"
 import { Effect, Exit, Scope } from "effect"
+
+export interface Server {
+  readonly url: string
+  /** The same server behind a network whose round trip takes `roundTripMillis`. */
+  readonly delayedUrl: string
+  readonly cpu: () => number | undefined
+  readonly close: () => Promise<void>
+}
+
+export const roundTripMillis = 4
+
+/** Where the server at `url` is found behind that network. */
+export const delayed = Effect.fnUntraced(function* (
+  target: { readonly host: string; readonly port: number },
+  url: string
+) {
+  const proxy = yield* FaultProxy.make({ target })
+  yield* proxy.delay(roundTripMillis / 2)
+  return url.replace(`:${target.port}/`, `:${proxy.port}/`)
+})
 
 /**
  * CPU of a server's process, its threads, and the processes that it has started, to the nanosecond. On Linux only. What

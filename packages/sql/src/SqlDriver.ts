@@ -106,7 +106,7 @@ export interface Packing<in Conn> {
   /** Statements on one connection at most. */
   readonly depth: number
   /** Whether a statement that commits by itself may share a connection. Asked before there is a connection. */
-  readonly packs: (sql: string, mode: Mode) => boolean
+  readonly packs: (sql: string, mode: Mode, params: ReadonlyArray<unknown>) => boolean
   /** Whether one more may join those on this connection. Never throws, never blocks. */
   readonly admits: (connection: Conn) => boolean
   /**

@@ -26,6 +26,12 @@ const LONGEST = 10_000
 /** Reads on one connection at most. */
 const DEPTH = 128
 
+/**
+ * Characters or bytes of a parameter. A larger one delays those behind it, and what the server refuses for its size may cost
+ * all of them their connection.
+ */
+const LARGE = 65_536
+
 /** How often connections are looked at for reads whose fiber has left. */
 const INTERVAL = 5
 
@@ -270,6 +276,9 @@ export interface Limits {
  */
 export const limits: Limits = { short: 1, ahead: 2 }
 
+const isLarge = (value: unknown): boolean =>
+  (typeof value === "string" || value instanceof Uint8Array) && value.length > LARGE
+
 /**
  * What a driver says about packing, for the connections that were opened with `pipelining`.
  *
@@ -283,7 +292,8 @@ export const make = <Conn extends Line<any>>(
   read: (connection: Conn, request: Request) => Read<Conn> | SqlError
 ): Packing<Conn> => ({
   depth: DEPTH,
-  packs: (sql, mode) => mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short),
+  packs: (sql, mode, params) =>
+    mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short) && !params.some(isLarge),
   admits: (connection) =>
     connection.pipelining !== undefined &&
     connection.aborting === undefined &&

@@ -113,7 +113,7 @@ export const make = <Conn>(
       return statementIn(block, context, (connection, before) => driver.execute(connection, sql, params, mode, before))
     }
     const intent = Router.intentOf(context)
-    if (packing?.packs(sql, mode) && isUrgent(context)) {
+    if (packing?.packs(sql, mode, params) && isUrgent(context)) {
       const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
       const read = Router.lend(router, intent, true, (connection) =>
         packing.execute(connection, sql, params, mode, fiber, interruptible)

@@ -242,14 +242,14 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
   it.effect("3,000 packed reads interrupted at any moment: no stray cancel, nothing leaks, nothing runs on", () =>
     onPacked(packer, { pool: { maxSize: 4 } }, ({ packs }) =>
       Effect.gen(function* () {
-        yield* learn(texts.sleep, [0, 0])
+        yield* learn(texts.busy, [0, 0])
         let answered = 0
         yield* Effect.forEach(
           times(3_000, (n) => n),
           (n) =>
             Effect.gen(function* () {
               const seconds = n % 100 === 0 ? 20 : (yield* Random.nextIntBetween(0, 3)) / 1_000
-              const fiber = yield* Effect.fork(Sql.query<{ n: number }>(texts.sleep, [seconds, n]))
+              const fiber = yield* Effect.fork(Sql.query<{ n: number }>(texts.busy, [seconds, n]))
               if (seconds < 1 && n % 3 === 0) {
                 const [row] = yield* Fiber.join(fiber)
                 assert.strictEqual(row!.n, n)
@@ -459,6 +459,28 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
         assert.include(["ConnectionLost", "ServerShutdown"], SqlReason.of(error)._tag)
       }
       assert.strictEqual(line.status(), "dead")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a connection that is closed because nothing on it can be cancelled fails every read on it once", () =>
+    Effect.gen(function* () {
+      const { slow, ...packed } = yield* asleep(30)
+      const { line, read } = packed
+      packer.deafen(packed)
+      // It would sleep on, and nobody is there to see it.
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.flatMap(Server, (server) => server.end(packed.name))))
+      let settled = 0
+      const neighbours = yield* Effect.fork(
+        all(times(10, (n) => Effect.tap(Effect.flip(read(texts.session, [n])), () => Effect.sync(() => settled++))))
+      )
+      yield* isTrue("all were sent", () => line.depth === 11)
+      yield* Fiber.interrupt(slow)
+      yield* isTrue("it was closed", () => line.status() === "dead")
+      yield* isTrue("all were told", () => settled === 10)
+      for (const error of yield* Fiber.join(neighbours)) {
+        assert.include(["ConnectionLost", "ServerShutdown"], SqlReason.of(error)._tag)
+      }
+      assert.strictEqual(line.depth, 0)
     }).pipe(Effect.scoped)
   )
 

@@ -39,6 +39,8 @@ export interface Texts {
   readonly number: (comment?: string) => string
   /** `(seconds, n)`: the session as `id`, after so many seconds. */
   readonly sleep: string
+  /** `(seconds, n)`: gives n after about so many seconds, also when many of them are cancelled at once. */
+  readonly busy: string
   /** `(text, n)`: n rows with `n`, from 1 on, and `t`. */
   readonly rows: string
   /** `(n)`: fails when n is 0, and only then. */
@@ -66,6 +68,8 @@ export interface Packer {
   readonly kept: string
   /** The server forgets this text, which it keeps, and the driver is not told. */
   readonly forget: (packed: Packed, text: string) => Effect.Effect<unknown, unknown>
+  /** From now on the server cannot be asked to cancel what runs on it. */
+  readonly deafen: (packed: Packed) => void
 }
 
 const said = <O, C>(say: (options: O) => C, { pipeline, pool, resetOnRelease, ...options }: O & Settings): C => ({
@@ -101,6 +105,7 @@ const postgresql: Packer = {
     session: "select pg_backend_pid() as id, $1::int as n",
     number: (comment = "") => `select $1::int as n /* ${comment} */`,
     sleep: "select pg_sleep($1::float8), pg_backend_pid() as id, $2::int as n",
+    busy: "select pg_sleep($1::float8), $2::int as n",
     rows: "select g as n, $1::text as t from generate_series(1, $2::int) g",
     failing: "select 10 / $1::int as n",
     failure: "22012",
@@ -118,7 +123,10 @@ const postgresql: Packer = {
   cancel: (id) => `select pg_cancel_backend(${id})`,
   kept: "select count(*)::int as n from pg_prepared_statements",
   // The driver looks at what the server says about a DEALLOCATE: not if it stands inside of something else.
-  forget: ({ read }) => read("do $$ begin execute 'deallocate all'; end $$")
+  forget: ({ read }) => read("do $$ begin execute 'deallocate all'; end $$"),
+  deafen: ({ line }) => {
+    Object.assign(line, { endpoint: { ...line.endpoint, port: 1 } })
+  }
 }
 
 const mariaDb: Packer = {
@@ -126,6 +134,8 @@ const mariaDb: Packer = {
     session: "select connection_id() as id, ? as n",
     number: (comment = "") => `select ? as n /* ${comment} */`,
     sleep: "select sleep(?) as s, connection_id() as id, ? as n",
+    // All its sleeps share one lock, and a KILL that finds it taken stops every one of them for two seconds.
+    busy: "select (select count(*) from seq_1_to_1000000000 where seq <= 5000000 * ?) as s, ? as n",
     rows: "select seq as n, t from (select ? as t) one, seq_1_to_9 where seq <= ?",
     failing: "select (select seq from seq_1_to_2 where ? = 0 or seq = 1) as n",
     failure: "ER_SUBQUERY_NO_1_ROW",
@@ -145,7 +155,10 @@ const mariaDb: Packer = {
   layer: (options) => MysqlSql.layer(mysql(options)),
   cancel: (id) => `kill query ${id}`,
   kept: "select variable_value + 0 as n from information_schema.session_status where variable_name = 'Prepared_stmt_count'",
-  forget: ({ line }, text) => Mysql.forget(line as any, text)
+  forget: ({ line }, text) => Mysql.forget(line as any, text),
+  deafen: ({ line }) => {
+    Object.assign(line, { side: undefined })
+  }
 }
 
 export const packers: { readonly [D in Database]: Packer } = { postgresql, mysql: mariaDb }

@@ -21,7 +21,7 @@ export const eventually = <E, R>(
   ) as Effect.Effect<void, E, R>
 
 /** Ours: nothing is leased, nobody waits, nothing is still being cleaned. Another driver keeps no books. */
-const booksBalance = Effect.flatMap(
+export const booksBalance = Effect.flatMap(
   Effect.serviceOption(Sql.Sql),
   Option.match({
     onNone: () => Effect.void,

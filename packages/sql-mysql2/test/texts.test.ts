@@ -1,4 +1,5 @@
-import { assert, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
+import { Profiles } from "@sluice/sql/SqlPacking"
 import * as texts from "../src/internal/texts.js"
 import * as values from "../src/internal/values.js"
 
@@ -95,5 +96,62 @@ it("values that are written into a text mean what they mean beside it", () => {
   }
   for (const value of ["it's", "back\\slash", 'double"', "new\nline", [1], {}]) {
     assert.isFalse(values.isSafeWithoutEscapes(value))
+  }
+})
+
+describe("what may share a connection is seen in the text", () => {
+  const known = new Profiles(texts.isHarmless)
+  const harmless = [
+    "select 1",
+    "  SELECT * from a where b = ?",
+    "values (1), (2)",
+    "table a",
+    "select 1;",
+    "select a\nfrom b order by c",
+    "select id, for_update, lock_mode from tables where intox = ?"
+  ]
+  const harmful = [
+    "insert into a values (1)",
+    "update a set b = 1",
+    "replace into a values (1)",
+    "delete from a",
+    "with a as (select 1) select * from a",
+    "select * from a for update",
+    "select * from a FOR  UPDATE skip locked",
+    "select * from a for share",
+    "select * from a lock in share mode",
+    "select * from a LOCK\nIN SHARE MODE",
+    "select b into @b from a",
+    "select * into outfile '/tmp/a' from a",
+    "select @b := 1",
+    "select get_lock('a', 1)",
+    "select RELEASE_LOCK('a')",
+    "select release_all_locks()",
+    "select last_insert_id()",
+    "select last_insert_id (5)",
+    "select sql_calc_found_rows * from a limit 1",
+    "select found_rows()",
+    "select row_count()",
+    "select nextval(s)",
+    "select next value for s",
+    "select setval(s, 5)",
+    "select 1; drop table a",
+    "begin",
+    "start transaction",
+    "set @a = 1",
+    "call p()",
+    "do sleep(1)",
+    "show tables",
+    "explain select 1",
+    "handler a read first",
+    "lock tables a read",
+    "execute p",
+    "selecting",
+    "/* select */ update a set b = 1",
+    `select ${"1,".repeat(6_000)}1`
+  ]
+  for (const sql of harmless) it(`"${sql}" may be packed`, () => assert.isTrue(known.of(sql).harmless))
+  for (const sql of harmful) {
+    it(`"${sql.slice(0, 60)}" is never packed`, () => assert.isFalse(known.of(sql).harmless))
   }
 })

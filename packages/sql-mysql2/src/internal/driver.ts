@@ -135,7 +135,8 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
 
 /** Whether a server takes one statement behind the other: what it says of itself, unless somebody knows better. */
 const takesSeveral = (connection: MysqlConnection, isKnownTo: boolean): boolean =>
-  connection.wire.config.compress !== true &&
+  // Here `mysql2` notes what was agreed upon with the server: a number.
+  !connection.wire.config.compress &&
   (isKnownTo || (session.isMariaDb(connection) && connection.server.thread !== undefined))
 
 /** A driver that packs short reads. What it learns about them is its own. */

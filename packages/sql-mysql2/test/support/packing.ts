@@ -1,0 +1,97 @@
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { Sql } from "@sluice/sql"
+import type * as SqlPacking from "@sluice/sql/SqlPacking"
+import * as SqlRuntime from "@sluice/sql/SqlRuntime"
+import type { MysqlSql } from "@sluice/sql-mysql2"
+import { MariaDbCluster } from "@sluice/testkit"
+import { Effect } from "effect"
+import * as compiler from "../../src/internal/compiler.js"
+import type { MysqlConnection } from "../../src/internal/connection.js"
+import { driver as bare, packed } from "../../src/internal/driver.js"
+import * as endpoint from "../../src/internal/endpoint.js"
+import * as Mysql from "../../src/internal/mysql.js"
+import { as, booksBalance, eventually, sessions, user } from "./fixture.js"
+
+/** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
+export const anyTime: SqlPacking.Limits = { short: Infinity, ahead: Infinity }
+
+/** A pool on a driver that packs as `limits` say; `packs` counts the reads that it packs. */
+export const poolWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.Limits) =>
+  Effect.gen(function* () {
+    const at = yield* endpoint.resolve(config)
+    const driver = packed(config.pipeline === true, limits)
+    let count = 0
+    const counted = {
+      ...driver,
+      packing: {
+        ...driver.packing,
+        execute: (...args: Parameters<typeof driver.packing.execute>) => {
+          count++
+          return driver.packing.execute(...args)
+        }
+      }
+    }
+    const { sql } = yield* SqlRuntime.make(counted, {
+      ...at,
+      pool: config.pool,
+      duplicates: "allow",
+      compiler: compiler.make(undefined),
+      spanAttributes: []
+    })
+    return { sql, packs: () => count }
+  }).pipe(Effect.provide(Reactivity.layer))
+
+let names = 0
+
+/** As `onPool`, on a driver that packs every harmless read; `packs` counts them. */
+export const onPacked = <A, E, R>(
+  config: MysqlSql.MysqlSqlConfig,
+  body: (context: { readonly user: string; readonly packs: () => number }) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function* () {
+    const { primary } = yield* MariaDbCluster.MariaDbCluster
+    const name = `packed_${process.pid}_${++names}`
+    yield* user(name)
+    const result = yield* Effect.gen(function* () {
+      const { packs, sql } = yield* poolWithin({ url: as(primary, name), ...config }, anyTime)
+      return yield* body({ user: name, packs }).pipe(
+        Effect.tap(() => booksBalance),
+        Effect.provideService(Sql.Sql, sql)
+      )
+    }).pipe(Effect.scoped)
+    yield* eventually(
+      "no session is left on the server",
+      Effect.map(sessions(name), (left) => left.length === 0)
+    )
+    return result
+  })
+
+/** Runs a text until it is known. */
+export const learn = (text: string, params: ReadonlyArray<unknown> = []) =>
+  Effect.replicateEffect(Sql.query(text, params), 5, { discard: true })
+
+/** One connection, and a way to pack on it. Each KILL has a connection of its own. */
+export const connectionWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.Limits) =>
+  Effect.gen(function* () {
+    const at = yield* endpoint.resolve(config)
+    const driver = packed(config.pipeline === true, limits)
+    const ignored = { broken: () => {}, fatal: () => {} }
+    const connection: MysqlConnection = yield* driver.connect(at.primary, ignored, (f) =>
+      Effect.scoped(Effect.flatMap(bare.connect(at.primary, ignored), f))
+    )
+    const read = (sql: string, params: ReadonlyArray<unknown> = []) =>
+      Effect.withFiberRuntime<ReadonlyArray<any>, any>((fiber) =>
+        driver.packing.execute(connection, sql, params, "rows", fiber, true)
+      )
+    return { driver, connection, read }
+  })
+
+/** A connection to the server of the file, as the user of `config` if that says one. */
+export const oneConnection = (config: MysqlSql.MysqlSqlConfig = {}) =>
+  Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) =>
+    connectionWithin({ url: primary.url, ...config }, anyTime)
+  )
+
+/** The server forgets a statement, and the driver is not told: as a proxy does that has given us another connection. */
+export const forget = ({ wire }: MysqlConnection, text: string) =>
+  Effect.sync(() => wire._statements.get(Mysql.keyOf(text))!.close())

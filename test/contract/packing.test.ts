@@ -1,0 +1,511 @@
+/** Short reads of several callers on one connection: what holds for each of our drivers that packs. */
+import { assert, layer, type Vitest } from "@effect/vitest"
+import { Sql, SqlReason } from "@sluice/sql"
+import { limits as shortOnly } from "@sluice/sql/SqlPacking"
+import { FaultProxy } from "@sluice/testkit"
+import { Duration, Effect, Exit, Fiber, type Layer, Random, Stream } from "effect"
+import { booksBalance, eventually, unique } from "./contract.js"
+import { databases, Server } from "./databases.js"
+import * as Drivers from "./drivers.js"
+import { connectionOf, learn, onLayer, onPacked, type Packer, packers } from "./packing.js"
+
+const times = <A>(n: number, f: (i: number) => A) => Array.from({ length: n }, (_, i) => f(i))
+
+const all = <A, E, R>(effects: Iterable<Effect.Effect<A, E, R>>) => Effect.all(effects, { concurrency: "unbounded" })
+
+const codeOf = (error: unknown): unknown => (SqlReason.of(error as any).cause as any).code
+
+/** Fails when `effect` takes longer than a caller that waits for nobody. */
+const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.timed(effect), ([elapsed, a]) => {
+    assert.isBelow(Duration.toMillis(elapsed), 500)
+    return a
+  })
+
+const isTrue = (what: string, condition: () => boolean) => eventually(what, Effect.sync(condition))
+
+const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void => {
+  const { texts } = packer
+
+  const connection = connectionOf(packer)
+
+  /** A connection on which a read sleeps that has been prepared before, as the oldest. */
+  const asleep = (seconds: number) =>
+    Effect.gen(function* () {
+      const packed = yield* connection
+      yield* packed.read(texts.sleep, [0, 0])
+      const slow = yield* Effect.fork(packed.read(texts.sleep, [seconds, 1]))
+      yield* isTrue("it was sent", () => packed.line.depth === 1)
+      return { ...packed, slow }
+    })
+
+  /** The server is at work for the client of this name. */
+  const sleeps = (name: string) =>
+    Effect.flatMap(Server, (server) =>
+      eventually(
+        "it sleeps on the server",
+        Effect.map(server.sessions(name), (all) => all.some((one) => one.isRunning && one.text.includes("sleep(")))
+      )
+    )
+
+  it.effect("reads that are known to be short share a connection", () =>
+    onPacked(packer, { pool: { maxSize: 10 } }, ({ packs }) =>
+      Effect.gen(function* () {
+        yield* learn(texts.session, [0])
+        const before = packs()
+        const rows = yield* all(times(64, (n) => Sql.query<{ id: number; n: number }>(texts.session, [n])))
+        assert.strictEqual(packs() - before, 64)
+        assert.deepStrictEqual(
+          rows.map(([row]) => row!.n),
+          times(64, (n) => n)
+        )
+        assert.strictEqual(new Set(rows.map(([row]) => row!.id)).size, 1)
+        assert.strictEqual((yield* Sql.stats).write.size, 1)
+      })
+    )
+  )
+
+  it.effect("the writes of one tick are one write", () =>
+    Effect.gen(function* () {
+      const { line, read } = yield* connection
+      let writes = 0
+      const stream = line.socket as any
+      const { _write, _writev } = stream
+      const counted = (write: Function) =>
+        function (this: unknown, ...args: Array<unknown>) {
+          writes++
+          return write.apply(this, args)
+        }
+      stream._write = counted(_write)
+      stream._writev = counted(_writev)
+      yield* all(times(50, (n) => read(texts.session, [n])))
+      assert.strictEqual(writes, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a read is sent although the one before it has no answer yet", () =>
+    Effect.gen(function* () {
+      const { line, read, slow } = yield* asleep(0.1)
+      const written = line.socket.bytesWritten
+      const second = yield* Effect.fork(read(texts.session, [1]))
+      yield* isTrue("the second was sent", () => line.depth === 2)
+      assert.isAbove(line.socket.bytesWritten, written)
+      assert.isNull(slow.unsafePoll())
+      const [first] = yield* Fiber.join(slow)
+      const [next] = yield* Fiber.join(second)
+      assert.strictEqual(next.id, first.id)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("10,000 mixed reads and failures: every answer goes to its caller", () =>
+    onPacked(packer, { pool: { maxSize: 3 } }, ({ packs }) =>
+      Effect.gen(function* () {
+        const { client } = yield* Sql.Sql
+        const kinds: Array<(n: number) => Effect.Effect<void, unknown, Sql.Sql>> = [
+          (n) => Effect.map(Sql.query<any>(texts.number(), [n]), ([row]) => assert.strictEqual(row.n, n)),
+          (n) =>
+            Effect.map(Sql.query<any>(texts.rows, [`t${n}`, n % 7]), (rows) => {
+              assert.strictEqual(rows.length, n % 7)
+              for (const row of rows) assert.strictEqual(row.t, `t${n}`)
+            }),
+          (n) =>
+            Effect.map(client.unsafe(texts.number("values"), [n]).values, (rows) =>
+              assert.deepStrictEqual(rows, [[n]])
+            ),
+          (_) =>
+            Effect.map(Effect.flip(Sql.query(texts.failing, [0])), (error) =>
+              assert.strictEqual(codeOf(error), texts.failure)
+            ),
+          (n) => Effect.map(Sql.query<any>(texts.number(String(n % 300)), [n]), ([row]) => assert.strictEqual(row.n, n))
+        ]
+        for (const kind of kinds) for (let i = 0; i < 5; i++) yield* kind(i)
+        yield* Effect.forEach(
+          times(10_000, (n) => n),
+          (n) => Effect.flatMap(Random.nextIntBetween(0, kinds.length), (kind) => kinds[kind]!(n)),
+          { concurrency: 200, discard: true }
+        ).pipe(Effect.withRandom(Random.make("packed")))
+        assert.isAbove(packs(), 5_000)
+      })
+    )
+  )
+
+  it.effect("a failure does not touch its neighbours", () =>
+    Effect.gen(function* () {
+      const { line, read } = yield* connection
+      const exits = yield* all(times(40, (n) => Effect.exit(read(texts.failing, [n % 4]))))
+      for (const [n, exit] of exits.entries()) assert.strictEqual(Exit.isFailure(exit), n % 4 === 0)
+      assert.strictEqual(line.status(), "idle")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a text that cannot be prepared fails for its own reason, for each of its callers", () =>
+    Effect.gen(function* () {
+      const { line, read } = yield* connection
+      const errors = yield* all(times(10, (n) => Effect.flip(read(texts.wrong, [n]))))
+      for (const error of errors) assert.strictEqual(codeOf(error), texts.wrongness)
+      assert.strictEqual((yield* read("select 1 as n"))[0].n, 1)
+      assert.strictEqual(line.status(), "idle")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a statement that the server has forgotten is prepared again, and no caller notices", () =>
+    Effect.gen(function* () {
+      const packed = yield* connection
+      for (let round = 0; round < 3; round++) {
+        yield* packer.forget(packed, texts.session)
+        const rows = yield* all(times(20, (n) => packed.read(texts.session, [n])))
+        for (const [n, [row]] of rows.entries()) assert.deepStrictEqual(row, { id: packed.id, n })
+      }
+      assert.strictEqual(packed.line.depth, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("the neighbours of a cancelled read never notice, and the connection is kept", () =>
+    Effect.gen(function* () {
+      const { admits, id, line, read } = yield* connection
+      yield* read(texts.sleep, [0, 0])
+      for (let round = 0; round < 20; round++) {
+        const slow = yield* Effect.fork(read(texts.sleep, [30, 0]))
+        const neighbours = yield* Effect.fork(all(times(30, (n) => read(texts.session, [n]))))
+        while (line.depth < 31) yield* Effect.yieldNow()
+        yield* atOnce(Fiber.interrupt(slow))
+        const rows = yield* atOnce(Fiber.join(neighbours))
+        for (const [n, [row]] of rows.entries()) assert.deepStrictEqual(row, { id, n })
+        yield* isTrue("it is open again", admits)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a read that is hit by the cancel of its neighbour is sent again, and its caller does not notice", () =>
+    Effect.gen(function* () {
+      const { admits, id, line, name, read, slow } = yield* asleep(30)
+      const innocent = yield* Effect.fork(read(texts.sleep, [0.2, 7]))
+      yield* isTrue("both were sent", () => line.depth === 2)
+      yield* Fiber.interrupt(slow)
+      yield* isTrue("the innocent one runs", () => line.aborting !== undefined && line.depth === 1)
+      assert.isFalse(admits())
+      yield* sleeps(name)
+      // As if the cancel had come a moment later.
+      yield* Effect.flatMap(Server, (server) => server.query(packer.cancel(id)))
+      assert.strictEqual((yield* Fiber.join(innocent))[0].n, 7)
+      assert.strictEqual(line.held.length, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("reads that come during a cancel are held back, and sent in the order of asking", () =>
+    Effect.gen(function* () {
+      const { admits, line, read, slow } = yield* asleep(30)
+      yield* Fiber.interrupt(slow)
+      while (line.aborting === undefined) yield* Effect.sleep(0)
+      assert.isFalse(admits())
+      const order: Array<number> = []
+      const reads = yield* Effect.fork(
+        all(times(10, (n) => Effect.map(read(texts.session, [n]), ([row]) => order.push(row.n))))
+      )
+      while (line.held.length < 10) yield* Effect.yieldNow()
+      yield* Fiber.join(reads)
+      assert.deepStrictEqual(
+        order,
+        times(10, (n) => n)
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a read that somebody else cancels fails as it would alone", () =>
+    Effect.gen(function* () {
+      const { id, name, slow } = yield* asleep(30)
+      yield* sleeps(name)
+      yield* Effect.flatMap(Server, (server) => server.query(packer.cancel(id)))
+      assert.strictEqual(SqlReason.of(yield* Effect.flip(Fiber.join(slow)))._tag, "Cancelled")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a short read whose caller leaves is not cancelled: its answer is thrown away", () =>
+    Effect.gen(function* () {
+      const { abort, line, read } = yield* connection
+      let cancels = 0
+      const watch = setInterval(() => {
+        if (line.aborting !== undefined) cancels++
+      }, 1)
+      for (let i = 0; i < 50; i++) {
+        const leaving = yield* Effect.fork(read(texts.session, [i]))
+        while (line.depth === 0) yield* Effect.yieldNow()
+        yield* Fiber.interrupt(leaving)
+        yield* abort
+        assert.strictEqual(line.status(), "idle")
+      }
+      clearInterval(watch)
+      assert.isAtMost(cancels, 2)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("3,000 packed reads interrupted at any moment: no stray cancel, nothing leaks, nothing runs on", () =>
+    onPacked(packer, { pool: { maxSize: 4 } }, ({ packs }) =>
+      Effect.gen(function* () {
+        yield* learn(texts.busy, [0, 0])
+        let answered = 0
+        yield* Effect.forEach(
+          times(3_000, (n) => n),
+          (n) =>
+            Effect.gen(function* () {
+              const seconds = n % 100 === 0 ? 20 : (yield* Random.nextIntBetween(0, 3)) / 1_000
+              const fiber = yield* Effect.fork(Sql.query<{ n: number }>(texts.busy, [seconds, n]))
+              if (seconds < 1 && n % 3 === 0) {
+                const [row] = yield* Fiber.join(fiber)
+                assert.strictEqual(row!.n, n)
+                answered++
+              } else {
+                yield* Effect.sleep(yield* Random.nextIntBetween(0, 12))
+                const exit = yield* atOnce(Fiber.interrupt(fiber))
+                if (Exit.isFailure(exit)) assert.isTrue(Exit.isInterrupted(exit), String(exit.cause))
+              }
+            }),
+          { concurrency: 40, discard: true }
+        )
+        assert.isAbove(answered, 900)
+        assert.isAbove(packs(), 2_000)
+        yield* booksBalance
+        assert.isAtMost((yield* Sql.stats).write.size, 4)
+      })
+    )
+  )
+
+  it.effect("what is not a short read of its own, of class normal or better, is never packed", () =>
+    onPacked(packer, { pool: { maxSize: 4 } }, ({ packs }) =>
+      Effect.gen(function* () {
+        const table = unique("packed")
+        yield* Sql.query(`create table ${table} (id int primary key)`)
+        const client = (yield* Sql.Sql).client
+        const query = (sql: string) => Sql.query(sql)
+        const five = <A, E, R>(what: Effect.Effect<A, E, R>) => Effect.replicateEffect(what, 5, { discard: true })
+        yield* learn("select 1 as n")
+        const before = packs()
+        for (const text of texts.alone(table)) yield* five(query(text))
+        yield* five(query(`select id from ${table} for update`))
+        yield* five(query("with a as (select 1) select * from a"))
+        yield* five(query("select 1; select 2"))
+        yield* five(Sql.withTransaction(query("select 1 as n")))
+        yield* five(Sql.withConnection(query("select 1 as n")))
+        yield* five(Sql.withPriority("low")(query("select 1 as n")))
+        yield* five(Sql.withPriority("background")(query("select 1 as n")))
+        yield* five(Sql.query("select 1 as n", [], { prepare: false }))
+        yield* five(Stream.runDrain(client.unsafe("select 1 as n").stream))
+        yield* five(Effect.scoped(Effect.flatMap(client.reserve, (c) => c.execute("select 1 as n", [], undefined))))
+        assert.strictEqual(packs(), before)
+        yield* Sql.withPriority("high")(query("select 1 as n"))
+        assert.strictEqual(packs(), before + 1)
+      })
+    )
+  )
+
+  it.effect("no more than 128 reads are under way on one connection", () =>
+    Effect.gen(function* () {
+      const { admits, line, read, slow } = yield* asleep(0.4)
+      const reads = yield* Effect.fork(all(times(126, (n) => read(texts.session, [n]))))
+      yield* isTrue("they were sent", () => line.depth === 127)
+      assert.isTrue(admits())
+      const last = yield* Effect.fork(read(texts.session, [126]))
+      yield* isTrue("one more was sent", () => line.depth === 128)
+      assert.isFalse(admits())
+      assert.isNull(slow.unsafePoll())
+      yield* Fiber.join(reads)
+      yield* Fiber.join(last)
+      assert.isTrue(admits())
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("100 callers of a slow statement spread over the connections", () =>
+    onPacked(
+      packer,
+      { pool: { maxSize: 10 } },
+      ({ packs }) =>
+        Effect.gen(function* () {
+          const slow = (n: number) => Sql.query<{ id: number }>(texts.sleep, [0.02, n])
+          yield* Effect.replicateEffect(slow(0), 5)
+          const rows = yield* all(times(100, slow))
+          const uses = new Map<number, number>()
+          for (const [row] of rows) uses.set(row!.id, (uses.get(row!.id) ?? 0) + 1)
+          assert.isAtLeast(uses.size, 8)
+          assert.isBelow(Math.max(...uses.values()), 25)
+          assert.strictEqual(packs(), 0)
+        }),
+      shortOnly
+    )
+  )
+
+  it.effect("nothing joins a read that takes longer than its text has led to expect", () =>
+    Effect.gen(function* () {
+      const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2 })
+      yield* read(texts.sleep, [0, 0])
+      const reading = yield* Effect.fork(read(texts.sleep, [0.3, 0]))
+      yield* isTrue("it is closed to others", () => line.depth === 1 && !admits())
+      assert.isNull(reading.unsafePoll())
+      yield* Fiber.join(reading)
+      assert.isTrue(admits())
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("neither a long way nor idle time makes a short read look slow, and it does not hide a slow one", () =>
+    Effect.gen(function* () {
+      const proxy = yield* FaultProxy.make({ target: yield* Server })
+      yield* proxy.delay(10)
+      yield* onPacked(
+        packer,
+        { at: { port: proxy.port }, pool: { maxSize: 1 } },
+        ({ packs }) =>
+          Effect.gen(function* () {
+            const slow = (n: number) => Sql.query(texts.sleep, [0.02, n])
+            for (let i = 0; i < 20; i++) {
+              yield* Sql.query(texts.session, [i])
+              if (i < 6) yield* slow(i)
+              yield* Effect.sleep(10)
+            }
+            const before = packs()
+            yield* all(times(20, (n) => Sql.query(texts.session, [n])))
+            assert.strictEqual(packs() - before, 20)
+            yield* slow(0)
+            assert.strictEqual(packs() - before, 20)
+          }),
+        { short: 8, ahead: Infinity }
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a program gets it without asking for it", () =>
+    onLayer(
+      packer,
+      { pool: { maxSize: 10 } },
+      Effect.gen(function* () {
+        // Until it is known to be short, on a machine that may be busy.
+        const packed = Effect.gen(function* () {
+          yield* learn(texts.session, [0])
+          const rows = yield* all(times(50, (n) => Sql.query<{ id: number }>(texts.session, [n])))
+          return new Set(rows.map(([row]) => row!.id)).size < 10
+        })
+        yield* eventually("50 reads at once need fewer connections than there are", packed)
+      })
+    )
+  )
+
+  it.effect("pipeline: false gives each statement a connection for itself", () =>
+    onLayer(
+      packer,
+      { pool: { maxSize: 4 }, pipeline: false },
+      Effect.gen(function* () {
+        yield* learn(texts.session, [0])
+        yield* all(times(4, (n) => Sql.query(texts.sleep, [0.05, n])))
+        const { write } = yield* Sql.stats
+        assert.isAbove(write.size, 1)
+        const held = yield* all(times(write.size, (n) => Sql.query<{ id: number }>(texts.session, [n])))
+        assert.strictEqual(new Set(held.map(([row]) => row!.id)).size, write.size)
+      })
+    )
+  )
+
+  it.effect("a session that is cleaned after each use can be shared", () =>
+    onPacked(packer, { pool: { maxSize: 2 }, resetOnRelease: "always" }, () =>
+      Effect.gen(function* () {
+        yield* learn(texts.session, [0])
+        for (let round = 0; round < 20; round++) {
+          const rows = yield* all(times(20, (n) => Sql.query<{ n: number }>(texts.session, [n])))
+          assert.deepStrictEqual(
+            rows.map(([row]) => row!.n),
+            times(20, (n) => n)
+          )
+        }
+      })
+    )
+  )
+
+  it.effect("a connection that is lost fails every read on it once, and the pool goes on", () =>
+    onPacked(packer, { pool: { maxSize: 2 } }, ({ name }) =>
+      Effect.gen(function* () {
+        const server = yield* Server
+        yield* learn(texts.sleep, [0, 0])
+        let settled = 0
+        const reads = yield* Effect.fork(
+          all(
+            times(30, (n) =>
+              Effect.tap(Effect.flip(Sql.query(texts.sleep, [10, n])), () => Effect.sync(() => settled++))
+            )
+          )
+        )
+        yield* sleeps(name)
+        yield* server.end(name)
+        for (const error of yield* Fiber.join(reads)) {
+          const reason = SqlReason.of(error)
+          assert.include(["ConnectionLost", "ServerShutdown"], reason._tag)
+          assert.include(["A", "R"], reason.retry)
+        }
+        assert.strictEqual(settled, 30)
+        const [row] = yield* Sql.query<{ n: number }>("select 5 as n")
+        assert.strictEqual(row!.n, 5)
+      })
+    )
+  )
+
+  it.effect("a connection that is lost during a cancel fails the reads that were held back", () =>
+    Effect.gen(function* () {
+      const { id, line, read, slow } = yield* asleep(30)
+      const server = yield* Server
+      const innocent = yield* Effect.fork(Effect.flip(read(texts.sleep, [30, 2])))
+      yield* isTrue("both were sent", () => line.depth === 2)
+      yield* Fiber.interrupt(slow)
+      yield* isTrue("the innocent one runs", () => line.aborting !== undefined && line.depth === 1)
+      const held = yield* Effect.fork(all(times(5, (n) => Effect.flip(read(texts.session, [n])))))
+      yield* isTrue("they are held back", () => line.held.length === 5)
+      yield* server.endSession(id)
+      for (const error of [yield* Fiber.join(innocent), ...(yield* Fiber.join(held))]) {
+        assert.include(["ConnectionLost", "ServerShutdown"], SqlReason.of(error)._tag)
+      }
+      assert.strictEqual(line.status(), "dead")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a connection that is closed because nothing on it can be cancelled fails every read on it once", () =>
+    Effect.gen(function* () {
+      const { slow, ...packed } = yield* asleep(30)
+      const { line, read } = packed
+      packer.deafen(packed)
+      // It would sleep on, and nobody is there to see it.
+      yield* Effect.addFinalizer(() => Effect.ignore(Effect.flatMap(Server, (server) => server.end(packed.name))))
+      let settled = 0
+      const neighbours = yield* Effect.fork(
+        all(times(10, (n) => Effect.tap(Effect.flip(read(texts.session, [n])), () => Effect.sync(() => settled++))))
+      )
+      yield* isTrue("all were sent", () => line.depth === 11)
+      yield* Fiber.interrupt(slow)
+      yield* isTrue("it was closed", () => line.status() === "dead")
+      yield* isTrue("all were told", () => settled === 10)
+      for (const error of yield* Fiber.join(neighbours)) {
+        assert.include(["ConnectionLost", "ServerShutdown"], SqlReason.of(error)._tag)
+      }
+      assert.strictEqual(line.depth, 0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("more texts than a connection keeps: all are answered, and the server keeps a hundred", () =>
+    Effect.gen(function* () {
+      const { read } = yield* connection
+      for (let round = 0; round < 3; round++) {
+        const rows = yield* all(times(350, (n) => read(texts.number(String(n % 175)), [n])))
+        for (const [n, [row]] of rows.entries()) assert.deepStrictEqual(row, { n })
+      }
+      for (let n = 0; n < 300; n++) assert.strictEqual((yield* read(`select ${n} as n`))[0].n, n)
+      // The first one is itself a text more.
+      yield* read(packer.kept)
+      const [kept] = yield* read(packer.kept)
+      assert.isAtMost(kept.n, 100)
+      assert.isAbove(kept.n, 90)
+    }).pipe(Effect.scoped)
+  )
+}
+
+for (const driver of Drivers.selected) {
+  if (!driver.isOurs) continue
+  // One after the other: what a test sees of the server's time, and of its statements, is its own.
+  const server: Layer.Layer<Server, unknown> = databases[driver.database].layer()
+  layer(server, { excludeTestServices: true, timeout: "2 minutes" })(`packed reads: ${driver.name}`, (it) =>
+    suite(it, packers[driver.database])
+  )
+}

@@ -1,0 +1,208 @@
+/** What the sentences about packed reads need of each of our drivers: its inside, which no client shows. */
+import type { SqlError } from "@effect/sql/SqlError"
+import { Sql } from "@sluice/sql"
+import type { ConnectionState } from "@sluice/sql/SqlDriver"
+import type { Line } from "@sluice/sql/SqlLine"
+import type { Limits } from "@sluice/sql/SqlPacking"
+import { MysqlSql } from "@sluice/sql-mysql2"
+import { PgSql } from "@sluice/sql-pg"
+import { Effect, type Layer, type Scope } from "effect"
+import * as Mysql from "../../packages/sql-mysql2/test/support/packing.js"
+import * as Pg from "../../packages/sql-pg/test/support/packing.js"
+import { booksBalance, noSessions, unique } from "./contract.js"
+import { type Common, type Database, type Place, Server } from "./databases.js"
+import { ours } from "./drivers.js"
+
+/** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
+export const anyTime: Limits = { short: Infinity, ahead: Infinity }
+
+/** One connection on which reads are packed. */
+export interface Packed {
+  readonly line: Line<any> & { readonly status: () => ConnectionState }
+  readonly read: (text: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<any>, any>
+  readonly admits: () => boolean
+  readonly abort: Effect.Effect<void, SqlError>
+}
+
+/** What a pool on packed connections is told. */
+export interface Settings {
+  readonly pool?: { readonly maxSize: number }
+  readonly resetOnRelease?: "always"
+  readonly pipeline?: boolean
+}
+
+/** The texts of a database; n is their last parameter, and a column of their rows. */
+export interface Texts {
+  /** `(n)`: gives it, and the session as `id`. */
+  readonly session: string
+  /** `(n)`: gives it, and `comment` is in the text. */
+  readonly number: (comment?: string) => string
+  /** `(seconds, n)`: the session as `id`, after so many seconds. */
+  readonly sleep: string
+  /** `(seconds, n)`: gives n after about so many seconds, also when many of them are cancelled at once. */
+  readonly busy: string
+  /** `(text, n)`: n rows with `n`, from 1 on, and `t`. */
+  readonly rows: string
+  /** `(n)`: fails when n is 0, and only then. */
+  readonly failing: string
+  readonly failure: string
+  /** `(n)`: names a column that is not there. */
+  readonly wrong: string
+  readonly wrongness: string
+  /** What this database alone must not pack, on a table that has an `id`. */
+  readonly alone: (table: string) => ReadonlyArray<string>
+}
+
+export interface Packer {
+  readonly texts: Texts
+  readonly connect: (options: Common, limits: Limits) => Effect.Effect<Packed, SqlError, Scope.Scope>
+  readonly pool: (
+    options: Common & Settings,
+    limits: Limits
+  ) => Effect.Effect<{ readonly sql: Sql.Service; readonly packs: () => number }, SqlError, Scope.Scope>
+  /** Our Layer, as a program has it. */
+  readonly layer: (options: Common & Settings) => Layer.Layer<Sql.Sql, SqlError>
+  /** Cancels what runs in a session, from outside. */
+  readonly cancel: (id: number) => string
+  /** How many statements the server keeps for a client that has one connection. */
+  readonly kept: string
+  /** The server forgets this text, which it keeps, and the driver is not told. */
+  readonly forget: (packed: Packed, text: string) => Effect.Effect<unknown, unknown>
+  /** From now on the server cannot be asked to cancel what runs on it. */
+  readonly deafen: (packed: Packed) => void
+}
+
+const said = <O, C>(say: (options: O) => C, { pipeline, pool, resetOnRelease, ...options }: O & Settings): C => ({
+  ...say(options as O),
+  ...(pool === undefined ? {} : { pool }),
+  ...(resetOnRelease === undefined ? {} : { resetOnRelease }),
+  ...(pipeline === undefined ? {} : { pipeline })
+})
+
+const pg = (options: Common & Settings) => said(ours.postgresql, options)
+
+const mysql = (options: Common & Settings) => said(ours.mysql, options)
+
+interface Opened<Conn extends Packed["line"]> {
+  readonly connection: Conn
+  readonly driver: {
+    readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
+    readonly packing: { readonly admits: (connection: Conn) => boolean }
+  }
+  readonly read: Packed["read"]
+}
+
+const asPacked = <Conn extends Packed["line"]>({ connection, driver, read }: Opened<Conn>): Packed => ({
+  line: connection,
+  read,
+  admits: () => driver.packing.admits(connection),
+  // What is condemned is what is under way at the moment of the call.
+  abort: Effect.suspend(() => driver.abort(connection))
+})
+
+const postgresql: Packer = {
+  texts: {
+    session: "select pg_backend_pid() as id, $1::int as n",
+    number: (comment = "") => `select $1::int as n /* ${comment} */`,
+    sleep: "select pg_sleep($1::float8), pg_backend_pid() as id, $2::int as n",
+    busy: "select pg_sleep($1::float8), $2::int as n",
+    rows: "select g as n, $1::text as t from generate_series(1, $2::int) g",
+    failing: "select 10 / $1::int as n",
+    failure: "22012",
+    wrong: "select $1::int + nope as n",
+    wrongness: "42703",
+    alone: (table) => [
+      `insert into ${table} values (1) on conflict do nothing`,
+      `update ${table} set id = id returning id`,
+      `select id from ${table} for no key update`
+    ]
+  },
+  connect: (options, limits) => Effect.map(Pg.connectionWithin(pg(options), limits), asPacked),
+  pool: (options, limits) => Pg.poolWithin(pg(options), limits),
+  layer: (options) => PgSql.layer(pg(options)),
+  cancel: (id) => `select pg_cancel_backend(${id})`,
+  kept: "select count(*)::int as n from pg_prepared_statements",
+  // The driver looks at what the server says about a DEALLOCATE: not if it stands inside of something else.
+  forget: ({ read }) => read("do $$ begin execute 'deallocate all'; end $$"),
+  deafen: ({ line }) => {
+    Object.assign(line, { endpoint: { ...line.endpoint, port: 1 } })
+  }
+}
+
+const mariaDb: Packer = {
+  texts: {
+    session: "select connection_id() as id, ? as n",
+    number: (comment = "") => `select ? as n /* ${comment} */`,
+    sleep: "select sleep(?) as s, connection_id() as id, ? as n",
+    // All its sleeps share one lock, and a KILL that finds it taken stops every one of them for two seconds.
+    busy: "select (select count(*) from seq_1_to_1000000000 where seq <= 5000000 * ?) as s, ? as n",
+    rows: "select seq as n, t from (select ? as t) one, seq_1_to_9 where seq <= ?",
+    failing: "select (select seq from seq_1_to_2 where ? = 0 or seq = 1) as n",
+    failure: "ER_SUBQUERY_NO_1_ROW",
+    wrong: "select ? + nope as n",
+    wrongness: "ER_BAD_FIELD_ERROR",
+    alone: (table) => [
+      `insert ignore into ${table} values (1)`,
+      `update ${table} set id = id`,
+      `select id from ${table} lock in share mode`,
+      "select last_insert_id() as n",
+      "select get_lock('packing', 0) as n",
+      "select 1 into @packing"
+    ]
+  },
+  connect: (options, limits) => Effect.map(Mysql.connectionWithin(mysql(options), limits), asPacked),
+  pool: (options, limits) => Mysql.poolWithin(mysql(options), limits),
+  layer: (options) => MysqlSql.layer(mysql(options)),
+  cancel: (id) => `kill query ${id}`,
+  kept: "select variable_value + 0 as n from information_schema.session_status where variable_name = 'Prepared_stmt_count'",
+  forget: ({ line }, text) => Mysql.forget(line as any, text),
+  deafen: ({ line }) => {
+    Object.assign(line, { side: undefined })
+  }
+}
+
+export const packers: { readonly [D in Database]: Packer } = { postgresql, mysql: mariaDb }
+
+/** A connection, under a name that is found on the server. */
+export const connectionOf = (packer: Packer, limits = anyTime) =>
+  Effect.gen(function* () {
+    const server = yield* Server
+    const name = unique("packed")
+    const packed = yield* packer.connect(yield* server.client(name), limits)
+    const [row] = yield* packed.read(packer.texts.session, [0])
+    return { ...packed, name, id: row.id as number }
+  })
+
+/** A pool of a test's own; then the books are checked: nothing leased, nobody waiting, no session left on the server. */
+export const onPacked = <A, E, R>(
+  packer: Packer,
+  { at, ...settings }: Settings & { readonly at?: Place },
+  body: (context: { readonly name: string; readonly packs: () => number }) => Effect.Effect<A, E, R | Sql.Sql>,
+  limits = anyTime
+) =>
+  Effect.gen(function* () {
+    const server = yield* Server
+    const name = unique("packed")
+    const client = yield* server.client(name, at)
+    const result = yield* Effect.gen(function* () {
+      const { packs, sql } = yield* packer.pool({ ...client, ...settings }, limits)
+      return yield* body({ name, packs }).pipe(Effect.zipLeft(booksBalance), Effect.provideService(Sql.Sql, sql))
+    }).pipe(Effect.scoped)
+    yield* noSessions(name)
+    return result
+  })
+
+/** As `onPacked`, on our Layer as a program has it. */
+export const onLayer = <A, E, R>(packer: Packer, settings: Settings, body: Effect.Effect<A, E, R | Sql.Sql>) =>
+  Effect.gen(function* () {
+    const server = yield* Server
+    const name = unique("layer")
+    const client = yield* server.client(name)
+    const result = yield* Effect.provide(Effect.zipLeft(body, booksBalance), packer.layer({ ...client, ...settings }))
+    yield* noSessions(name)
+    return result
+  })
+
+/** Runs a text until it is known. */
+export const learn = (text: string, params: ReadonlyArray<unknown> = []) =>
+  Effect.replicateEffect(Sql.query(text, params), 5, { discard: true })

@@ -223,6 +223,97 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     )
   )
 
+  it.effect("rows are those of the columns that came with them, whatever the statement had the last time", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const change = (what: string) => Sql.query(`alter table columned ${what}`)
+        yield* table("columned", "a int, b varchar(9), c int")
+        yield* Sql.query("insert into columned values (1, '2', 3)")
+        const read = Sql.withConnection(
+          Effect.all([
+            Sql.query("select * from columned where a > ?", [0]),
+            sql`select * from columned where a > ${0}`.values
+          ])
+        )
+        const gives = (...rows: ReadonlyArray<Record<string, unknown>>) =>
+          Effect.gen(function* () {
+            for (let i = 0; i < 3; i++) {
+              const [objects, arrays] = yield* read
+              assert.deepStrictEqual(objects, rows)
+              assert.deepStrictEqual(
+                arrays,
+                rows.map((row) => Object.values(row))
+              )
+            }
+          })
+        yield* gives({ a: 1, b: "2", c: 3 })
+        // As many columns, of which the last, one in the middle, or the first is another one.
+        yield* change("change c d int")
+        yield* gives({ a: 1, b: "2", d: 3 })
+        yield* change("modify b int")
+        yield* gives({ a: 1, b: 2, d: 3 })
+        yield* change("add column z int first, drop column d")
+        yield* gives({ z: null, a: 1, b: 2 })
+        // More, and fewer.
+        yield* change("add column e text default 'x'")
+        yield* gives({ z: null, a: 1, b: 2, e: "x" })
+        yield* change("drop column z, drop column e")
+        yield* gives({ a: 1, b: 2 })
+        yield* Sql.query("delete from columned")
+        yield* gives()
+        yield* Sql.query("insert into columned values (5, 6), (7, 8)")
+        yield* gives({ a: 5, b: 6 }, { a: 7, b: 8 })
+      })
+    )
+  )
+
+  it.effect("a procedure gives all its results each time, and a statement may fail between its rows", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* Sql.query("drop procedure if exists several")
+        yield* Sql.query("create procedure several (n int) begin select n as a; select n + 1 as b, 'x' as c; end")
+        for (let n = 0; n < 4; n++) {
+          const [first, second] = (yield* Sql.query("call several(?)", [n])) as ReadonlyArray<any>
+          assert.deepStrictEqual([first, second], [[{ a: n }], [{ b: n + 1, c: "x" }]])
+        }
+        // Read from the table in order, so the first rows are sent before the subquery of the last one fails.
+        const failing = "select seq, if(seq < ?, 1, (select 1 union select seq)) as v from seq_1_to_3000"
+        for (const [limit, fails] of [
+          [5_000, false],
+          [2_500, true],
+          [5_000, false],
+          [2_500, true]
+        ] as const) {
+          const exit = yield* Effect.either(Sql.query(failing, [limit]))
+          assert.strictEqual(exit._tag === "Left", fails)
+          if (exit._tag === "Right") assert.strictEqual(exit.right.length, 3_000)
+        }
+        assert.deepStrictEqual(yield* Sql.query("select ? as n", [1]), [{ n: 1 }])
+      })
+    )
+  )
+
+  it.effect("a row may have three hundred columns", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        for (const columns of [249, 250, 251, 252, 300]) {
+          const text = `select ${Array.from({ length: columns }, (_, i) => `? + ${i} as c${i}`).join(", ")}`
+          for (let n = 0; n < 3; n++) {
+            const [row] = yield* Sql.query<Record<string, number>>(
+              text,
+              Array.from({ length: columns }, () => n)
+            )
+            assert.deepStrictEqual(
+              Object.values(row!).map(Number),
+              Array.from({ length: columns }, (_, i) => i + n)
+            )
+          }
+        }
+      })
+    )
+  )
+
   it.effect("a statement that the server has forgotten is prepared again, in a transaction as well", () =>
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster

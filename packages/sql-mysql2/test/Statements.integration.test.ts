@@ -310,6 +310,14 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
             )
           }
         }
+        // The number of columns is written with more than one byte, of which the first is 252.
+        yield* table("wide", Array.from({ length: 252 }, (_, i) => `c${i} int`).join(", "))
+        yield* Sql.query("insert into wide (c0) values (1)")
+        const read = Effect.map(Sql.query("select * from wide where c0 = ?", [1]), ([row]) => Object.keys(row!).length)
+        for (let columns = 252; columns < 255; columns++) {
+          for (let i = 0; i < 3; i++) assert.strictEqual(yield* read, columns)
+          yield* Sql.query(`alter table wide add column more${columns} int`)
+        }
       })
     )
   )

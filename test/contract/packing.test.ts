@@ -492,11 +492,11 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
         for (const [n, [row]] of rows.entries()) assert.deepStrictEqual(row, { n })
       }
       for (let n = 0; n < 300; n++) assert.strictEqual((yield* read(`select ${n} as n`))[0].n, n)
-      // The first one is itself a text more.
-      yield* read(packer.kept)
-      const [kept] = yield* read(packer.kept)
-      assert.isAtMost(kept.n, 100)
-      assert.isAbove(kept.n, 90)
+      // What asks is itself a text more at first, and a server may count what a closed session has kept.
+      yield* eventually(
+        "the server keeps no more",
+        Effect.map(read(packer.kept), ([kept]) => kept.n > 90 && kept.n <= 100)
+      )
     }).pipe(Effect.scoped)
   )
 }

@@ -87,8 +87,6 @@ export abstract class Line<Op extends Operation<Op>> {
   /** Sends an operation that asks for nothing. */
   protected abstract sendMark(): void
   abstract error(cause: unknown, phase: Phase): SqlError
-  /** Closes without waiting for anything. */
-  abstract destroy(): void
   /** The connection is lost. */
   protected abstract end(error: unknown): void
 
@@ -236,6 +234,13 @@ export abstract class Line<Op extends Operation<Op>> {
     this.depth--
     this.ahead -= operation.work
     this.tell(operation, operation.failure)
+  }
+
+  /** Closes without waiting for anything. Whoever awaits something is told: nothing that the socket still says will be. */
+  destroy(): void {
+    this.fatal ??= new Error("Connection terminated")
+    this.settleAll(this.fatal)
+    this.socket.destroy()
   }
 
   /** The connection has ended: everybody is told. */

@@ -126,12 +126,6 @@ export class MysqlConnection extends Line<Operation> {
     return this.inTransaction ? "idle in transaction" : undefined
   }
 
-  /** Closes without waiting for anything. */
-  destroy(): void {
-    this.fatal ??= new Error("Connection destroyed")
-    this.wire.stream.destroy()
-  }
-
   /** Whoever awaits the operation is told `cause` instead; the operation goes on. */
   giveUp(cause: Error): void {
     Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })

@@ -135,7 +135,6 @@ export const driver: SqlDriver<Endpoint, MysqlConnection> = {
 
 /** Whether a server takes one statement behind the other: what it says of itself, unless somebody knows better. */
 const takesSeveral = (connection: MysqlConnection, isKnownTo: boolean): boolean =>
-  // Here `mysql2` notes what was agreed upon with the server: a number.
   !connection.wire.config.compress &&
   (isKnownTo || (session.isMariaDb(connection) && connection.server.thread !== undefined))
 

@@ -42,7 +42,8 @@ export interface WireConfig {
   readonly password: string | undefined
   readonly database: string | undefined
   readonly charsetNumber: number
-  readonly compress?: boolean | undefined
+  /** A number once it was agreed upon with the server. */
+  readonly compress?: boolean | number | undefined
 }
 
 /** A statement that the server keeps. */

@@ -93,12 +93,6 @@ export class PgConnection extends Line<Operation> {
     return this.inTransaction ? "idle in transaction" : undefined
   }
 
-  /** Closes without waiting for anything. */
-  destroy(): void {
-    this.fatal ??= new Error("Connection destroyed")
-    this.wire.stream.destroy()
-  }
-
   /** Whoever awaits the oldest operation is told `cause` instead; the operation goes on. */
   giveUp(cause: Error): void {
     const settled = this.current?.settled

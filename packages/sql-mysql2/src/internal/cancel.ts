@@ -64,13 +64,14 @@ export const { abort, relieve } = SqlAbort.make<MysqlConnection>({
 })
 
 /**
- * For a connection that is closed while busy: the server would go on with the statement, for nobody, and keep its locks.
+ * For a connection that is closed while busy with what was cancelled: the server would go on with the statement, for nobody,
+ * and keep its locks.
  */
 export const farewell = (connection: MysqlConnection): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const { askedAt = now, side } = connection
+    const { askedAt = now } = connection
     const left = askedAt + FAREWELL - now
-    return side === undefined || left <= 0
+    return left <= 0
       ? Effect.void
       : Effect.ignore(Effect.timeout(Effect.interruptible(kill(connection, "KILL CONNECTION")), left))
   })

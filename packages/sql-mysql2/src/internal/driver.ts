@@ -61,10 +61,9 @@ const close = (connection: MysqlConnection): Effect.Effect<void> =>
     const { wire } = connection
     if (wire.stream.destroyed) return Effect.void
     if (connection.status() === "busy") {
-      return Effect.zipRight(
-        cancel.farewell(connection),
-        Effect.sync(() => connection.destroy())
-      )
+      const cut = Effect.sync(() => connection.destroy())
+      // What nobody has tried to cancel is closed because it does not answer, and neither would a kill be answered.
+      return connection.current?.condemned ? Effect.zipRight(cancel.farewell(connection), cut) : cut
     }
     const ended = Effect.async<void>((resume) => {
       wire.once("end", () => resume(Effect.void))

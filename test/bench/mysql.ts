@@ -64,7 +64,7 @@ const goals = (results: Results) => {
       atLeast(
         `${scenario}: Sql.query, against mysql2 execute`,
         rate(scenario, ours, reference),
-        scenario.startsWith("delay") ? 12 : 0.95
+        scenario.startsWith("delay") ? 8 : 0.95
       )
     ),
     atMost(`${crowd}: Sql.query, p99 against mysql2's`, p99(crowd, ours, reference), 1)

@@ -339,7 +339,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
 
   it.effect("nothing joins a read that takes longer than its text has led to expect", () =>
     Effect.gen(function* () {
-      const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2 })
+      const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2, late: 4 })
       yield* read(texts.sleep, [0, 0])
       const reading = yield* Effect.fork(read(texts.sleep, [0.3, 0]))
       yield* isTrue("it is closed to others", () => line.depth === 1 && !admits())
@@ -370,7 +370,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
             yield* slow(0)
             assert.strictEqual(packs() - before, 20)
           }),
-        { short: 8, ahead: Infinity }
+        { short: 8, ahead: Infinity, late: Infinity }
       )
     }).pipe(Effect.scoped)
   )

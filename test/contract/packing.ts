@@ -14,7 +14,7 @@ import { type Common, type Database, type Place, Server } from "./databases.js"
 import { ours } from "./drivers.js"
 
 /** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
-export const anyTime: Limits = { short: Infinity, ahead: Infinity }
+export const anyTime: Limits = { short: Infinity, ahead: Infinity, late: Infinity }
 
 /** One connection on which reads are packed. */
 export interface Packed {

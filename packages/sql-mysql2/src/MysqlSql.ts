@@ -119,7 +119,7 @@ export interface MysqlSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig
    * A statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no rows, asks
    * nothing of the session (`last_insert_id()`, `found_rows()`, `get_lock()`), has no parameter of more than 64 KiB, and has
    * needed less than 1 millisecond of the server lately, is sent on a connection where others are under way, in one write
-   * with those of the same moment; up to 128, and no more than 2 milliseconds of work. All other statements have a connection
+   * with those of the same moment; up to 128, and no more than 4 milliseconds of work. All other statements have a connection
    * for themselves, as has everything of priority `low` and `background`, and every statement when `mysql2.compress` is on.
    */
   readonly pipeline?: boolean | undefined

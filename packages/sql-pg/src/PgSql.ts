@@ -93,7 +93,7 @@ export interface PgSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig {
    *
    * A statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no rows, has
    * no parameter of more than 64 KiB, and has needed less than 1 millisecond of the server lately, is sent on a connection
-   * where others are under way, in one write with those of the same moment; up to 128, and no more than 2 milliseconds of
+   * where others are under way, in one write with those of the same moment; up to 128, and no more than 4 milliseconds of
    * work. What it does to the session (`set_config`, advisory locks of a session) its neighbours share. All other statements
    * have a connection for themselves, as has everything of priority `low` and `background`.
    */

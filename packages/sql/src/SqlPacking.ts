@@ -18,6 +18,16 @@ const EVERY = 16
 /** The weight of one answer in the mean is at least one in so many. */
 const MEMORY = 8
 
+/** In what it is expected to be, among others: there answers come in bunches, and only many of them together say something. */
+const LONG_MEMORY = 64
+
+/**
+ * Milliseconds, and times the mean, that one answer counts at most. Any machine stalls for some milliseconds now and then, and
+ * what was under way then is not slow: one such answer leaves a short text short, two close to each other do not.
+ */
+const STALL = 4
+const OUTLIER = 16
+
 const MAX_TEXTS = 500
 
 /** Longer texts are made by programs, and rarely come twice. */
@@ -46,8 +56,10 @@ const STUCK = 2_000
  */
 export class Profile {
   samples = 0
-  /** Milliseconds that the server needs for one, a moving mean. */
+  /** Milliseconds that the server needs for one, a moving mean of the last ones. */
   mean = 0
+  /** Milliseconds that those behind it have to wait for it, as a rule. */
+  work = 0
   private unmeasured = 0
 
   constructor(
@@ -70,7 +82,9 @@ export class Profile {
   observe(ms: number): void {
     this.unmeasured = 0
     this.samples++
-    this.mean += (ms - this.mean) / Math.min(this.samples, MEMORY)
+    const counted = this.samples > SAMPLES ? Math.min(ms, STALL + OUTLIER * this.mean) : ms
+    this.mean += (counted - this.mean) / Math.min(this.samples, MEMORY)
+    this.work += (counted - this.work) / Math.min(this.samples, LONG_MEMORY)
   }
 }
 
@@ -266,15 +280,21 @@ export interface Limits {
   readonly short: number
   /** Milliseconds of work that may lie before a read that joins. More packs better, and delays longer. */
   readonly ahead: number
+  /**
+   * Milliseconds for which the oldest read of a connection may be under way until no other joins. Shorter, and a machine that
+   * stalls for a moment makes the reads spread over all connections, where they compete and stall each other. Longer, and
+   * more of them wait behind one that is slow.
+   */
+  readonly late: number
 }
 
 /**
- * Reads of less than 1 millisecond, behind 2 milliseconds of work at most.
+ * Reads of less than 1 millisecond, behind 4 milliseconds of work at most, of which the oldest is under way for less than 8.
  *
  * @since 0.1.0
  * @category constants
  */
-export const limits: Limits = { short: 1, ahead: 2 }
+export const limits: Limits = { short: 1, ahead: 4, late: 8 }
 
 const isLarge = (value: unknown): boolean =>
   (typeof value === "string" || value instanceof Uint8Array) && value.length > LARGE
@@ -287,7 +307,7 @@ const isLarge = (value: unknown): boolean =>
  */
 export const make = <Conn extends Line<any>>(
   { texts }: Pipelining<Conn>,
-  { ahead, short }: Limits,
+  { ahead, late, short }: Limits,
   /** Nothing is sent yet; an error is what keeps it from being sent. */
   read: (connection: Conn, request: Request) => Read<Conn> | SqlError
 ): Packing<Conn> => ({
@@ -301,7 +321,7 @@ export const make = <Conn extends Line<any>>(
     connection.ahead <= ahead &&
     !connection.isDead &&
     // One that takes longer than its text has led us to expect: what joined now would wait for it.
-    (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= 2 * ahead),
+    (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= late),
   execute: (connection, sql, params, mode, fiber, interruptible) =>
     Effect.async((resume) => {
       const profile = texts.of(sql)

@@ -45,7 +45,7 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
     this.interpolated = !prepared && params.length > 0
     const operation = new Operation(connection, text, this.interpolated)
     operation.profile = profile
-    operation.work = profile.mean
+    operation.work = profile.work
     operation.read = this
     if (connection.current === undefined && profile.isDue()) connection.mark()
     connection.send(operation, (failure) => {

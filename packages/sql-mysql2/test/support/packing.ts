@@ -13,7 +13,7 @@ import * as Mysql from "../../src/internal/mysql.js"
 import { as, booksBalance, eventually, sessions, user } from "./fixture.js"
 
 /** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
-export const anyTime: SqlPacking.Limits = { short: Infinity, ahead: Infinity }
+export const anyTime: SqlPacking.Limits = { short: Infinity, ahead: Infinity, late: Infinity }
 
 /** A pool on a driver that packs as `limits` say; `packs` counts the reads that it packs. */
 export const poolWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.Limits) =>

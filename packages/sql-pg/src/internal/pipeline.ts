@@ -37,7 +37,7 @@ export class Read extends SqlPacking.Read<PgConnection> {
     const plan = this.named ? connection.plans.of(sql, params) : undefined
     const statement = new Statement(sql, values, mode, plan, connection.plans.takeForgotten(), connection.client)
     statement.profile = profile
-    statement.work = profile.mean
+    statement.work = profile.work
     statement.read = this
     if (connection.current === undefined && profile.isDue()) connection.mark()
     connection.send(statement, (failure) => {

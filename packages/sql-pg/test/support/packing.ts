@@ -10,7 +10,7 @@ import { packed } from "../../src/internal/driver.js"
 import * as endpoint from "../../src/internal/endpoint.js"
 
 /** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
-export const anyTime: SqlPacking.Limits = { short: Infinity, ahead: Infinity }
+export const anyTime: SqlPacking.Limits = { short: Infinity, ahead: Infinity, late: Infinity }
 
 /** A pool on a driver that packs as `limits` say; `packs` counts the reads that it packs. */
 export const poolWithin = (config: PgSql.PgSqlConfig, limits: SqlPacking.Limits) =>

@@ -6,6 +6,8 @@ import { Sql, SqlReason, SqlRetry, SqlRuntime } from "@sluice/sql"
 import {
   Cause,
   Clock,
+  Context,
+  Duration,
   Effect,
   Either,
   Exit,
@@ -16,6 +18,8 @@ import {
   TestClock
 } from "effect"
 import * as Budget from "../src/internal/budget.js"
+import * as Retry from "../src/internal/retry.js"
+import type * as Transaction from "../src/internal/transaction.js"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const error = (tag: SqlReason.Tag, fields: Partial<SqlReason.Fields> = {}) =>
@@ -449,6 +453,29 @@ describe("a transaction", () => {
         )
       })
     )
+  )
+
+  it.effect("that got no connection is begun again; one whose body passes on such a failure of another is not", () =>
+    Effect.gen(function* () {
+      const retrying = Retry.make({ targets: [], acquireTimeout: Duration.seconds(1) } as any)
+      const full = error("TooManyConnections", { connection: "none", retry: "A" })
+      for (const given of [{}, { timeout: "1 second" }] as const) {
+        let runs = 0
+        const runsOf = (fails: (options: Transaction.Options) => void) =>
+          retrying.transaction(Context.empty(), false, { commitTimeout: "1 second", ...given }, (options) =>
+            Effect.suspend(() => {
+              runs++
+              fails(options)
+              return Effect.fail(full)
+            })
+          )
+        yield* played(Effect.exit(runsOf((options) => Retry.markNotBegun(full, options))))
+        assert.strictEqual(runs, 3)
+        runs = 0
+        yield* played(Effect.exit(runsOf(() => {})))
+        assert.strictEqual(runs, 1)
+      }
+    })
   )
 
   it.effect("the failure of its body is nobody's to retry", () =>

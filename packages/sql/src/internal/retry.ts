@@ -123,13 +123,15 @@ export const make = <Conn>(router: Router<Conn>): Retrying => {
     transaction: (context, nested, options, once) => {
       const policy = options.retry === true ? standard : options.retry || undefined
       if (options.timeout === undefined && (nested || policy === undefined)) {
-        const run = once(options)
-        if (nested) return run
-        return Effect.catchAllCause(run, (cause) => failed(cause, context, standard, unbegun(context), run))
+        if (nested) return once(options)
+        const own = { ...options }
+        const run = once(own)
+        return Effect.catchAllCause(run, (cause) => failed(cause, context, standard, unbegun(context, own), run))
       }
       return Effect.flatMap(Clock.currentTimeMillis, (now) => {
         const deadline = options.timeout === undefined ? undefined : now + Duration.toMillis(options.timeout)
-        const bounded = once({ ...options, deadline })
+        const own = { ...options, deadline }
+        const bounded = once(own)
         // A wait for a connection ends there too.
         const run =
           deadline === undefined
@@ -142,7 +144,7 @@ export const make = <Conn>(router: Router<Conn>): Retrying => {
         if (nested) return run
         return Effect.catchAllCause(run, (cause) =>
           policy === undefined
-            ? failed(cause, context, standard, { ...unbegun(context), until: deadline ?? Infinity }, run)
+            ? failed(cause, context, standard, { ...unbegun(context, own), until: deadline ?? Infinity }, run)
             : failed(
                 cause,
                 context,
@@ -183,24 +185,24 @@ export const make = <Conn>(router: Router<Conn>): Retrying => {
 }
 
 /** A transaction that may be run again without being asked: its body has not begun. */
-const unbegun = (context: Context.Context<never>): Situation => ({
+const unbegun = (context: Context.Context<never>, own: Transaction.Options): Situation => ({
   repeatable: isRepeatable(context, intentOf(context)),
   whole: false,
   until: Infinity,
-  admits: wasNotBegun
+  // Of this transaction: its body may have passed on the failure of another one.
+  admits: (error) => typeof error === "object" && error !== null && notBegun.get(error) === own
 })
 
-const notBegun = new WeakSet<object>()
+const notBegun = new WeakMap<object, Transaction.Options>()
 
 /**
  * For the failure of a transaction that got no connection: nothing of it was sent (BEGIN goes with its first statement), and
- * its body has not run. A set and not a field, because what is not begun is nobody else's matter.
+ * its body has not run. A map and not a field, because what is not begun is nobody else's matter. `options` are those of one
+ * run of `withTransaction`, which they stand for.
  */
-export const markNotBegun = (error: SqlError): void => {
-  notBegun.add(error)
+export const markNotBegun = (error: SqlError, options: Transaction.Options): void => {
+  notBegun.set(error, options)
 }
-
-const wasNotBegun = (error: unknown): boolean => typeof error === "object" && error !== null && notBegun.has(error)
 
 /** The failure, with what was tried. */
 const told = <E>(error: E, attempts: number, denied: boolean): E => {

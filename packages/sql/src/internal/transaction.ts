@@ -114,7 +114,7 @@ const open = <Conn>(
     const begin: BeginOptions = { ...options, readOnly: options.readOnly ?? intent === "read" }
     return Effect.mapBoth(Pin.connect(outer, intent), {
       onFailure: (error) => {
-        markNotBegun(error)
+        markNotBegun(error, options)
         return error
       },
       onSuccess: () => {

@@ -6,6 +6,7 @@ import { Sql } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Chunk, Effect, Redacted, Schema, Stream } from "effect"
+import * as Commands from "../src/internal/commands.js"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import * as Mysql from "../src/internal/mysql.js"
@@ -705,13 +706,13 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       assert.isNumber(wire.config.charsetNumber)
       assert.isFunction(wire._statements.get)
       for (const method of ["execute", "start", "doneInsert", "row", "resultsetHeader", "fieldsEOF"] as const) {
-        assert.isFunction((Mysql.Query.prototype as any)[method], method)
-        assert.isFunction((Mysql.Execute.prototype as any)[method], method)
+        assert.isFunction((Commands.Query.prototype as any)[method], method)
+        assert.isFunction((Commands.Execute.prototype as any)[method], method)
       }
-      assert.strictEqual((Mysql.Query.prototype as any).row, (Mysql.Execute.prototype as any).row)
-      assert.isFunction((Mysql.Prepare.prototype as any).prepareHeader)
-      assert.isFunction((Mysql.Ping.prototype as any).pingResponse)
-      assert.isFunction((Mysql.Reset.prototype as any).resetConnectionResponse)
+      assert.strictEqual((Commands.Query.prototype as any).row, (Commands.Execute.prototype as any).row)
+      assert.isFunction((Commands.Prepare.prototype as any).prepareHeader)
+      assert.isFunction((Commands.Ping.prototype as any).pingResponse)
+      assert.isFunction((Commands.Reset.prototype as any).resetConnectionResponse)
     }).pipe(Effect.scoped)
   )
 

@@ -6,6 +6,7 @@ import type { Pipelining } from "@sluice/sql/SqlPacking"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 import * as classify from "./classify.js"
+import * as Commands from "./commands.js"
 import * as cursor from "./cursor.js"
 import type { Endpoint } from "./endpoint.js"
 import * as Mysql from "./mysql.js"
@@ -316,7 +317,7 @@ export class MysqlConnection extends Line<Operation> {
     const operation = new Operation(this, nothing, false)
     operation.isMark = true
     this.send(operation, () => {})
-    Mysql.sendBehind(this.wire, new Mysql.Ping(operation))
+    Commands.sendBehind(this.wire, new Commands.Ping(operation))
   }
 
   /** Begins a transaction of which `operation` is the first statement, and is sent next. */

@@ -1,6 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Cursor, Mode } from "@sluice/sql/SqlDriver"
 import { Effect } from "effect"
+import * as Commands from "./commands.js"
 import type { MysqlConnection } from "./connection.js"
 import * as Mysql from "./mysql.js"
 import { Operation } from "./operation.js"
@@ -139,21 +140,21 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
 
 /** An operation that opens a cursor of the server, or asks it for a piece. */
 class Piece extends Reading {
-  cursor: Mysql.OpenCursor | undefined = undefined
+  cursor: Commands.OpenCursor | undefined = undefined
   statement: Mysql.Prepared | undefined = undefined
 
   open(params: ReadonlyArray<unknown>, name: string): void {
     const { wire } = this.connection
     const { sql } = this.text
     wire.addCommand(
-      new Mysql.Prepare(
+      new Commands.Prepare(
         this,
         sql,
         (statement) => {
           // Its own, so that no other statement of this text closes the cursor by being executed.
           Mysql.disown(wire, Mysql.keyOf(sql, name), statement)
           this.statement = statement
-          this.cursor = new Mysql.OpenCursor(this, { sql, values: params, statement, rowsAsArray: false })
+          this.cursor = new Commands.OpenCursor(this, { sql, values: params, statement, rowsAsArray: false })
           this.run(this.cursor)
         },
         name
@@ -161,8 +162,8 @@ class Piece extends Reading {
     )
   }
 
-  fetch(cursor: Mysql.OpenCursor, statement: Mysql.Prepared): void {
-    this.connection.wire.addCommand(new Mysql.Fetch(this, cursor, statement, PIECE))
+  fetch(cursor: Commands.OpenCursor, statement: Mysql.Prepared): void {
+    this.connection.wire.addCommand(new Commands.Fetch(this, cursor, statement, PIECE))
   }
 }
 
@@ -177,7 +178,7 @@ export const joined = (
   name: string
 ): Cursor => {
   let state: "new" | "open" | "complete" = "new"
-  let cursor: Mysql.OpenCursor | undefined
+  let cursor: Commands.OpenCursor | undefined
   let statement: Mysql.Prepared | undefined
   let ready: Array<unknown> = []
 

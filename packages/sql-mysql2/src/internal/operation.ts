@@ -1,7 +1,8 @@
 import type * as Line from "@sluice/sql/SqlLine"
 import type { Profile } from "@sluice/sql/SqlPacking"
+import * as Commands from "./commands.js"
 import type { MysqlConnection } from "./connection.js"
-import * as Mysql from "./mysql.js"
+import type * as Mysql from "./mysql.js"
 import type { Text } from "./texts.js"
 
 /**
@@ -54,7 +55,9 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
   /** A text with everything in it. */
   query(sql: string, rowsAsArray: boolean): void {
     const { infileStreamFactory } = this.connection.wire.config as { readonly infileStreamFactory?: unknown }
-    this.run(new (this.keepsRows ? Mysql.Query : Mysql.QueryRows)(this, { sql, rowsAsArray, infileStreamFactory }))
+    this.run(
+      new (this.keepsRows ? Commands.Query : Commands.QueryRows)(this, { sql, rowsAsArray, infileStreamFactory })
+    )
   }
 
   /** A statement that the server keeps. */
@@ -65,14 +68,14 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
     else {
       const { sql } = this.text
       this.prepares = true
-      this.post(new Mysql.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
+      this.post(new Commands.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
     }
   }
 
   /** Only prepares the statement, for others. */
   prepare(): void {
     this.prepares = true
-    this.post(new Mysql.Prepare(this, this.text.sql, () => this.answered(undefined)))
+    this.post(new Commands.Prepare(this, this.text.sql, () => this.answered(undefined)))
   }
 
   execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
@@ -82,21 +85,23 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
     }
     const { sql } = this.text
     // `mysql2` decides by `sql` and `rowsAsArray` how rows are read.
-    this.run(new (this.keepsRows ? Mysql.Execute : Mysql.ExecuteRows)(this, { sql, values, statement, rowsAsArray }))
+    this.run(
+      new (this.keepsRows ? Commands.Execute : Commands.ExecuteRows)(this, { sql, values, statement, rowsAsArray })
+    )
   }
 
   protected get keepsRows(): boolean {
     return true
   }
 
-  protected run(command: InstanceType<typeof Mysql.Query>): void {
+  protected run(command: InstanceType<typeof Commands.Query>): void {
     this.running = command
     this.post(command)
   }
 
-  private post(command: Mysql.Ahead): void {
+  private post(command: Commands.Ahead): void {
     const { wire } = this.connection
-    if (this.isMarked || this.read !== undefined) Mysql.sendBehind(wire, command)
+    if (this.isMarked || this.read !== undefined) Commands.sendBehind(wire, command)
     else wire.addCommand(command)
   }
 
@@ -123,7 +128,7 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
     else {
       this.asked = true
       this.begunAgain = true
-      this.connection.wire.addCommand(new Mysql.Query(this, { sql: begin }))
+      this.connection.wire.addCommand(new Commands.Query(this, { sql: begin }))
     }
   }
 
@@ -138,7 +143,7 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
     if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
     else {
       this.asked = true
-      this.connection.wire.addCommand(new Mysql.Ping(this))
+      this.connection.wire.addCommand(new Commands.Ping(this))
     }
   }
 

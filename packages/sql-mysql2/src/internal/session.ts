@@ -1,9 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { Effect } from "effect"
 import * as classify from "./classify.js"
+import * as Commands from "./commands.js"
 import type { MysqlConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
-import * as Mysql from "./mysql.js"
 import { Operation } from "./operation.js"
 import { read } from "./texts.js"
 
@@ -76,7 +76,7 @@ const operate = (
 
 const none = read("")
 
-export const ping = (connection: MysqlConnection): Effect.Effect<void, SqlError> => operate(connection, Mysql.Ping)
+export const ping = (connection: MysqlConnection): Effect.Effect<void, SqlError> => operate(connection, Commands.Ping)
 
 /** Ends an open transaction; the session is made new when it was changed. That keeps neither settings nor statements. */
 export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
@@ -93,7 +93,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
         : Effect.succeed(`; USE \`${database.replace(/`/g, "``")}\``)
       : Effect.succeed("")
     return Effect.flatMap(back, (use) =>
-      operate(connection, Mysql.Reset).pipe(
+      operate(connection, Commands.Reset).pipe(
         Effect.zipRight(connection.execute(`${connection.server.settings}${use}`, [], "command")),
         Effect.zipRight(Effect.sync(() => connection.renewed()))
       )

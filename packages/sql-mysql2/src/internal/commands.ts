@@ -1,0 +1,392 @@
+import {
+  type Command,
+  CURSOR_EXISTS,
+  ExecuteCommand,
+  type Header,
+  LAST_ROW_SENT,
+  MORE_RESULTS,
+  type Packet,
+  PingCommand,
+  PrepareCommand,
+  type Prepared,
+  QueryCommand,
+  type Receiver,
+  ResetCommand,
+  type Shape,
+  type State,
+  type Statement,
+  type StatementOptions,
+  type Wire
+} from "./mysql.js"
+
+/*
+ * `mysql2` throws away what the server says about the session after each result (the flags of the EOF packet), and calls
+ * back a tick later than it could. So its own commands are used, made to tell a receiver what they read.
+ */
+
+const ended: State = null
+
+/**
+ * A command that can be written while others before it have not been answered yet. `mysql2` itself writes one when the one
+ * before it has ended; the server reads them one after the other all the same.
+ */
+const writableAhead = <B extends new (...args: any) => Command>(Base: B) =>
+  class extends Base {
+    awaits: State | undefined = undefined
+    packets = 0
+
+    /** Whether it could be written. */
+    writeAhead(connection: Wire): boolean {
+      const { sequenceId } = connection
+      connection._resetSequenceId()
+      this.awaits = super.start(undefined, connection)
+      this.packets = connection.sequenceId
+      connection.sequenceId = sequenceId
+      return this.awaits !== null
+    }
+
+    override start(packet: Packet | undefined, connection: Wire): State {
+      if (this.awaits === undefined) return super.start(packet, connection)
+      connection._bumpSequenceId(this.packets)
+      return this.awaits
+    }
+  }
+
+export interface Ahead {
+  readonly writeAhead: (connection: Wire) => boolean
+}
+
+/** Writes a command at once, also behind others. */
+export const sendBehind = (wire: Wire, command: Ahead): void => {
+  if (!wire._command || command.writeAhead(wire)) wire.addCommand(command)
+}
+
+const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: boolean) => {
+  // One function for both protocols: `mysql2` shares it too.
+  const row = Base.prototype.row
+  return class extends writableAhead(Base) {
+    /** Rows that nobody wants are skipped unread. */
+    discards = false
+
+    constructor(
+      readonly receiver: Receiver,
+      options: StatementOptions
+    ) {
+      super(options as any)
+      this.onResult = (error: { readonly fatal?: boolean } | null) => {
+        if (error?.fatal) receiver.lost(error)
+        else receiver.unsendable(error)
+      }
+    }
+
+    override execute(packet: Packet | undefined, connection: Wire): boolean {
+      if (packet !== undefined) {
+        if (packet.isError()) {
+          this._unpipeStream()
+          this.receiver.refused(packet.asError(connection.clientEncoding))
+          return true
+        }
+        if (packet.isEOF()) this.receiver.flags(packet.eofStatusFlags())
+        else if (this.discards && this.next === row) return false
+      }
+      const over = super.execute(packet, connection)
+      if (!keepsRows && this._currentRows !== null && this._currentRows.length > 0) {
+        this.receiver.row(this._currentRows.pop())
+      }
+      return over
+    }
+
+    override doneInsert(header: Header | null): State {
+      if (header === null) {
+        this.receiver.unreadable(this._localStreamError)
+        return ended
+      }
+      this.receiver.ok(header)
+      if (this._localStreamError) {
+        this.receiver.refused(this._localStreamError)
+        return ended
+      }
+      return super.doneInsert(header)
+    }
+
+    done(): State {
+      this._unpipeStream()
+      this.receiver.answered(this._resultIndex === 0 ? this._rows[0] : this._rows)
+      return ended
+    }
+  }
+}
+
+/** A text; several statements may be in it, and the values already are. */
+export const Query = tapped(QueryCommand, true)
+
+/**
+ * A prepared statement with its values.
+ *
+ * Reading the columns, and looking for what reads such rows, takes `mysql2` longer than reading a row. So where they are the
+ * same as the last time, which their bytes say, what was made of them is used again; anything else is left to `mysql2`.
+ */
+export class Execute extends tapped(ExecuteCommand, true) {
+  /** What the columns are expected to be, as long as they are. */
+  private shape: Shape | undefined = undefined
+  private seen = 0
+  private parser: Statement["_rowParser"] = null
+  private readonly rows: Array<unknown> = []
+  private described: Array<Packet> | undefined = undefined
+
+  override execute(packet: Packet | undefined, connection: Wire): boolean {
+    if (packet === undefined) return super.execute(packet, connection)
+    if (this.shape !== undefined) return this.readKnown(this.shape, packet, connection)
+    const { next, statement } = this
+    const kind = this.asArrays ? 1 : 0
+    if (next === ExecuteCommand.prototype.resultsetHeader && this._resultIndex === 0) {
+      const shape = statement.shapes?.[kind]
+      if (shape !== undefined && packet.buffer[packet.offset] === shape.fields.length) {
+        this.shape = shape
+        return false
+      }
+      this.described = []
+    } else if (this.described !== undefined && !packet.isError()) {
+      if (next === ExecuteCommand.prototype.readField) {
+        const own = copyOf(packet)
+        this.described.push(own)
+        return super.execute(own, connection)
+      }
+      if (next === ExecuteCommand.prototype.fieldsEOF) {
+        const over = super.execute(packet, connection)
+        this.remember(kind, this.described)
+        this.described = undefined
+        return over
+      }
+    }
+    return super.execute(packet, connection)
+  }
+
+  private remember(kind: 0 | 1, described: ReadonlyArray<Packet>): void {
+    if (described.length > MOST_COLUMNS) return
+    const { statement } = this
+    statement.shapes ??= [undefined, undefined]
+    const Parser = this._rowParser!.constructor as Shape["Parser"]
+    statement.shapes[kind] = { described, fields: this._fields[0]!, Parser }
+  }
+
+  private get asArrays(): boolean {
+    return (this.options as { readonly rowsAsArray?: boolean }).rowsAsArray === true
+  }
+
+  private readKnown(shape: Shape, packet: Packet, connection: Wire): boolean {
+    const { seen } = this
+    const { fields } = shape
+    if (packet.isError()) {
+      this.receiver.refused(packet.asError(connection.clientEncoding))
+      return true
+    }
+    if (seen < fields.length) {
+      if (!isSame(shape.described[seen]!, packet)) return this.relearn(shape, packet, connection)
+      this.seen++
+      return false
+    }
+    if (seen === fields.length) {
+      this.receiver.flags(packet.eofStatusFlags())
+      this.parser = new shape.Parser()
+      this.seen++
+      return false
+    }
+    if (packet.isEOF()) {
+      const status = packet.eofStatusFlags()
+      this.receiver.flags(status)
+      if ((status & MORE_RESULTS) !== 0) return this.goOn(fields)
+      this.receiver.answered(this.rows)
+      return true
+    }
+    if (this.discards) return false
+    try {
+      this.rows.push(this.parser!.next(packet, fields, this.options))
+      return false
+    } catch (error) {
+      this.receiver.unreadable(error)
+      return true
+    }
+  }
+
+  /** The columns are others than the last time: `mysql2` reads the rest of them. */
+  private relearn({ described, fields }: Shape, packet: Packet, connection: Wire): boolean {
+    const { seen } = this
+    this.shape = undefined
+    this.described = described.slice(0, seen)
+    this._currentRows = []
+    this._currentFields = fields.slice(0, seen)
+    this._rows.push(this._currentRows)
+    this._fields.push(this._currentFields)
+    this._fieldCount = fields.length
+    this._receivedFieldsCount = seen
+    this.next = ExecuteCommand.prototype.readField
+    return this.execute(packet, connection)
+  }
+
+  /** Another result follows: `mysql2` reads it. */
+  private goOn(fields: ReadonlyArray<unknown>): boolean {
+    this.shape = undefined
+    this._rows.push(this.rows)
+    this._fields.push(fields.slice())
+    this._resultIndex = 1
+    this.next = ExecuteCommand.prototype.resultsetHeader
+    return false
+  }
+}
+
+/** The number of columns has one byte up to here. */
+const MOST_COLUMNS = 250
+
+/** With bytes of its own: `mysql2` keeps those that a column was read from, and with them all that came in the same read. */
+const copyOf = (packet: Packet): Packet => {
+  const own = Buffer.from(packet.buffer.subarray(packet.start, packet.end))
+  const PacketClass = packet.constructor as new (id: number, buffer: Buffer, start: number, end: number) => Packet
+  return new PacketClass(packet.sequenceId, own, 0, own.length)
+}
+
+const isSame = (known: Packet, { buffer, end, start }: Packet): boolean =>
+  known.end === end - start && buffer.compare(known.buffer, 0, known.end, start, end) === 0
+
+/** As `Query`; each row is told. */
+export const QueryRows = tapped(QueryCommand, false)
+
+/** As `Execute`; each row is told. */
+export const ExecuteRows = tapped(ExecuteCommand, false)
+
+export type Running = InstanceType<typeof Query>
+
+/** Prepares a statement, and hands it over; the command that uses it may be added then. */
+export class Prepare extends writableAhead(PrepareCommand) {
+  constructor(
+    private readonly receiver: Receiver,
+    sql: string,
+    prepared: (statement: Prepared) => void,
+    /** Kept for others, or for its owner alone. */
+    owner?: string
+  ) {
+    super({ sql, ...(owner === undefined ? {} : { nestTables: owner }) }, (error, statement) => {
+      if (error !== null) receiver.lost(error)
+      else prepared(statement)
+    })
+  }
+
+  override execute(packet: Packet | undefined, connection: Wire): boolean {
+    if (packet?.isError()) {
+      this.receiver.refused(packet.asError(connection.clientEncoding))
+      return true
+    }
+    return super.execute(packet, connection)
+  }
+}
+
+/** One packet there, one OK packet back, whose status is told. */
+const answeredByOk = (Base: new () => Command) =>
+  class extends writableAhead(Base) {
+    constructor(readonly receiver: Receiver) {
+      super()
+      this.onResult = (error: unknown) => {
+        if (error) receiver.lost(error)
+      }
+    }
+
+    override execute(packet: Packet | undefined, connection: Wire): boolean {
+      if (packet === undefined) return super.execute(packet, connection)
+      if (packet.isError()) {
+        this.receiver.refused(packet.asError(connection.clientEncoding))
+        return true
+      }
+      // Two counts, which are 0, stand before it.
+      this.receiver.flags(packet.buffer.readUInt16LE(packet.offset + 3))
+      const over = super.execute(packet, connection)
+      this.receiver.answered(undefined)
+      return over
+    }
+  }
+
+export const Ping = answeredByOk(PingCommand)
+
+/** Makes the session as new, but for its database; prepared statements are gone. */
+export const Reset = answeredByOk(ResetCommand)
+
+/** In a COM_STMT_EXECUTE, after the header, the command and the number of the statement. */
+const CURSOR_TYPE = 9
+
+const READ_ONLY = 1
+
+/**
+ * Executes a prepared statement so that the server keeps the rows and gives them when `Fetch` asks. Some statements cannot
+ * have a cursor: then the rows come at once, and are told.
+ */
+export class OpenCursor extends ExecuteRows {
+  isOpen = false
+
+  override start(packet: Packet | undefined, connection: Wire): State {
+    const write = connection.writePacket
+    connection.writePacket = (packet) => {
+      packet.buffer[CURSOR_TYPE]! |= READ_ONLY
+      write.call(connection, packet)
+    }
+    try {
+      return super.start(packet, connection)
+    } finally {
+      connection.writePacket = write
+    }
+  }
+
+  override execute(packet: Packet | undefined, connection: Wire): boolean {
+    const isEndOfFields = packet !== undefined && this.next === ExecuteCommand.prototype.fieldsEOF
+    this.isOpen = isEndOfFields && packet.isEOF() && (packet.eofStatusFlags() & CURSOR_EXISTS) !== 0
+    const over = super.execute(packet, connection)
+    if (!this.isOpen) return over
+    this.receiver.answered(undefined)
+    return true
+  }
+
+  read(packet: Packet): unknown {
+    return this._rowParser!.next(packet, this._currentFields, this.options)
+  }
+}
+
+/** Asks for the next rows of a cursor. Its answer is whether those were the last ones. */
+export class Fetch {
+  private sent = false
+  readonly onResult: (error: unknown) => void
+
+  constructor(
+    private readonly receiver: Receiver,
+    private readonly cursor: OpenCursor,
+    private readonly statement: Prepared,
+    private readonly rows: number
+  ) {
+    this.onResult = (error) => receiver.lost(error)
+  }
+
+  execute(packet: Packet | undefined, connection: Wire): boolean {
+    if (!this.sent) {
+      this.sent = true
+      const request = Buffer.alloc(13)
+      request.writeUInt32LE(9, 0)
+      request.writeUInt8(0x1c, 4)
+      request.writeUInt32LE(this.statement.id, 5)
+      request.writeUInt32LE(this.rows, 9)
+      connection._resetSequenceId()
+      connection.write(request)
+      connection._bumpSequenceId(1)
+      return false
+    }
+    if (packet === undefined) return false
+    if (packet.isError()) {
+      this.receiver.refused(packet.asError(connection.clientEncoding))
+      return true
+    }
+    if (packet.isEOF()) {
+      const status = packet.eofStatusFlags()
+      this.receiver.flags(status)
+      this.receiver.answered((status & LAST_ROW_SENT) !== 0)
+      return true
+    }
+    this.receiver.row(this.cursor.read(packet))
+    return false
+  }
+}

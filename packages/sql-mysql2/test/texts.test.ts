@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Profiles } from "@sluice/sql/SqlPacking"
+import { Profiles } from "@sluice/sql/SqlProfile"
 import * as texts from "../src/internal/texts.js"
 import * as values from "../src/internal/values.js"
 

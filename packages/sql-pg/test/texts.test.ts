@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Profiles } from "@sluice/sql/SqlPacking"
+import { Profiles } from "@sluice/sql/SqlProfile"
 import { isHarmless } from "../src/internal/pipeline.js"
 
 describe("what can be seen in a text", () => {

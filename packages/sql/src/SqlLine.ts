@@ -6,7 +6,8 @@
 import type { Socket } from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Phase } from "./SqlDriver.js"
-import type { Pipelining, Profile, Read, RoundTrip } from "./SqlPacking.js"
+import type { Pipelining, Read } from "./SqlPacking.js"
+import type { Profile, RoundTrip } from "./SqlProfile.js"
 
 /**
  * Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it.

@@ -8,30 +8,7 @@ import { Cause, Effect, type Fiber, FiberRef } from "effect"
 import { GRACE } from "./SqlAbort.js"
 import type { Mode, Packing } from "./SqlDriver.js"
 import type { Line } from "./SqlLine.js"
-
-/** Before that many answers nothing is known about a text. */
-const SAMPLES = 3
-
-/** From then on one execution in so many is measured. A measurement costs the server an answer more. */
-const EVERY = 16
-
-/** The weight of one answer in the mean is at least one in so many. */
-const MEMORY = 8
-
-/** In what it is expected to be, among others: there answers come in bunches, and only many of them together say something. */
-const LONG_MEMORY = 64
-
-/**
- * Milliseconds, and times the mean, that one answer counts at most. Any machine stalls for some milliseconds now and then, and
- * what was under way then is not slow: one such answer leaves a short text short, two close to each other do not.
- */
-const STALL = 4
-const OUTLIER = 16
-
-const MAX_TEXTS = 500
-
-/** Longer texts are made by programs, and rarely come twice. */
-const LONGEST = 10_000
+import { type Profile, Profiles } from "./SqlProfile.js"
 
 /** Reads on one connection at most. */
 const DEPTH = 128
@@ -49,100 +26,6 @@ const INTERVAL = 5
 const STUCK = 2_000
 
 /**
- * What is known about the statements of one text.
- *
- * @since 0.1.0
- * @category models
- */
-export class Profile {
-  samples = 0
-  /** Milliseconds that the server needs for one, a moving mean of the last ones. */
-  mean = 0
-  /** Milliseconds that those behind it have to wait for it, as a rule. */
-  work = 0
-  private unmeasured = 0
-
-  constructor(
-    /** A read that leaves nothing behind, as far as can be told without parsing. */
-    readonly harmless: boolean
-  ) {}
-
-  /** Harmless, and known to need less than `ms` milliseconds. */
-  isShorter(ms: number): boolean {
-    return this.harmless && this.samples >= SAMPLES && this.mean < ms
-  }
-
-  /** Whether this execution should be measured. */
-  isDue(): boolean {
-    if (!this.harmless || (this.samples >= SAMPLES && ++this.unmeasured < EVERY)) return false
-    this.unmeasured = 0
-    return true
-  }
-
-  observe(ms: number): void {
-    this.unmeasured = 0
-    this.samples++
-    const counted = this.samples > SAMPLES ? Math.min(ms, STALL + OUTLIER * this.mean) : ms
-    this.mean += (counted - this.mean) / Math.min(this.samples, MEMORY)
-    this.work += (counted - this.work) / Math.min(this.samples, LONG_MEMORY)
-  }
-}
-
-const unknown = new Profile(false)
-
-/**
- * The texts that were used lately. Two generations: finding one costs one look-up as a rule, and what was not used during
- * a whole generation is forgotten.
- *
- * @since 0.1.0
- * @category models
- */
-export class Profiles {
-  private young = new Map<string, Profile>()
-  private old = new Map<string, Profile>()
-
-  constructor(private readonly isHarmless: (sql: string) => boolean) {}
-
-  of(sql: string): Profile {
-    return this.young.get(sql) ?? this.promote(sql)
-  }
-
-  private promote(sql: string): Profile {
-    if (sql.length > LONGEST) return unknown
-    const profile = this.old.get(sql) ?? new Profile(this.isHarmless(sql))
-    if (this.young.size >= MAX_TEXTS) {
-      this.old = this.young
-      this.young = new Map()
-    }
-    this.young.set(sql, profile)
-    return profile
-  }
-}
-
-/**
- * The time of a round trip to one server without any work there. Only an empty statement shows it, and any answer that
- * comes sooner.
- *
- * @since 0.1.0
- * @category models
- */
-export class RoundTrip {
-  /** Milliseconds; 0 until it was measured once. */
-  ms = 0
-  isKnown = false
-
-  /** An empty statement was answered. Slower ones count little: the delay may be our own. */
-  measured(elapsed: number): void {
-    this.ms = !this.isKnown || elapsed < this.ms ? elapsed : this.ms + (elapsed - this.ms) / MEMORY
-    this.isKnown = true
-  }
-
-  atMost(elapsed: number): void {
-    if (elapsed < this.ms) this.ms = elapsed
-  }
-}
-
-/**
  * What the connections of one client have in common: what is known about texts, and the watch over reads left behind.
  *
  * @since 0.1.0
@@ -151,12 +34,7 @@ export class RoundTrip {
 export class Pipelining<Conn extends Line<any>> {
   readonly texts: Profiles
   private readonly watched = new Set<Conn>()
-  /**
-   * A plain timer, because connections are watched from the callbacks of the driver and not from a fiber, and what is
-   * measured is what the socket does: real time, whatever clock the program has. A fiber for it would cost each burst of
-   * reads its fork.
-   */
-  private timer: ReturnType<typeof setInterval> | undefined
+  private isWatching = false
 
   constructor(
     isHarmless: (sql: string) => boolean,
@@ -166,14 +44,23 @@ export class Pipelining<Conn extends Line<any>> {
     this.texts = new Profiles(isHarmless)
   }
 
-  /** Looked at until it has nothing under way. No timer runs while nothing is. */
+  /** Looked at until it has nothing under way. Nothing runs while nothing is. */
   watch(connection: Conn): void {
     connection.isWatched = true
     this.watched.add(connection)
-    this.timer ??= setInterval(() => this.look(performance.now()), INTERVAL)
+    if (this.isWatching) return
+    this.isWatching = true
+    // A fiber of nobody: whose read began it may be gone long before the others.
+    Effect.runFork(this.watching)
   }
 
-  private look(now: number): void {
+  /** Ends by itself when there is nothing to watch, and says so in the same step; the next read begins another. */
+  private readonly watching = Effect.sleep(INTERVAL).pipe(
+    Effect.zipRight(Effect.sync(() => this.look(performance.now()))),
+    Effect.repeat({ while: (goesOn) => goesOn })
+  )
+
+  private look(now: number): boolean {
     for (const connection of this.watched) {
       const { current } = connection
       if (current === undefined || connection.isDead) {
@@ -187,10 +74,8 @@ export class Pipelining<Conn extends Line<any>> {
       }
       connection.expire(elapsed)
     }
-    if (this.watched.size === 0) {
-      clearInterval(this.timer)
-      this.timer = undefined
-    }
+    this.isWatching = this.watched.size > 0
+    return this.isWatching
   }
 }
 

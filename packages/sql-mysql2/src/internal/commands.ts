@@ -254,8 +254,6 @@ export const QueryRows = tapped(QueryCommand, false)
 /** As `Execute`; each row is told. */
 export const ExecuteRows = tapped(ExecuteCommand, false)
 
-export type Running = InstanceType<typeof Query>
-
 /** Prepares a statement, and hands it over; the command that uses it may be added then. */
 export class Prepare extends writableAhead(PrepareCommand) {
   constructor(

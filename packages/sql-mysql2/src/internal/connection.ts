@@ -19,7 +19,6 @@ import {
   replacesTransaction,
   type Text,
   Texts,
-  verbOf,
   withoutLiterals
 } from "./texts.js"
 import * as values from "./values.js"
@@ -52,7 +51,7 @@ export class MysqlConnection extends Line<Operation> {
   moved = false
   /** Set when the server is known to take one statement behind the other. */
   pipelining: Pipelining<MysqlConnection> | undefined = undefined
-  /** Since when the server owes an answer to what it was asked over that. */
+  /** Since when the server owes an answer to what it was asked over the side connection. */
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
@@ -127,7 +126,7 @@ export class MysqlConnection extends Line<Operation> {
     return this.inTransaction ? "idle in transaction" : undefined
   }
 
-  /** Whoever awaits the operation is told `cause` instead; the operation goes on. */
+  /** Whoever awaits something is told `cause` instead; what is under way goes on. */
   giveUp(cause: Error): void {
     Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
     for (let operation = this.current; operation !== undefined; operation = operation.next) {
@@ -192,15 +191,12 @@ export class MysqlConnection extends Line<Operation> {
     }
     if (begin !== undefined) this.beginWith(begin, operation)
     this.send(operation, (failure) => {
-      if (failure === undefined && operation.notBegun === undefined) {
-        const answered = answer(operation, mode)
-        // The rows are the caller's from here on.
-        operation.result = undefined
-        resume(Effect.succeed(answered))
-        return
-      }
       if (operation.notBegun !== undefined) {
         resume(Effect.fail(this.error(operation.notBegun, "statement")))
+        return
+      }
+      if (failure === undefined) {
+        resume(Effect.succeed(operation.takeAnswer(mode)))
         return
       }
       if (operation.unsent) {
@@ -261,7 +257,7 @@ export class MysqlConnection extends Line<Operation> {
 
   /** What keeps a statement from being sent. */
   refusal(sql: string): SqlError | undefined {
-    if (this.isDead) return this.error(this.fatal ?? closedByServer(), "unsent", false)
+    if (this.isDead) return this.error(this.fatal ?? closedByServer(), "unsent")
     // While an abort is under way only that itself sends something.
     if (this.rolledBack && this.aborting === undefined && !replacesTransaction(sql)) {
       return SqlReason.toError(
@@ -431,9 +427,3 @@ export const isUnpreparable = (errno: number | undefined): boolean => errno === 
 
 /** The server does not know the prepared statement any more, or cannot prepare it again. */
 export const isStale = (errno: number | undefined): boolean => errno === 1243 || errno === 1615
-
-export const answer = ({ result, text }: Operation, mode: Mode): unknown => {
-  if (mode === "raw") return result
-  if (mode === "command") return verbOf(text.sql)
-  return Array.isArray(result) ? result : []
-}

@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/SqlFailure"
-import { RoundTrip } from "@sluice/sql/SqlPacking"
+import { RoundTrip } from "@sluice/sql/SqlProfile"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../MysqlSql.js"
 import * as Mysql from "./mysql.js"

@@ -1,9 +1,10 @@
+import type { Mode } from "@sluice/sql/SqlDriver"
 import type * as Line from "@sluice/sql/SqlLine"
-import type { Profile } from "@sluice/sql/SqlPacking"
+import type { Profile } from "@sluice/sql/SqlProfile"
 import * as Commands from "./commands.js"
 import type { MysqlConnection } from "./connection.js"
 import type * as Mysql from "./mysql.js"
-import type { Text } from "./texts.js"
+import { type Text, verbOf } from "./texts.js"
 
 /**
  * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
@@ -161,6 +162,15 @@ export class Operation implements Mysql.Receiver, Line.Operation<Operation> {
 
   lost(error: unknown): void {
     this.connection.end(error)
+  }
+
+  /** What the caller wants of the answer. The rows are the caller's from here on. */
+  takeAnswer(mode: Mode): unknown {
+    const { result } = this
+    this.result = undefined
+    if (mode === "raw") return result
+    if (mode === "command") return verbOf(this.text.sql)
+    return Array.isArray(result) ? result : []
   }
 
   private settle(failure: unknown): void {

@@ -3,7 +3,7 @@ import * as SqlPacking from "@sluice/sql/SqlPacking"
 import { Effect } from "effect"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
-import { answer, isStale, isUnpreparable, type MysqlConnection, type PreparedRead } from "./connection.js"
+import { isStale, isUnpreparable, type MysqlConnection, type PreparedRead } from "./connection.js"
 import { Operation } from "./operation.js"
 import { isHarmless, type Text } from "./texts.js"
 import * as values from "./values.js"
@@ -53,10 +53,7 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
         this.refused(operation, failure)
         return
       }
-      const answered = answer(operation, mode)
-      // The rows are the caller's from here on.
-      operation.result = undefined
-      resume(Effect.succeed(answered))
+      resume(Effect.succeed(operation.takeAnswer(mode)))
     })
     if (statement === undefined) operation.query(written, asArrays)
     else operation.execute(statement, params, asArrays)

@@ -1,6 +1,6 @@
 import type { Mode } from "@sluice/sql/SqlDriver"
 import type * as Line from "@sluice/sql/SqlLine"
-import type { Profile } from "@sluice/sql/SqlPacking"
+import type { Profile } from "@sluice/sql/SqlProfile"
 import { command, execution } from "./message.js"
 import * as Pg from "./pg.js"
 import type { Read } from "./pipeline.js"

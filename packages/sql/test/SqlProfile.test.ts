@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { SqlPacking } from "@sluice/sql"
+import { SqlProfile } from "@sluice/sql"
 
 describe("what is known about texts", () => {
   it("a text is short after three short answers, not before", () => {
-    const text = new SqlPacking.Profile(true)
+    const text = new SqlProfile.Profile(true)
     text.observe(0.1)
     text.observe(0.1)
     assert.isFalse(text.isShorter(1))
@@ -12,7 +12,7 @@ describe("what is known about texts", () => {
   })
 
   it("one answer of 20 ms may be a stall of the machine; two in a row take a text out, and many short ones bring it back", () => {
-    const text = new SqlPacking.Profile(true)
+    const text = new SqlProfile.Profile(true)
     for (let i = 0; i < 100; i++) text.observe(0.05)
     assert.isTrue(text.isShorter(1))
     text.observe(20)
@@ -27,7 +27,7 @@ describe("what is known about texts", () => {
 
   it("a text that is slow one time in ten is taken out, one that is slow one time in a hundred is not", () => {
     const after = (every: number) => {
-      const text = new SqlPacking.Profile(true)
+      const text = new SqlProfile.Profile(true)
       let out = 0
       for (let i = 1; i <= 2_000; i++) {
         text.observe(i % every === 0 ? 20 : 0.05)
@@ -41,7 +41,7 @@ describe("what is known about texts", () => {
   })
 
   it("what a text is expected to be among others is a mean of many answers, in which a bunch counts as one of its kind", () => {
-    const text = new SqlPacking.Profile(true)
+    const text = new SqlProfile.Profile(true)
     // Sixteen answers that are read at once: the first has the time of all.
     const works: Array<number> = []
     for (let i = 0; i < 100; i++) {
@@ -55,7 +55,7 @@ describe("what is known about texts", () => {
   })
 
   it("the texts in use are kept, and the others are forgotten", () => {
-    const texts = new SqlPacking.Profiles(() => true)
+    const texts = new SqlProfile.Profiles(() => true)
     const used = texts.of("select used")
     const first = texts.of("select 0")
     for (let i = 1; i < 5_000; i++) {
@@ -66,7 +66,7 @@ describe("what is known about texts", () => {
   })
 
   it("the round trip is what an empty statement takes; a faster answer of any other lowers it, a slower one does not raise it", () => {
-    const trip = new SqlPacking.RoundTrip()
+    const trip = new SqlProfile.RoundTrip()
     trip.atMost(5)
     assert.strictEqual(trip.ms, 0)
     trip.measured(4)

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { Duration, Effect, Scope } from "effect"
+import type { Holder } from "./PoolStats.js"
 
 /**
  * What a resource says about itself, without I/O.
@@ -134,8 +135,11 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
   readonly validate?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
   /** Looked at before each hand-out and at each release; must not throw or block. Without it always `clean`. */
   readonly status?: ((resource: A) => ResourceStatus) | undefined
-  /** Cleans a `dirty` connection; a failure closes it. Without it a dirty connection is closed. */
-  readonly reset?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
+  /**
+   * Cleans a `dirty` connection; a failure closes it. Without it a dirty connection is closed. `left` is the lease that left
+   * it so, at the moment at which it ended, for those who want to tell somebody.
+   */
+  readonly reset?: ((resource: A, left: Holder) => Effect.Effect<unknown, unknown, R>) | undefined
   /**
    * Stops what a `busy` connection does and waits until it has stopped; a failure closes it. Also called on leased
    * connections when a drain runs out of time. Without it a busy connection is closed.

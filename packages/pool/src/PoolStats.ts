@@ -88,7 +88,7 @@ export interface PoolStats {
 }
 
 /**
- * One of the leases that were granted longest ago.
+ * A lease: one of those that were granted longest ago, or one that left its connection dirty.
  *
  * @since 0.1.0
  * @category models

@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Fiber } from "effect"
 import { Pool } from "../src/index.js"
 import { settle, test } from "./support/Fixture.js"
 
@@ -28,6 +28,57 @@ describe("a connection that comes back", () => {
       yield* f.pass(1)
       assert.strictEqual((yield* waiter.lease).connection, lease.connection)
       assert.deepStrictEqual(f.host.reset, [1])
+    })
+  )
+
+  test(
+    "its reset is told which lease left it so: how long it was held, in which span, and what it was doing",
+    { maxSize: 1, describe: ({ status }) => `is ${status}` },
+    (f) =>
+      Effect.gen(function* () {
+        const leave = (status: "dirty" | "busy", ms: number) =>
+          Pool.use(f.pool, (connection) =>
+            Effect.zipRight(
+              Effect.sleep(ms),
+              Effect.sync(() => {
+                connection.status = status
+              })
+            )
+          )
+        const run = (effect: Effect.Effect<unknown, unknown>, ms: number) =>
+          Effect.gen(function* () {
+            const fiber = yield* Effect.fork(effect)
+            yield* f.pass(ms)
+            yield* Fiber.join(fiber)
+            yield* settle
+          })
+        yield* run(Effect.withSpan(leave("dirty", 20), "handler"), 20)
+        // Stopped first, which takes a while: told is what was when the lease ended.
+        f.host.aborts = { after: 30 }
+        f.host.stops = "dirty"
+        yield* run(Effect.withSpan(leave("busy", 10), "other"), 10)
+        yield* f.pass(30)
+        // Nothing is left over from the one before.
+        yield* run(leave("dirty", 5), 5)
+        assert.deepStrictEqual(f.host.left, [
+          { connection: 1, heldMs: 20, activity: "is dirty", span: "handler" },
+          { connection: 1, heldMs: 10, activity: "is busy", span: "other" },
+          { connection: 1, heldMs: 5, activity: "is dirty", span: undefined }
+        ])
+      })
+  )
+
+  test("nobody is remembered by it when it is clean", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      for (const status of ["clean", "dirty"] as const) {
+        const lease = yield* f.hold()
+        const entry = f.engine.leased.head!
+        assert.isDefined(entry.holder)
+        lease.connection.status = status
+        yield* lease.release
+        yield* settle
+        assert.isUndefined(entry.holder)
+      }
     })
   )
 

@@ -355,6 +355,8 @@ describe("a connection that opens and never gets clean", () => {
       yield* (yield* waiter.lease).release
       assert.strictEqual(f.stats().host, "closed")
       assert.strictEqual(f.host.attempts.length, 1)
+      // Nobody has left it so.
+      assert.deepStrictEqual(f.host.left, [{ connection: 1, heldMs: 0, activity: undefined, span: undefined }])
     })
   )
 })

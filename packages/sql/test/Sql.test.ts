@@ -2,7 +2,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { Statement } from "@effect/sql"
 import { assert, it } from "@effect/vitest"
 import { Sql, SqlReason, SqlRuntime } from "@sluice/sql"
-import { Clock, Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Layer, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const compiler = Statement.makeCompilerSqlite()
@@ -65,12 +65,43 @@ it.effect(
 it.effect("a ROLLBACK that fails does not hide the body's failure; the connection is cleaned by the pool", () => {
   const fake = FakeDriver.make()
   fake.answers.set("ROLLBACK", "fail")
+  const logs: Array<unknown> = []
   return Effect.gen(function* () {
     const exit = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(Sql.query("a"), Effect.fail("mine"))))
     assert.deepStrictEqual(exit, Exit.fail("mine"))
     yield* idle
     assert.include(fake.connections[0]!.log, "(reset)")
-  }).pipe(Effect.provide(on(fake)))
+    // Nobody left it open.
+    assert.deepStrictEqual(logs, [])
+    yield* Sql.withConnection(Sql.query("BEGIN"))
+    yield* idle
+    assert.lengthOf(logs, 1)
+  }).pipe(Effect.provide(on(fake)), Effect.provide(Logger.add(Logger.make(({ message }) => void logs.push(message)))))
+})
+
+it.live("a transaction whose connection is not made ready in time was left open by nobody", () => {
+  const fake = FakeDriver.make()
+  fake.answers.set("a", "hang")
+  const { abort } = fake.driver
+  const isOver = Deferred.unsafeMake<void>(FiberId.none)
+  const logs: Array<unknown> = []
+  // The aborts of its user hang; then the pool's works.
+  const driver: FakeDriver.Fake["driver"] = {
+    ...fake.driver,
+    abort: (connection) => Effect.zipRight(Deferred.await(isOver), abort(connection))
+  }
+  return Effect.gen(function* () {
+    const body = Effect.zipRight(Effect.timeoutOption(Sql.query("a"), 10), Sql.query("b"))
+    const error = yield* Effect.flip(Sql.withTransaction(Effect.zipRight(Sql.query("first"), body)))
+    assert.strictEqual(SqlReason.of(error)._tag, "ConnectionLost")
+    yield* Deferred.succeed(isOver, undefined)
+    yield* idle
+    assert.include(fake.connections[0]!.log, "(reset)")
+    assert.deepStrictEqual(logs, [])
+  }).pipe(
+    Effect.provide(on({ ...fake, driver }, { pool: { abortTimeout: "100 millis" } })),
+    Effect.provide(Logger.add(Logger.make(({ message }) => void logs.push(message))))
+  )
 })
 
 it.effect("a BEGIN or SAVEPOINT that fails is a typed failure, and the body does not run", () => {

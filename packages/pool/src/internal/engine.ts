@@ -168,10 +168,12 @@ export class Engine<A> {
       }
       return
     }
+    const { holder } = entry
     this.unlease(entry, now)
     entry.lastUsedAt = now
     if (this.phase === "draining") this.ending.report.released++
     this.settle(entry, now)
+    if (entry.state > State.Validating) entry.holder = holder // Who cleans it wants to know.
     this.flush()
   }
 

@@ -12,7 +12,7 @@
  * anything behind (I6).
  */
 import type { RuntimeFiber } from "effect/Fiber"
-import type { CloseReason } from "../PoolStats.js"
+import type { CloseReason, Holder } from "../PoolStats.js"
 
 export enum State {
   Idle = 0,
@@ -33,15 +33,18 @@ export class Entry<A> {
   /** 0: not leased. 1 and not `shared`: exclusive. Otherwise the number of shared holders (I2). */
   holders = 0
   shared = false
+  /** Whose lease it is; while it is being cleaned, whose it was. */
   holder: RuntimeFiber<any, any> | undefined = undefined
   /** The holder waits for another connection of this pool. */
   holderParked = false
   uses = 0
-  leasedAt = 0
+  leasedAt: number
   lastUsedAt: number
   lastCheckedAt: number
   retireAt: number
   retireReason: CloseReason = "lifetime"
+  /** The lease after which it has to be cleaned, as it was when it ended. */
+  left: Holder | undefined = undefined
   /** The last fatal event at the moment when the running check began. */
   checkEpoch = 0
   /** Set: close instead of handing back. */
@@ -57,6 +60,7 @@ export class Entry<A> {
     /** The last fatal event that this connection has survived or was opened after. */
     public epoch: number
   ) {
+    this.leasedAt = createdAt
     this.lastUsedAt = createdAt
     this.lastCheckedAt = createdAt
     this.retireAt = createdAt + lifetime

@@ -26,7 +26,7 @@ import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from ".
 import type { Holder } from "../PoolStats.js"
 import type { Config } from "./config.js"
 import { Engine } from "./engine.js"
-import type { Entry } from "./entry.js"
+import { type Entry, State } from "./entry.js"
 import type { DrainCounts, Host, Refusal } from "./host.js"
 import type { Waiter } from "./queue.js"
 
@@ -192,26 +192,30 @@ export const make = <A, E, R>(
       }
     }
 
+    const holderOf = (entry: Entry<A>, at: number): Holder => ({
+      connection: entry.id,
+      heldMs: at - entry.leasedAt,
+      activity: describe(entry.resource),
+      span: spanOf(entry.holder)
+    })
+
     const task =
       (
-        work: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined,
+        work: ((resource: A, left: Holder) => Effect.Effect<unknown, unknown, R>) | undefined,
         ms: number,
         then: (entry: Entry<A>, works: boolean) => void
       ) =>
       (entry: Entry<A>): void => {
-        const effect = Effect.scoped(Effect.suspend(() => work!(entry.resource)))
+        const left = entry.left ?? holderOf(entry, now())
+        if (entry.state !== State.Leased) entry.holder = undefined
+        const effect = Effect.scoped(Effect.suspend(() => work!(entry.resource, left)))
         run(within(effect, ms), (exit) => then(entry, Exit.isSuccess(exit)))
       }
 
     const holders = (at: number): ReadonlyArray<Holder> => {
       const oldest: Array<Holder> = []
       for (let e = engine.leased.tail; e !== undefined && oldest.length < HOLDERS; e = e.prev) {
-        oldest.push({
-          connection: e.id,
-          heldMs: at - e.leasedAt,
-          activity: describe(e.resource),
-          span: spanOf(e.holder)
-        })
+        oldest.push(holderOf(e, at))
       }
       return oldest
     }
@@ -244,6 +248,11 @@ export const make = <A, E, R>(
     const drained = yield* Deferred.make<DrainCounts>()
     const describe = options.describe === undefined ? () => undefined : total(options.describe, undefined)
     const classify = total<E, ConnectFailureKind>(options.classify ?? (() => "unreachable"), "unreachable")
+    const stop = task(options.abort, config.abortTimeout, (entry, works) => {
+      // What is to be cleaned now is cleaned for the same lease.
+      engine.aborted(entry, works)
+      entry.left = undefined
+    })
     const host: Host<A> = {
       now,
       random: () => random.number(),
@@ -260,7 +269,10 @@ export const make = <A, E, R>(
       },
       validate: task(options.validate, config.validateTimeout, (entry, works) => engine.validated(entry, works)),
       reset: task(options.reset, config.resetTimeout, (entry, works) => engine.wasReset(entry, works)),
-      abort: task(options.abort, config.abortTimeout, (entry, works) => engine.aborted(entry, works)),
+      abort: (entry) => {
+        entry.left = holderOf(entry, now())
+        stop(entry)
+      },
       cancel: task(options.abort, config.abortTimeout, () => undefined),
       close: (entry) => {
         run(closeScope(entry.handle as Scope.CloseableScope), () => engine.wasClosed(entry))

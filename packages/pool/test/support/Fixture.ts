@@ -53,12 +53,16 @@ export class FakeHost {
   checks: Step = "ok"
   resets: Step = "ok"
   aborts: Step = "ok"
+  /** What a connection is after it was stopped. */
+  stops: PoolOptions.ResourceStatus = "clean"
   closes: Step = "ok"
   /** When each connect began. */
   readonly attempts: Array<number> = []
   readonly connections: Array<Connection> = []
   readonly checked: Array<number> = []
   readonly reset: Array<number> = []
+  /** What each reset was told. */
+  readonly left: Array<PoolStats.Holder> = []
   readonly aborted: Array<number> = []
 
   private readonly hanging: Array<() => void> = []
@@ -113,9 +117,10 @@ export class FakeHost {
       return step(this.checks)
     })
 
-  readonly clean = (connection: Connection) =>
+  readonly clean = (connection: Connection, left: PoolStats.Holder) =>
     Effect.suspend(() => {
       this.reset.push(connection.id)
+      this.left.push(left)
       return Effect.zipRight(
         step(this.resets),
         Effect.sync(() => (connection.status = "clean"))
@@ -127,7 +132,7 @@ export class FakeHost {
       this.aborted.push(connection.id)
       return Effect.zipRight(
         step(this.aborts),
-        Effect.sync(() => (connection.status = "clean"))
+        Effect.sync(() => (connection.status = this.stops))
       )
     })
 }

@@ -117,6 +117,8 @@ const lost = (what: string, by?: SqlError) => {
 const giveBack = <Conn>(pin: Pin<Conn>): void => {
   const { lease } = pin
   if (lease === undefined) return
+  // Its rollback is one of them: the pool will do it.
+  if (pin.debts.length > 0) pin.router.leftOpen.excuse(lease.connection)
   pin.lease = undefined
   pin.debts = []
   pin.session = false
@@ -238,7 +240,9 @@ export const pay = <Conn>(pin: Pin<Conn>): Effect.Effect<boolean> =>
 
 /** The connection cannot be made ready: the pool gets it back as it is, and decides. */
 const retire = <Conn>(pin: Pin<Conn>, connection: Conn): void => {
-  if (pin.lease?.connection === connection) giveBack(pin)
+  if (pin.lease?.connection !== connection) return
+  pin.router.leftOpen.excuse(connection)
+  giveBack(pin)
 }
 
 /** After a statement: cancels what its fiber has left, remembers what the connection has become. */

@@ -6,6 +6,7 @@ import { Context, Duration, Effect, type Scope } from "effect"
 import type { EndpointInfo, SqlDriver } from "../SqlDriver.js"
 import * as Deadlines from "./deadlines.js"
 import { connectFailureKind, invalidOptions, isAcquireError, toSqlError } from "./errors.js"
+import * as LeftOpen from "./leftOpen.js"
 import * as Side from "./side.js"
 
 /** What a statement does, as far as its caller has said so. */
@@ -36,6 +37,7 @@ export interface Router<Conn> {
   readonly replicas: ReadonlyArray<Target<Conn>>
   /** Every pool once. */
   readonly targets: ReadonlyArray<Target<Conn>>
+  readonly leftOpen: LeftOpen.LeftOpen
   readonly scope: Scope.Scope
   readonly abortTimeout: Duration.Duration
   readonly acquireTimeout: Duration.Duration
@@ -56,6 +58,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 ) {
   const scope = yield* Effect.scope
   const abortTimeout = Duration.decode(options.pool.abortTimeout ?? "2 seconds")
+  const leftOpen = LeftOpen.make()
   const targets = new Map<string, Target<Conn>>()
   const target = Effect.fnUntraced(function* (endpoint: Endpoint) {
     const info = driver.endpoint(endpoint)
@@ -73,7 +76,11 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         const state = driver.status(connection)
         return state === "idle" ? "clean" : state === "busy" || state === "dead" ? state : "dirty"
       },
-      reset: driver.reset,
+      reset: (connection, left) =>
+        Effect.zipRight(
+          leftOpen.report(info.label, connection, driver.status(connection), left),
+          driver.reset(connection)
+        ),
       abort: driver.abort,
       concurrency: options.pool.concurrency ?? driver.packing?.depth,
       admits: driver.packing?.admits,
@@ -95,6 +102,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     primary,
     replicas,
     targets: Array.from(targets.values()),
+    leftOpen,
     scope,
     abortTimeout,
     acquireTimeout: Duration.decode(options.pool.acquireTimeout ?? "5 seconds"),

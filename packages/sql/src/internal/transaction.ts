@@ -317,5 +317,10 @@ const undo = <Conn>(
     const rest = deadline === undefined ? Infinity : deadline - now
     if (rest <= 0) return Effect.sync(later)
     const bound = Math.min(rest, Duration.toMillis(pin.router.abortTimeout))
-    return bounded(Effect.ignore(back(connection)), bound, Effect.sync(later))
+    const excuse = () => pin.router.leftOpen.excuse(connection)
+    return bounded(
+      Effect.catchAll(back(connection), () => Effect.sync(excuse)),
+      bound,
+      Effect.sync(later)
+    )
   })

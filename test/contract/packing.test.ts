@@ -211,6 +211,20 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     }).pipe(Effect.scoped)
   )
 
+  it.effect("a read that is held back during a cancel, and whose caller leaves meanwhile, is not sent", () =>
+    Effect.gen(function* () {
+      const { line, owed, read, slow } = yield* asleep(30)
+      yield* Fiber.interrupt(slow)
+      while (line.aborting === undefined) yield* Effect.sleep(0)
+      const leaving = yield* Effect.fork(read(texts.session, [1]))
+      const staying = yield* Effect.fork(read(texts.session, [2]))
+      while (line.held.length < 2) yield* Effect.yieldNow()
+      yield* Fiber.interrupt(leaving)
+      assert.strictEqual((yield* Fiber.join(staying))[0].n, 2)
+      assert.strictEqual(owed(), 0)
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("a read that somebody else cancels fails as it would alone", () =>
     Effect.gen(function* () {
       const { id, name, slow } = yield* asleep(30)

@@ -1,5 +1,6 @@
 /** What the sentences about packed reads need of each of our drivers: its inside, which no client shows. */
 import type { SqlError } from "@effect/sql/SqlError"
+import { assert } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import type { ConnectionState } from "@sluice/sql/SqlDriver"
 import type { Line } from "@sluice/sql/SqlLine"
@@ -22,6 +23,8 @@ export interface Packed {
   readonly read: (text: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<any>, any>
   readonly admits: () => boolean
   readonly abort: Effect.Effect<void, SqlError>
+  /** Reads whose callers have not been told yet how they ended, also those who have left. */
+  readonly owed: () => number
 }
 
 /** What a pool on packed connections is told. */
@@ -90,11 +93,13 @@ interface Opened<Conn extends Packed["line"]> {
     readonly packing: { readonly admits: (connection: Conn) => boolean }
   }
   readonly read: Packed["read"]
+  readonly owed: Packed["owed"]
 }
 
-const asPacked = <Conn extends Packed["line"]>({ connection, driver, read }: Opened<Conn>): Packed => ({
+const asPacked = <Conn extends Packed["line"]>({ connection, driver, owed, read }: Opened<Conn>): Packed => ({
   line: connection,
   read,
+  owed,
   admits: () => driver.packing.admits(connection),
   // What is condemned is what is under way at the moment of the call.
   abort: Effect.suspend(() => driver.abort(connection))
@@ -164,11 +169,15 @@ const mariaDb: Packer = {
 export const packers: { readonly [D in Database]: Packer } = { postgresql, mysql: mariaDb }
 
 /** A connection, under a name that is found on the server. */
+/** A connection of a test's own; when it is closed every read has ended, once, whatever became of it and of its caller. */
 export const connectionOf = (packer: Packer, limits = anyTime) =>
   Effect.gen(function* () {
     const server = yield* Server
     const name = unique("packed")
+    let owed = () => 0
+    yield* Effect.addFinalizer(() => Effect.sync(() => assert.strictEqual(owed(), 0, "reads that have not ended")))
     const packed = yield* packer.connect(yield* server.client(name), limits)
+    owed = packed.owed
     const [row] = yield* packed.read(packer.texts.session, [0])
     return { ...packed, name, id: row.id as number }
   })

@@ -6,7 +6,7 @@
  * the pool must be where it was; after each sweep the fixture checks the books.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, FiberId, Scope } from "effect"
+import { Effect, Exit, type Fiber, FiberId, Scope } from "effect"
 import { Pool, type PoolError } from "../src/index.js"
 import { type Connection, type Fixture, type Options, run, settle } from "./support/Fixture.js"
 
@@ -20,6 +20,21 @@ type Operation = (f: Fixture, body: Body) => Effect.Effect<unknown, PoolError.Ac
 const operations: Readonly<Record<string, Operation>> = {
   use: (f, body) => Pool.use(f.pool, body),
   share: (f, body) => Pool.share(f.pool, body),
+  // Its work is a fiber of nobody, which ends some time after its caller, as the answer to a statement does.
+  shareAsync: (f, body) =>
+    Effect.suspend(() => {
+      const works = new Set<Fiber.RuntimeFiber<void>>()
+      const operation = Pool.shareAsync<Connection, void, never>(f.pool, (connection, resume) => {
+        const work = Effect.runFork(Effect.withClock(body(connection), f.clock))
+        works.add(work)
+        work.addObserver(resume)
+      })
+      return Effect.onExit(operation, () =>
+        Effect.sync(() => {
+          for (const work of works) work.unsafeInterruptAsFork(FiberId.none)
+        })
+      )
+    }),
   "acquire in a scope": (f, body) => Effect.scoped(Effect.flatMap(Pool.acquire(f.pool), body)),
   "acquire in a scope of somebody else": (f, body) =>
     Effect.acquireUseRelease(

@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Either, Exit, Fiber } from "effect"
 import { Pool } from "../src/index.js"
-import { type Fixture, type Lease, settle, test } from "./support/Fixture.js"
+import { type Connection, type Fixture, type Lease, settle, test } from "./support/Fixture.js"
 
 const share = (f: Fixture): Effect.Effect<Lease> => Effect.flatMap(f.parkShared(), (parked) => parked.lease)
 
@@ -303,6 +303,102 @@ describe("of four connections or more, the last one", () => {
       const { shared } = yield* three(f)
       yield* shared.release
       assert.strictEqual((yield* f.hold()).connection, shared.connection)
+    })
+  )
+})
+
+/** Work that ends when the test says so. */
+const works = () => {
+  const ends: Array<(effect: Effect.Effect<number, string>) => void> = []
+  return {
+    ends,
+    begin: (_: unknown, resume: (effect: Effect.Effect<number, string>) => void) => void ends.push(resume)
+  }
+}
+
+describe("a shared lease that ends by a callback", () => {
+  test("gives what the callback is given, and shares its connection", { maxSize: 1, concurrency: 3 }, (f) =>
+    Effect.gen(function* () {
+      const { begin, ends } = works()
+      const fibers = yield* Effect.replicateEffect(Effect.fork(Pool.shareAsync(f.pool, begin)), 3)
+      yield* settle
+      assert.lengthOf(ends, 3)
+      ends[1]!(Effect.succeed(1))
+      ends[0]!(Effect.fail("no"))
+      ends[2]!(Effect.succeed(2))
+      const exits = yield* Effect.forEach(fibers, (fiber) => Effect.either(Fiber.join(fiber)))
+      assert.deepStrictEqual(exits, [Either.left("no"), Either.right(1), Either.right(2)])
+      assert.strictEqual(f.stats().using, 0)
+    })
+  )
+
+  test("lasts until the work has ended, although its caller has left", { maxSize: 1, concurrency: 2 }, (f) =>
+    Effect.gen(function* () {
+      const { begin, ends } = works()
+      const leaving = yield* Effect.fork(Pool.shareAsync(f.pool, begin))
+      yield* settle
+      yield* Fiber.interrupt(leaving)
+      assert.strictEqual(f.stats().using, 1)
+      const alone = yield* f.park()
+      assert.isTrue(yield* alone.waits)
+      ends[0]!(Effect.succeed(1))
+      yield* settle
+      yield* (yield* alone.lease).release
+    })
+  )
+
+  test("is given back once, however often the callback is called", { maxSize: 1, concurrency: 2 }, (f) =>
+    Effect.gen(function* () {
+      const { begin, ends } = works()
+      const fibers = yield* Effect.replicateEffect(Effect.fork(Pool.shareAsync(f.pool, begin)), 2)
+      yield* settle
+      ends[0]!(Effect.succeed(1))
+      ends[0]!(Effect.succeed(2))
+      assert.strictEqual(yield* Fiber.join(fibers[0]!), 1)
+      assert.strictEqual(f.stats().using, 1)
+      ends[1]!(Effect.succeed(3))
+      assert.strictEqual(yield* Fiber.join(fibers[1]!), 3)
+    })
+  )
+
+  test("waits in line like any other, and begins when it is its turn", { maxSize: 1, concurrency: 2 }, (f) =>
+    Effect.gen(function* () {
+      const { begin, ends } = works()
+      const lease = yield* f.hold()
+      const [stays, leaves] = yield* Effect.replicateEffect(Effect.fork(Pool.shareAsync(f.pool, begin)), 2)
+      const late = yield* Effect.fork(Pool.shareAsync(f.pool, begin, { acquireTimeout: 50 }))
+      yield* settle
+      assert.strictEqual(f.stats().waiting, 3)
+      yield* Fiber.interrupt(leaves!)
+      assert.strictEqual(f.stats().waiting, 2)
+      yield* f.pass(50)
+      const error = yield* Effect.flip(Fiber.join(late))
+      assert.strictEqual(typeof error === "string" ? error : error._tag, "AcquireTimeout")
+      yield* lease.release
+      yield* settle
+      assert.lengthOf(ends, 1)
+      ends[0]!(Effect.succeed(1))
+      assert.strictEqual(yield* Fiber.join(stays!), 1)
+    })
+  )
+
+  test("a callback that is called at once, and work that throws, at once and after a wait", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      const now = Pool.shareAsync<Connection, number, never>(f.pool, (_, resume) => resume(Effect.succeed(1)))
+      const thrown = Pool.shareAsync<Connection, number, never>(f.pool, () => {
+        throw new Error("bug")
+      })
+      const lease = yield* f.hold()
+      const waiting = yield* Effect.forEach([now, thrown], (effect) => Effect.fork(Effect.exit(effect)))
+      yield* settle
+      yield* lease.release
+      const exits = [
+        ...(yield* Effect.forEach(waiting, Fiber.join)),
+        yield* Effect.exit(now),
+        yield* Effect.exit(thrown)
+      ]
+      const bug = Exit.die(new Error("bug"))
+      assert.deepStrictEqual(exits, [Exit.succeed(1), bug, Exit.succeed(1), bug])
     })
   )
 })

@@ -362,7 +362,10 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       const answers = yield* all(
         times(30, (n) =>
           Effect.withFiberRuntime<any, any>((fiber) =>
-            driver.packing.execute(connection, text, [n], modes[n % 3]!, fiber, true)
+            Effect.async((resume) => {
+              const mode = modes[n % 3]!
+              driver.packing.start(connection, { sql: text, params: [n], mode, fiber, interruptible: true, resume })
+            })
           )
         )
       )

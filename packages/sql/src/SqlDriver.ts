@@ -110,17 +110,27 @@ export interface Packing<in Conn> {
   /** Whether one more may join those on this connection. Never throws, never blocks. */
   readonly admits: (connection: Conn) => boolean
   /**
-   * As `SqlDriver.execute`, on a connection that others use as well: a statement that fails, or whose fiber leaves, does
-   * not touch the others. `interruptible` says whether an interrupt of `fiber`, which awaits the answer, ends its wait.
+   * Sends a statement on a connection that others use as well: one that fails, or whose fiber leaves, does not touch the
+   * others. Calls its `resume` once, when it has ended, whatever becomes of the connection and of the fiber.
    */
-  readonly execute: (
-    connection: Conn,
-    sql: string,
-    params: ReadonlyArray<unknown>,
-    mode: Mode,
-    fiber: Fiber.RuntimeFiber<any, any>,
-    interruptible: boolean
-  ) => Effect.Effect<any, SqlError>
+  readonly start: (connection: Conn, request: PackedRequest) => void
+}
+
+/**
+ * What somebody wants to read on a connection that others use as well, and how to tell them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PackedRequest {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+  readonly mode: Mode
+  /** Who awaits the answer. */
+  readonly fiber: Fiber.RuntimeFiber<any, any>
+  /** Whether an interrupt of the fiber ends its wait. */
+  readonly interruptible: boolean
+  readonly resume: (effect: Effect.Effect<any, SqlError>) => void
 }
 
 /**

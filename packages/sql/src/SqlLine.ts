@@ -153,8 +153,8 @@ export abstract class Line<Op extends Operation<Op>> {
     if (held.length === 0) return
     this.held = []
     for (const read of held) {
-      if (read.hasLeft()) continue
-      if (works) read.send()
+      if (read.hasLeft()) read.drop()
+      else if (works) read.send()
       else read.lost(new Error("Connection terminated"))
     }
   }

@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import { Cause, Effect, type Fiber, FiberRef } from "effect"
+import { Cause, Effect, FiberRef } from "effect"
 import { GRACE } from "./SqlAbort.js"
-import type { Mode, Packing } from "./SqlDriver.js"
+import type { PackedRequest, Packing } from "./SqlDriver.js"
 import type { Line } from "./SqlLine.js"
 import { type Profile, Profiles } from "./SqlProfile.js"
 
@@ -80,23 +80,6 @@ export class Pipelining<Conn extends Line<any>> {
 }
 
 /**
- * What somebody wants to read, and how to tell them.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Request {
-  readonly sql: string
-  readonly params: ReadonlyArray<unknown>
-  readonly mode: Mode
-  readonly profile: Profile
-  readonly fiber: Fiber.RuntimeFiber<any, any>
-  /** Whether an interrupt ends the wait of the fiber. */
-  readonly interruptible: boolean
-  readonly resume: (effect: Effect.Effect<any, SqlError>) => void
-}
-
-/**
  * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may hit it, and what the
  * server was to keep for it may be gone. A read that has failed has changed nothing.
  *
@@ -108,7 +91,8 @@ export abstract class Read<Conn extends Line<any>> {
 
   constructor(
     readonly connection: Conn,
-    protected readonly request: Request
+    protected readonly request: PackedRequest,
+    protected readonly profile: Profile
   ) {}
 
   /** Writes it, behind those that are under way. */
@@ -133,6 +117,11 @@ export abstract class Read<Conn extends Line<any>> {
       this.write()
       if (!connection.isWatched) connection.pipelining?.watch(connection)
     }
+  }
+
+  /** Nobody awaits it: it is not sent. */
+  drop(): void {
+    this.request.resume(Effect.interrupt)
   }
 
   /** It was never sent. */
@@ -194,7 +183,7 @@ export const make = <Conn extends Line<any>>(
   { texts }: Pipelining<Conn>,
   { ahead, late, short }: Limits,
   /** Nothing is sent yet; an error is what keeps it from being sent. */
-  read: (connection: Conn, request: Request) => Read<Conn> | SqlError
+  read: (connection: Conn, request: PackedRequest, profile: Profile) => Read<Conn> | SqlError
 ): Packing<Conn> => ({
   depth: DEPTH,
   packs: (sql, mode, params) =>
@@ -207,11 +196,9 @@ export const make = <Conn extends Line<any>>(
     !connection.isDead &&
     // One that takes longer than its text has led us to expect: what joined now would wait for it.
     (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= late),
-  execute: (connection, sql, params, mode, fiber, interruptible) =>
-    Effect.async((resume) => {
-      const profile = texts.of(sql)
-      const made = read(connection, { sql, params, mode, profile, fiber, interruptible, resume })
-      if (made instanceof Read) made.send()
-      else resume(Effect.fail(made))
-    })
+  start: (connection, request) => {
+    const made = read(connection, request, texts.of(request.sql))
+    if (made instanceof Read) made.send()
+    else request.resume(Effect.fail(made))
+  }
 })

@@ -1,5 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import type { PackedRequest } from "@sluice/sql/SqlDriver"
 import * as SqlPacking from "@sluice/sql/SqlPacking"
+import type { Profile } from "@sluice/sql/SqlProfile"
 import { Effect } from "effect"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
@@ -21,15 +23,16 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
 
   constructor(
     connection: MysqlConnection,
-    request: SqlPacking.Request,
+    request: PackedRequest,
+    profile: Profile,
     private readonly text: Text
   ) {
-    super(connection, request)
+    super(connection, request, profile)
   }
 
   protected write(): void {
-    const { connection, text } = this
-    const { mode, params, profile, resume } = this.request
+    const { connection, profile, text } = this
+    const { mode, params, resume } = this.request
     const asArrays = mode === "values"
     const prepared = connection.prepares(text, params, mode)
     const statement = prepared ? connection.wire._statements.get(text.key) : undefined
@@ -61,7 +64,8 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
 
   prepared(operation: Operation, failure: unknown): void {
     if (failure === undefined) {
-      if (!this.hasLeft()) this.send()
+      if (this.hasLeft()) this.drop()
+      else this.send()
     } else if (this.connection.isDead) this.lost(failure)
     else this.refused(operation, failure)
   }
@@ -93,9 +97,9 @@ class Read extends SqlPacking.Read<MysqlConnection> implements PreparedRead {
 
 /** What the driver says about packing. */
 export const packing = (pipelining: Pipelining, limits: SqlPacking.Limits) =>
-  SqlPacking.make<MysqlConnection>(pipelining, limits, (connection, request) => {
+  SqlPacking.make<MysqlConnection>(pipelining, limits, (connection, request, profile) => {
     const problem = values.check(request.params)
     return problem === undefined
-      ? new Read(connection, request, connection.texts.of(request.sql))
+      ? new Read(connection, request, profile, connection.texts.of(request.sql))
       : connection.unsendable(problem.problem)
   })

@@ -25,9 +25,9 @@ export const poolWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.L
       ...driver,
       packing: {
         ...driver.packing,
-        execute: (...args: Parameters<typeof driver.packing.execute>) => {
+        start: (...args: Parameters<typeof driver.packing.start>) => {
           count++
-          return driver.packing.execute(...args)
+          driver.packing.start(...args)
         }
       }
     }
@@ -79,11 +79,19 @@ export const connectionWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPac
     const connection: MysqlConnection = yield* driver.connect(at.primary, ignored, (f) =>
       Effect.scoped(Effect.flatMap(bare.connect(at.primary, ignored), f))
     )
+    let owed = 0
     const read = (sql: string, params: ReadonlyArray<unknown> = []) =>
       Effect.withFiberRuntime<ReadonlyArray<any>, any>((fiber) =>
-        driver.packing.execute(connection, sql, params, "rows", fiber, true)
+        Effect.async((callback) => {
+          owed++
+          const resume: typeof callback = (effect) => {
+            owed--
+            callback(effect)
+          }
+          driver.packing.start(connection, { sql, params, mode: "rows", fiber, interruptible: true, resume })
+        })
       )
-    return { driver, connection, read }
+    return { driver, connection, read, owed: () => owed }
   })
 
 /** A connection to the server of the file, as the user of `config` if that says one. */

@@ -1,4 +1,6 @@
+import type { PackedRequest } from "@sluice/sql/SqlDriver"
 import * as SqlPacking from "@sluice/sql/SqlPacking"
+import type { Profile } from "@sluice/sql/SqlProfile"
 import { Effect } from "effect"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
@@ -25,15 +27,16 @@ export class Read extends SqlPacking.Read<PgConnection> {
 
   constructor(
     connection: PgConnection,
-    request: SqlPacking.Request,
+    request: PackedRequest,
+    profile: Profile,
     private readonly values: ReadonlyArray<string | Buffer | null>
   ) {
-    super(connection, request)
+    super(connection, request, profile)
   }
 
   protected write(): void {
-    const { connection, values } = this
-    const { mode, params, profile, resume, sql } = this.request
+    const { connection, profile, values } = this
+    const { mode, params, resume, sql } = this.request
     const plan = this.named ? connection.plans.of(sql, params) : undefined
     const statement = new Statement(sql, values, mode, plan, connection.plans.takeForgotten(), connection.client)
     statement.profile = profile
@@ -65,7 +68,9 @@ const isOfThePlan = (failure: unknown): boolean => isStale(failure) || isMistype
 
 /** What the driver says about packing, for the connections that were opened with `pipelining`. */
 export const packing = (pipelining: Pipelining, limits: SqlPacking.Limits) =>
-  SqlPacking.make<PgConnection>(pipelining, limits, (connection, request) => {
+  SqlPacking.make<PgConnection>(pipelining, limits, (connection, request, profile) => {
     const values = prepare(request.params)
-    return Array.isArray(values) ? new Read(connection, request, values) : connection.unsendable(values.problem)
+    return Array.isArray(values)
+      ? new Read(connection, request, profile, values)
+      : connection.unsendable(values.problem)
   })

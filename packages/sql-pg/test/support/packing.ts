@@ -22,9 +22,9 @@ export const poolWithin = (config: PgSql.PgSqlConfig, limits: SqlPacking.Limits)
       ...driver,
       packing: {
         ...driver.packing,
-        execute: (...args: Parameters<typeof driver.packing.execute>) => {
+        start: (...args: Parameters<typeof driver.packing.start>) => {
           count++
-          return driver.packing.execute(...args)
+          driver.packing.start(...args)
         }
       }
     }
@@ -44,11 +44,19 @@ export const connectionWithin = (config: PgSql.PgSqlConfig, limits: SqlPacking.L
     const at = yield* endpoint.resolve(config)
     const driver = packed(limits)
     const connection: PgConnection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+    let owed = 0
     const read = (sql: string, params: ReadonlyArray<unknown> = []) =>
       Effect.withFiberRuntime<ReadonlyArray<any>, any>((fiber) =>
-        driver.packing.execute(connection, sql, params, "rows", fiber, true)
+        Effect.async((callback) => {
+          owed++
+          const resume: typeof callback = (effect) => {
+            owed--
+            callback(effect)
+          }
+          driver.packing.start(connection, { sql, params, mode: "rows", fiber, interruptible: true, resume })
+        })
       )
-    return { driver, connection, read }
+    return { driver, connection, read, owed: () => owed }
   })
 
 export const oneConnection = Effect.flatMap(PgCluster.PgCluster, ({ primary }) =>

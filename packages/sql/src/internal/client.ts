@@ -115,12 +115,12 @@ export const make = <Conn>(
     const intent = Router.intentOf(context)
     if (packing?.packs(sql, mode, params) && isUrgent(context)) {
       const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
-      const read = Router.lend(router, intent, true, (connection) =>
-        packing.execute(connection, sql, params, mode, fiber, interruptible)
+      const read = Router.share<Conn, any>(router, intent, (connection, resume) =>
+        packing.start(connection, { sql, params, mode, fiber, interruptible, resume })
       )
       return retrying.statement(context, intent, read)
     }
-    const once = Router.lend(router, intent, false, (connection) => driver.execute(connection, sql, params, mode))
+    const once = Router.lend(router, intent, (connection) => driver.execute(connection, sql, params, mode))
     return retrying.statement(context, intent, once)
   }
 

@@ -156,24 +156,29 @@ const route = <Conn, A, R>(
 }
 
 /**
- * One statement, on a connection of its own or on one that others use as well. Whoever retries it reads the failure anyway,
- * so that of the pool is left as it is: a frame for it alone is a tenth of what a short statement costs.
+ * One statement, on a connection of its own. Whoever retries it reads the failure anyway, so that of the pool is left as it
+ * is: a frame for it alone is a tenth of what a short statement costs.
  */
 export const lend = <Conn, A>(
   router: Router<Conn>,
   intent: Intent | undefined,
-  shared: boolean,
   f: (connection: Conn) => Effect.Effect<A, SqlError>
 ): Effect.Effect<A, AcquireError | SqlError> =>
-  route(router, intent, undefined, (pool, options) =>
-    shared ? Pool.share(pool, f, options) : Pool.use(pool, f, options)
-  )
+  route(router, intent, undefined, (pool, options) => Pool.use(pool, f, options))
+
+/** As `lend`, on a connection that others use as well: `start` begins it, and says when it has ended. */
+export const share = <Conn, A>(
+  router: Router<Conn>,
+  intent: Intent | undefined,
+  start: (connection: Conn, resume: (effect: Effect.Effect<A, SqlError>) => void) => void
+): Effect.Effect<A, AcquireError | SqlError> =>
+  route(router, intent, undefined, (pool, options) => Pool.shareAsync(pool, start, options))
 
 export const use = <Conn, A>(
   router: Router<Conn>,
   intent: Intent | undefined,
   f: (connection: Conn) => Effect.Effect<A, SqlError>
-): Effect.Effect<A, SqlError> => Effect.mapError(lend(router, intent, false, f), toSqlError)
+): Effect.Effect<A, SqlError> => Effect.mapError(lend(router, intent, f), toSqlError)
 
 export const acquire = <Conn>(
   router: Router<Conn>,

@@ -168,8 +168,10 @@ const mariaDb: Packer = {
 
 export const packers: { readonly [D in Database]: Packer } = { postgresql, mysql: mariaDb }
 
-/** A connection, under a name that is found on the server. */
-/** A connection of a test's own; when it is closed every read has ended, once, whatever became of it and of its caller. */
+/**
+ * A connection, under a name that is found on the server. When it is closed every read has ended, once, whatever became of it
+ * and of its caller.
+ */
 export const connectionOf = (packer: Packer, limits = anyTime) =>
   Effect.gen(function* () {
     const server = yield* Server

@@ -40,6 +40,7 @@ const uncontended: Scenario = {
       ["sluice use", "sluice", "use.uncontended"],
       ["sluice use, status and validate", "sluice", "checkedUse.uncontended"],
       ["sluice share", "sluice", "share.uncontended"],
+      ["sluice shareAsync", "sluice", "shareAsync.uncontended"],
       ["v3 Pool", "effect3", "scopedPool.uncontended"],
       ["v4 empty loop", "effect4", "emptyLoop"],
       ["v4 acquireUseRelease of no-ops", "effect4", "acquireUseRelease"],

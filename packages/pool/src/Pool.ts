@@ -242,7 +242,7 @@ export const share: Use = (first: any, second?: any, third?: any): any =>
  * - Fails with an `AcquireError` if there is no connection, else with what `resume` is given. A `register` that throws is a
  *   defect, and gives the connection back.
  * - Interruption: at once. Work that has begun goes on, unless `register` knows better.
- * - Cost: half of `share`, because nothing has to be undone when the caller leaves.
+ * - Cost: two thirds of `share`, because nothing has to be undone when the caller leaves.
  *
  * @since 0.1.0
  * @category combinators

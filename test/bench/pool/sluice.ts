@@ -49,6 +49,11 @@ export const checkedUse = subjects((pool, body) => Pool.use(pool, body), {
 
 export const share = subjects((pool, body) => Pool.share(pool, body), { concurrency: 16 })
 
+/** The callback comes at once: what is measured is the lease alone. */
+export const shareAsync = subjects((pool, body) => Pool.shareAsync(pool, (_, resume) => resume(body())), {
+  concurrency: 16
+})
+
 export const acquire = subjects((pool, body) => Effect.scoped(Effect.flatMap(Pool.acquire(pool), body)))
 
 /** The state machine without Effect around it. */

@@ -8,14 +8,12 @@ import type { Limits } from "@sluice/sql/SqlPacking"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
 import { Effect, type Layer, type Scope } from "effect"
+import { anyTime } from "../../packages/sql/test/support/packed.js"
 import * as Mysql from "../../packages/sql-mysql2/test/support/packing.js"
 import * as Pg from "../../packages/sql-pg/test/support/packing.js"
 import { booksBalance, noSessions, unique } from "./contract.js"
 import { type Common, type Database, type Place, Server } from "./databases.js"
 import { ours } from "./drivers.js"
-
-/** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
-export const anyTime: Limits = { short: Infinity, ahead: Infinity, late: Infinity }
 
 /** One connection on which reads are packed. */
 export interface Packed {

@@ -2,11 +2,12 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber } from "effect"
+import { anyTime } from "../../sql/test/support/packed.js"
 import type { MysqlConnection } from "../src/internal/connection.js"
 import * as Mysql from "../src/internal/mysql.js"
 import { booksBalance, eventually, reasonOf, urlThrough } from "./support/fixture.js"
 import * as greeting from "./support/greeting.js"
-import { anyTime, connectionWithin, forget, learn, oneConnection, onPacked } from "./support/packing.js"
+import { connectionWithin, forget, learn, oneConnection, onPacked } from "./support/packing.js"
 
 const times = <A>(n: number, f: (i: number) => A) => Array.from({ length: n }, (_, i) => f(i))
 

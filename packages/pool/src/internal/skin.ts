@@ -26,7 +26,7 @@ import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from ".
 import type { Holder } from "../PoolStats.js"
 import type { Config } from "./config.js"
 import { Engine } from "./engine.js"
-import { type Entry, State } from "./entry.js"
+import type { Entry } from "./entry.js"
 import type { DrainCounts, Host, Refusal } from "./host.js"
 import type { Waiter } from "./queue.js"
 
@@ -199,16 +199,21 @@ export const make = <A, E, R>(
       span: spanOf(entry.holder)
     })
 
+    /** The lease that has left this entry to be cleaned; whose it was the entry need not keep. */
+    const leftBy = (entry: Entry<A>): Holder => {
+      const left = entry.left ?? holderOf(entry, now())
+      entry.holder = undefined
+      return left
+    }
+
     const task =
       (
-        work: ((resource: A, left: Holder) => Effect.Effect<unknown, unknown, R>) | undefined,
+        work: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined,
         ms: number,
         then: (entry: Entry<A>, works: boolean) => void
       ) =>
       (entry: Entry<A>): void => {
-        const left = entry.left ?? holderOf(entry, now())
-        if (entry.state !== State.Leased) entry.holder = undefined
-        const effect = Effect.scoped(Effect.suspend(() => work!(entry.resource, left)))
+        const effect = Effect.scoped(Effect.suspend(() => work!(entry.resource)))
         run(within(effect, ms), (exit) => then(entry, Exit.isSuccess(exit)))
       }
 
@@ -268,9 +273,13 @@ export const make = <A, E, R>(
         for (const fiber of connects) fiber.unsafeInterruptAsFork(FiberId.none)
       },
       validate: task(options.validate, config.validateTimeout, (entry, works) => engine.validated(entry, works)),
-      reset: task(options.reset, config.resetTimeout, (entry, works) => engine.wasReset(entry, works)),
+      reset: (entry) => {
+        const left = leftBy(entry)
+        const clean = (resource: A) => options.reset!(resource, left)
+        task(clean, config.resetTimeout, (entry, works) => engine.wasReset(entry, works))(entry)
+      },
       abort: (entry) => {
-        entry.left = holderOf(entry, now())
+        entry.left = leftBy(entry)
         stop(entry)
       },
       cancel: task(options.abort, config.abortTimeout, () => undefined),

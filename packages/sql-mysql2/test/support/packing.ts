@@ -5,6 +5,7 @@ import * as SqlRuntime from "@sluice/sql/SqlRuntime"
 import type { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Effect } from "effect"
+import { anyTime, counted, reader } from "../../../sql/test/support/packed.js"
 import * as compiler from "../../src/internal/compiler.js"
 import type { MysqlConnection } from "../../src/internal/connection.js"
 import { driver as bare, packed } from "../../src/internal/driver.js"
@@ -12,33 +13,19 @@ import * as endpoint from "../../src/internal/endpoint.js"
 import * as Mysql from "../../src/internal/mysql.js"
 import { as, booksBalance, eventually, sessions, user } from "./fixture.js"
 
-/** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
-export const anyTime: SqlPacking.Limits = { short: Infinity, ahead: Infinity, late: Infinity }
-
 /** A pool on a driver that packs as `limits` say; `packs` counts the reads that it packs. */
 export const poolWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.Limits) =>
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
-    const driver = packed(config.pipeline === true, limits)
-    let count = 0
-    const counted = {
-      ...driver,
-      packing: {
-        ...driver.packing,
-        start: (...args: Parameters<typeof driver.packing.start>) => {
-          count++
-          driver.packing.start(...args)
-        }
-      }
-    }
-    const { sql } = yield* SqlRuntime.make(counted, {
+    const { driver, packs } = counted(packed(config.pipeline === true, limits))
+    const { sql } = yield* SqlRuntime.make(driver, {
       ...at,
       pool: config.pool,
       duplicates: "allow",
       compiler: compiler.make(undefined),
       spanAttributes: []
     })
-    return { sql, packs: () => count }
+    return { sql, packs }
   }).pipe(Effect.provide(Reactivity.layer))
 
 let names = 0
@@ -79,19 +66,7 @@ export const connectionWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPac
     const connection: MysqlConnection = yield* driver.connect(at.primary, ignored, (f) =>
       Effect.scoped(Effect.flatMap(bare.connect(at.primary, ignored), f))
     )
-    let owed = 0
-    const read = (sql: string, params: ReadonlyArray<unknown> = []) =>
-      Effect.withFiberRuntime<ReadonlyArray<any>, any>((fiber) =>
-        Effect.async((callback) => {
-          owed++
-          const resume: typeof callback = (effect) => {
-            owed--
-            callback(effect)
-          }
-          driver.packing.start(connection, { sql, params, mode: "rows", fiber, interruptible: true, resume })
-        })
-      )
-    return { driver, connection, read, owed: () => owed }
+    return { driver, connection, ...reader(driver.packing, connection) }
   })
 
 /** A connection to the server of the file, as the user of `config` if that says one. */

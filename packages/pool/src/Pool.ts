@@ -36,6 +36,7 @@ import {
   Scope,
   Stream
 } from "effect"
+import * as Deadline from "./Deadline.js"
 import * as config from "./internal/config.js"
 import type { Engine } from "./internal/engine.js"
 import type { Entry } from "./internal/entry.js"
@@ -111,17 +112,6 @@ export class CurrentAcquireTimeout extends Context.Reference<CurrentAcquireTimeo
   "@sluice/pool/CurrentAcquireTimeout",
   { defaultValue: (): Duration.DurationInput | undefined => undefined }
 ) {}
-
-/**
- * The moment, in milliseconds since the epoch, after which nobody awaits what this fiber does. An acquire ends by then
- * (up to 10 ms earlier, so that many deadlines share a timer) even if its timeout is longer. Default: none.
- *
- * @since 0.1.0
- * @category references
- */
-export class CurrentDeadline extends Context.Reference<CurrentDeadline>()("@sluice/pool/CurrentDeadline", {
-  defaultValue: () => Infinity
-}) {}
 
 /**
  * True for a pool.
@@ -480,7 +470,7 @@ const waiterOf = <A>(
   const asked = options?.acquireTimeout ?? Context.get(context, CurrentAcquireTimeout)
   const since = engine.host.now()
   const allowed = asked === undefined ? engine.config.acquireTimeout : Duration.toMillis(asked)
-  const left = Math.max(0, Context.get(context, CurrentDeadline) - since)
+  const left = Math.max(0, Deadline.currentIn(context) - since)
   // Rounded down, so that waiters with many different deadlines share a few lines of the queue.
   const timeout = left >= allowed ? allowed : left > 100 ? Math.floor(left / 10) * 10 : left
   return new Waiter(priority, shared, fiber, since, timeout)

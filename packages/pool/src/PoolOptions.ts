@@ -64,7 +64,7 @@ export interface PoolConfig {
   readonly minIdle?: number | undefined
   /**
    * Longest time one acquire may take: waiting, validating and connecting together. Absolute: set once, when the
-   * acquire begins. An earlier `CurrentDeadline` shortens it.
+   * acquire begins. An earlier `Deadline.CurrentDeadline` shortens it.
    *
    * - Unit: duration. Default 5 seconds. Range 1 millisecond to 1 hour.
    * - Fails with `AcquireTimeout`, which names the phase that used the time.

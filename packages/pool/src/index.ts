@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as Deadline from "./Deadline.js"
 export * as Pool from "./Pool.js"
 export * as PoolError from "./PoolError.js"
 export * as PoolEvent from "./PoolEvent.js"

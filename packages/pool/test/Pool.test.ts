@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Scope } from "effect"
-import { Pool, type PoolError, Priority } from "../src/index.js"
+import { Deadline, Pool, type PoolError, Priority } from "../src/index.js"
 import { type Fixture, type Parked, settle, test } from "./support/Fixture.js"
 
 const idOf = (f: Fixture, options?: Pool.AcquireOptions) =>
@@ -247,13 +247,13 @@ describe("the deadline of an acquire", () => {
         const late = yield* f.park()
         const patient = yield* f.park({ acquireTimeout: 1_000 })
         // The clock moves on, but no timer fires: the release comes first.
-        const now = f.clock.unsafeCurrentTimeMillis() + 400
-        f.clock.unsafeCurrentTimeMillis = () => now
+        const now = f.clock.unsafeCurrentTimeNanos() + 400_000_000n
+        f.clock.unsafeCurrentTimeNanos = () => now
         yield* lease!.release
         yield* settle
         assert.strictEqual((yield* late.error)._tag, "AcquireTimeout")
         yield* patient.lease
-        delete (f.clock as any).unsafeCurrentTimeMillis
+        delete (f.clock as any).unsafeCurrentTimeNanos
       })
   )
 
@@ -317,7 +317,7 @@ describe("the deadline of an acquire", () => {
       const caller = (name: string, deadline: number) =>
         Effect.fork(
           Effect.ignore(Effect.tapError(idOf(f), () => Effect.sync(() => failures.push([name, f.now() - start])))).pipe(
-            Effect.provideService(Pool.CurrentDeadline, deadline)
+            Effect.provideService(Deadline.CurrentDeadline, deadline)
           )
         )
       yield* caller("short", start + 57)
@@ -335,7 +335,7 @@ describe("the deadline of an acquire", () => {
   test("that has passed already fails at once, in words that make sense", { maxSize: 1 }, (f) =>
     Effect.gen(function* () {
       yield* f.saturate
-      const error = yield* Effect.flip(idOf(f).pipe(Effect.provideService(Pool.CurrentDeadline, f.now() - 5_000)))
+      const error = yield* Effect.flip(idOf(f).pipe(Effect.provideService(Deadline.CurrentDeadline, f.now() - 5_000)))
       assert.strictEqual(phaseOf(error as PoolError.AcquireError), "waiting")
       assert.include(error.message, "no connection within 0 ms")
     })

@@ -10,6 +10,7 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolEvent } from "@sluice/pool/PoolEvent"
 import type { PoolStats } from "@sluice/pool/PoolStats"
@@ -331,15 +332,15 @@ export const withAcquireTimeout =
 export const withDeadline =
   (instant: DateTime.DateTime | Date | number) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.provideService(
-      effect,
-      Pool.CurrentDeadline,
-      typeof instant === "number"
-        ? instant
-        : instant instanceof Date
-          ? instant.getTime()
-          : DateTime.toEpochMillis(instant)
-    )
+    Effect.clockWith((clock) => {
+      const millis =
+        typeof instant === "number"
+          ? instant
+          : instant instanceof Date
+            ? instant.getTime()
+            : DateTime.toEpochMillis(instant)
+      return Deadline.until(Deadline.ofEpochMillis(clock, millis))(effect)
+    })
 
 /**
  * The pools now: `size`, `available`, `using`, `waiting` and the rest of `PoolStats`, for writes and for each replica.

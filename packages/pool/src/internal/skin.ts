@@ -19,6 +19,7 @@ import {
   Scope
 } from "effect"
 import { PCGRandom } from "effect/Utils"
+import * as Deadline from "../Deadline.js"
 import type { AcquireError, Snapshot } from "../PoolError.js"
 import * as PoolError from "../PoolError.js"
 import type { PoolEvent } from "../PoolEvent.js"
@@ -81,7 +82,7 @@ export const make = <A, E, R>(
     )
     const clock = yield* Clock.clockWith(Effect.succeed)
     const random = new PCGRandom(yield* Random.nextIntBetween(1, 2 ** 31 - 1))
-    const now = () => clock.unsafeCurrentTimeMillis()
+    const now = Deadline.nowOf(clock)
 
     const run = <B, F>(
       effect: Effect.Effect<B, F, Exclude<R, Scope.Scope>>,
@@ -170,7 +171,7 @@ export const make = <A, E, R>(
     }
     const armTimer = (at: number): void => {
       stopTimer()
-      const due = Duration.millis(Math.max(0, at - now()))
+      const due = Duration.millis(Math.ceil(Math.max(0, at - now())))
       // Yielding first keeps a due tick out of the transition's own call, and `timer` set before it can fire.
       timer = run(Effect.zipRight(Effect.yieldNow(), clock.sleep(due)), (exit, fiber) => {
         if (Exit.isFailure(exit) || timer !== fiber) return
@@ -226,7 +227,8 @@ export const make = <A, E, R>(
     }
 
     const refuse = (refusal: Refusal, waited: number, at: number): AcquireError => {
-      const { attempts, cause, since } = engine.governor
+      const { attempts, cause } = engine.governor
+      const since = Deadline.toEpochMillis(clock, engine.governor.since)
       const snapshot: Snapshot = {
         pool: config.name,
         elapsedMs: waited,

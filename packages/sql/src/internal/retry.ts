@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { AcquireError } from "@sluice/pool/PoolError"
 import { Cause, Clock, Context, Duration, Effect, Option, Schedule } from "effect"
@@ -74,7 +75,7 @@ export const make = <Conn>(router: Router<Conn>): Retrying => {
       return Effect.failCause(cause)
     }
     return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const deadline = get<number>(context, Pool.CurrentDeadline) ?? Infinity
+      const deadline = get<number>(context, Deadline.CurrentDeadline) ?? Infinity
       const left = get<{ retries: number }>(context, Left)
       let denied = false
       const permit = (reason: SqlReason.SqlReason) => {
@@ -138,8 +139,8 @@ export const make = <Conn>(router: Router<Conn>): Retrying => {
             ? bounded
             : Effect.provideService(
                 bounded,
-                Pool.CurrentDeadline,
-                Math.min(deadline, get<number>(context, Pool.CurrentDeadline) ?? Infinity)
+                Deadline.CurrentDeadline,
+                Math.min(deadline, get<number>(context, Deadline.CurrentDeadline) ?? Infinity)
               )
         if (nested) return run
         return Effect.catchAllCause(run, (cause) =>

@@ -1,7 +1,7 @@
 /** Short reads of several callers on one connection: what holds for each of our drivers that packs. */
 import { assert, layer, type Vitest } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { limits as shortOnly } from "@sluice/sql/SqlPacking"
+import { limits as shortOnly } from "@sluice/sql/driver/Packing"
 import { FaultProxy } from "@sluice/testkit"
 import { Duration, Effect, Exit, Fiber, type Layer, Random, Stream } from "effect"
 import { booksBalance, eventually, unique } from "./contract.js"
@@ -454,7 +454,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
         for (const error of yield* Fiber.join(reads)) {
           const reason = SqlReason.of(error)
           assert.include(["ConnectionLost", "ServerShutdown"], reason._tag)
-          assert.include(["A", "R"], reason.retry)
+          assert.include(["always", "idempotent"], reason.retry)
         }
         assert.strictEqual(settled, 30)
         const [row] = yield* Sql.query<{ n: number }>("select 5 as n")

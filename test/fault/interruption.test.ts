@@ -52,7 +52,7 @@ const programs = (numbers: string, pairs: string): Readonly<Record<string, (n: n
   const stream = Effect.flatMap(SqlClient, (sql) =>
     Stream.runDrain(sql.unsafe(`select a.id from ${numbers} a, ${numbers} b`).stream)
   )
-  // Not by `concurrency`: see `everywhere` in SqlRuntime.
+  // Not by `concurrency`: see `everywhere` in Runtime.
   const beside = <A, E, R>(one: Effect.Effect<A, E, R>, other: Effect.Effect<A, E, R>) =>
     Effect.flatMap(Effect.fork(one), (fiber) => Effect.zipRight(other, Fiber.join(fiber)))
   const both = (n: number) => Effect.zipRight(write(n), write(n))

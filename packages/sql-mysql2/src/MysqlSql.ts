@@ -8,9 +8,9 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { MysqlClient, type MysqlClientConfig, TypeId } from "@effect/sql-mysql2/MysqlClient"
+import * as Runtime from "@sluice/sql/driver/Runtime"
 import type { Service } from "@sluice/sql/Sql"
 import { Sql } from "@sluice/sql/Sql"
-import * as SqlRuntime from "@sluice/sql/SqlRuntime"
 import { Config, type ConfigError, Context, type Duration, Effect, Layer, type Redacted, type Scope } from "effect"
 import type { ConnectionOptions } from "mysql2"
 import * as compiler from "./internal/compiler.js"
@@ -83,7 +83,7 @@ export type Mysql2Options = Omit<
  * @since 0.1.0
  * @category models
  */
-export interface MysqlSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig {
+export interface MysqlSqlConfig extends EndpointConfig, Runtime.RuntimeConfig {
   /** Takes writes, and everything that does not say what it is. */
   readonly primary?: EndpointConfig | undefined
   /** Take what is inside of `Sql.read`, in turn. Default none. */
@@ -155,36 +155,33 @@ export interface MysqlSql {
  * @category constructors
  */
 export const make = (config: MysqlSqlConfig): Effect.Effect<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> =>
-  makeAt(config, SqlRuntime.callSite(make))
+  makeAt(config, Runtime.callSite(make))
 
 const makeAt = Effect.fnUntraced(function* (
   config: MysqlSqlConfig,
   madeAt: string
 ): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, sql } = yield* SqlRuntime.make(
-    config.pipeline === false ? driver : packed(config.pipeline === true),
-    {
-      primary,
-      replicas,
-      pool: config.pool,
-      startup: config.startup,
-      duplicates: config.duplicates,
-      madeAt,
-      compiler: compiler.make(config.transformQueryNames),
-      transformRows:
-        config.transformResultNames === undefined
-          ? undefined
-          : Statement.defaultTransforms(config.transformResultNames).array,
-      spanAttributes: [
-        ...Object.entries(config.spanAttributes ?? {}),
-        ["db.system.name", "mysql"],
-        ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
-        ["server.address", primary.path ?? primary.host],
-        ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
-      ]
-    }
-  )
+  const { client, sql } = yield* Runtime.make(config.pipeline === false ? driver : packed(config.pipeline === true), {
+    primary,
+    replicas,
+    pool: config.pool,
+    startup: config.startup,
+    duplicates: config.duplicates,
+    madeAt,
+    compiler: compiler.make(config.transformQueryNames),
+    transformRows:
+      config.transformResultNames === undefined
+        ? undefined
+        : Statement.defaultTransforms(config.transformResultNames).array,
+    spanAttributes: [
+      ...Object.entries(config.spanAttributes ?? {}),
+      ["db.system.name", "mysql"],
+      ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
+      ["server.address", primary.path ?? primary.host],
+      ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
+    ]
+  })
   const mysqlClient: MysqlClient = Object.assign(client, {
     [TypeId]: TypeId as TypeId,
     config: {
@@ -229,7 +226,7 @@ const layerAt = (
  * @category layers
  */
 export const layer = (config: MysqlSqlConfig): Layer.Layer<Sql | SqlClient | MysqlClient, SqlError> => {
-  const madeAt = SqlRuntime.callSite(layer)
+  const madeAt = Runtime.callSite(layer)
   return Layer.scopedContext(layerAt(config, madeAt)).pipe(Layer.provide(Reactivity.layer))
 }
 
@@ -242,7 +239,7 @@ export const layer = (config: MysqlSqlConfig): Layer.Layer<Sql | SqlClient | Mys
 export const layerConfig = (
   config: Config.Config.Wrap<MysqlSqlConfig>
 ): Layer.Layer<Sql | SqlClient | MysqlClient, ConfigError.ConfigError | SqlError> => {
-  const madeAt = SqlRuntime.callSite(layerConfig)
+  const madeAt = Runtime.callSite(layerConfig)
   return Layer.scopedContext(Effect.flatMap(Config.unwrap(config), (config) => layerAt(config, madeAt))).pipe(
     Layer.provide(Reactivity.layer)
   )

@@ -49,7 +49,7 @@ const refused = (config: MysqlSql.MysqlSqlConfig) =>
     Effect.scoped(Layer.build(MysqlSql.layer({ duplicates: "allow", ...config })))
   ) as unknown as Effect.Effect<Error>
 
-const kept = (tag: SqlReason.Tag): Told => [tag, "keep", "rolledBack", "N"]
+const kept = (tag: SqlReason.Tag): Told => [tag, "keep", "rolledBack", "never"]
 
 layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connections: 1000 } }), {
   excludeTestServices: true,
@@ -135,7 +135,12 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
           yield* Sql.query("insert into locked values (2)")
           yield* Sql.query("select * from locked where id = 1 for update nowait")
         })
-        yield* row(Sql.withTransaction(locked), "1205", ["LockTimeout", "keep", "rolledBack", "T"], /Lock wait timeout/)
+        yield* row(
+          Sql.withTransaction(locked),
+          "1205",
+          ["LockTimeout", "keep", "rolledBack", "transaction"],
+          /Lock wait timeout/
+        )
         // The transaction was open still, so what came before could have been written.
         yield* Effect.gen(function* () {
           yield* Sql.query("insert into locked values (3)")
@@ -175,13 +180,13 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         yield* row(
           during(sleep, "sleep(32)"),
           "PROTOCOL_CONNECTION_LOST",
-          ["ConnectionLost", "destroy", "unknown", "R"],
+          ["ConnectionLost", "destroy", "unknown", "idempotent"],
           /closed the connection/
         )
         yield* row(
           during(Sql.withTransaction(sleep), "sleep(32)"),
           "PROTOCOL_CONNECTION_LOST",
-          ["ConnectionLost", "destroy", "rolledBack", "T"],
+          ["ConnectionLost", "destroy", "rolledBack", "transaction"],
           /closed the connection/
         )
         const between = Effect.gen(function* () {
@@ -192,7 +197,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         }).pipe(Sql.withTransaction)
         const lost = SqlReason.of(yield* Effect.flip(between))
         assert.strictEqual(lost._tag, "ConnectionLost")
-        assert.strictEqual(lost.retry, "T")
+        assert.strictEqual(lost.retry, "transaction")
         assert.deepStrictEqual(yield* rowsOf("ended"), [])
       })
     )
@@ -212,7 +217,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
             yield* Sql.query("select 1")
           }).pipe(Sql.withConnection)
           const lost = SqlReason.of(yield* Effect.flip(idle))
-          assert.strictEqual(lost.retry, "T")
+          assert.strictEqual(lost.retry, "transaction")
           assert.include(["ConnectionLost", "ServerShutdown"], lost._tag)
           yield* thread
         })
@@ -234,9 +239,14 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       assert.lengthOf(broken, 1)
       for (const params of [[], [1]]) {
         const error = yield* Effect.flip(driver.execute(connection, "select 1", params, "rows"))
-        told(error, "PROTOCOL_CONNECTION_LOST", ["ConnectionLost", "destroy", "none", "A"], /closed the connection/)
+        told(
+          error,
+          "PROTOCOL_CONNECTION_LOST",
+          ["ConnectionLost", "destroy", "none", "always"],
+          /closed the connection/
+        )
       }
-      assert.strictEqual(SqlReason.of(yield* Effect.flip(driver.ping(connection))).retry, "A")
+      assert.strictEqual(SqlReason.of(yield* Effect.flip(driver.ping(connection))).retry, "always")
     }).pipe(Effect.scoped)
   )
 
@@ -264,8 +274,13 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         yield* table("writable", "id int")
         yield* primary.query("set global read_only = 1")
         const write = Sql.query("insert into writable values (1)")
-        yield* row(write, "1290", ["NotWritable", "destroy", "rolledBack", "A"], /read-only/)
-        yield* row(Sql.withTransaction(write), "1290", ["NotWritable", "destroy", "rolledBack", "T"], /read-only/)
+        yield* row(write, "1290", ["NotWritable", "destroy", "rolledBack", "always"], /read-only/)
+        yield* row(
+          Sql.withTransaction(write),
+          "1290",
+          ["NotWritable", "destroy", "rolledBack", "transaction"],
+          /read-only/
+        )
         // What only reads goes on.
         assert.deepEqual(yield* Sql.withTransaction(Sql.query("select * from writable")), [])
         yield* primary.query("set global read_only = 0")
@@ -309,7 +324,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       const proxy = yield* FaultProxy.make({ target: primary })
       const url = yield* urlThrough(proxy)
       const pool = { connectTimeout: "200 millis", acquireTimeout: "2 seconds" } as const
-      const none: Told = ["ConnectFailed", "none", "none", "A"]
+      const none: Told = ["ConnectFailed", "none", "none", "always"]
       yield* proxy.blackhole()
       told(yield* refused({ url, pool }), undefined, none, /Check that the address is right/)
       yield* proxy.reset
@@ -319,14 +334,14 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       told(yield* refused({ host: "no-such-host.invalid", username: "app", pool }), "ENOTFOUND", none, /check the host/)
       const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
       const cut = SqlReason.of(yield* refused({ url: yield* urlThrough(gone), pool }))
-      assert.deepStrictEqual([cut._tag, cut.connection, cut.retry], ["ConnectFailed", "none", "A"])
+      assert.deepStrictEqual([cut._tag, cut.connection, cut.retry], ["ConnectFailed", "none", "always"])
     }).pipe(Effect.scoped)
   )
 
   it.effect("no entry: password, user, database", () =>
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster
-      const never: Told = ["AuthenticationFailed", "none", "none", "N"]
+      const never: Told = ["AuthenticationFailed", "none", "none", "never"]
       yield* user("entry")
       told(yield* refused({ url: as(primary, "entry", "wr0ng") }), "1045", never, /check username and password/i)
       told(yield* refused({ url: as(primary, "nobody_knows") }), "1045", never, /check username and password/i)
@@ -345,7 +360,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
   it.effect("a server that is full: callers share what is open; nothing open is TooManyConnections", () =>
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster
-      const full: Told = ["TooManyConnections", "none", "none", "A"]
+      const full: Told = ["TooManyConnections", "none", "none", "always"]
       yield* user("errors_two", "with max_user_connections 2")
       const url = as(primary, "errors_two")
       yield* onPool({ url, pool: { maxSize: 6 } }, () =>
@@ -406,7 +421,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
             assert.include(["ConnectionLost", "ServerShutdown"], reason._tag)
             assert.deepStrictEqual(
               [reason.connection, reason.outcome, reason.retry],
-              ["destroy", inside ? "rolledBack" : "unknown", inside ? "T" : "R"]
+              ["destroy", inside ? "rolledBack" : "unknown", inside ? "transaction" : "idempotent"]
             )
             // Numbers begin anew with the server.
             assert.isNumber(yield* thread)

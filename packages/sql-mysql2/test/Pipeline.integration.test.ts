@@ -3,8 +3,8 @@ import { Sql, SqlReason } from "@sluice/sql"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber } from "effect"
 import { anyTime } from "../../sql/test/support/packed.js"
-import type { MysqlConnection } from "../src/internal/connection.js"
-import * as Mysql from "../src/internal/mysql.js"
+import type { MysqlConnection } from "../src/internal/session/connection.js"
+import * as Mysql from "../src/internal/wire/mysql.js"
 import { booksBalance, eventually, reasonOf, urlThrough } from "./support/fixture.js"
 import * as greeting from "./support/greeting.js"
 import { connectionWithin, forget, learn, oneConnection, onPacked } from "./support/packing.js"
@@ -170,7 +170,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       yield* primary.terminateBackends({ id: Number(connection.server.thread) })
       for (const error of yield* Fiber.join(waiting)) {
         const { _tag, outcome, retry } = SqlReason.of(error)
-        assert.deepStrictEqual([_tag, outcome, retry], ["ConnectionLost", "none", "A"])
+        assert.deepStrictEqual([_tag, outcome, retry], ["ConnectionLost", "none", "always"])
       }
       assert.strictEqual(settled, 10)
       assert.strictEqual(SqlReason.of(yield* Effect.flip(Fiber.join(slow)))._tag, "ConnectionLost")
@@ -194,7 +194,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       yield* isTrue("all were told", () => settled === 5)
       for (const error of yield* Fiber.join(held)) {
         const { _tag, outcome, retry } = SqlReason.of(error)
-        assert.deepStrictEqual([_tag, outcome, retry], ["ConnectionLost", "none", "A"])
+        assert.deepStrictEqual([_tag, outcome, retry], ["ConnectionLost", "none", "always"])
       }
     }).pipe(Effect.scoped)
   )

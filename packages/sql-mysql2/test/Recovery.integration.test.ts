@@ -30,7 +30,10 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         for (const fiber of fibers) {
           const reason = yield* Fiber.join(fiber)
           assert.include(lost, reason._tag)
-          assert.deepStrictEqual([reason.connection, reason.outcome, reason.retry], ["destroy", "unknown", "R"])
+          assert.deepStrictEqual(
+            [reason.connection, reason.outcome, reason.retry],
+            ["destroy", "unknown", "idempotent"]
+          )
         }
         yield* Effect.forEach(Array.from({ length: 20 }), () => thread, { concurrency: "unbounded" })
       })

@@ -6,10 +6,10 @@ import { Sql } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Chunk, Effect, Redacted, Schema, Stream } from "effect"
-import * as Commands from "../src/internal/commands.js"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
-import * as Mysql from "../src/internal/mysql.js"
+import * as Commands from "../src/internal/wire/commands.js"
+import * as Mysql from "../src/internal/wire/mysql.js"
 import { eventually, onPool, reasonOf, rowsOf, sessions, table, thread } from "./support/fixture.js"
 
 const ignored = { broken: () => {}, fatal: () => {} }

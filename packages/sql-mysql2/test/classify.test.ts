@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Phase } from "@sluice/sql/SqlDriver"
+import type { Phase } from "@sluice/sql/driver/Driver"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 import { byErrno, byLibrary, classify, connectMessage, ofLogin, statementMessage } from "../src/internal/classify.js"
 
@@ -19,11 +19,11 @@ type Expected = readonly [
 ]
 
 const lost = (tag: SqlReason.Tag): Record<Phase, Expected> => ({
-  connect: ["ConnectFailed", "none", "none", "A"],
-  unsent: [tag, "destroy", "none", "A"],
-  statement: [tag, "destroy", "unknown", "R"],
-  transaction: [tag, "destroy", "rolledBack", "T"],
-  commit: ["CommitUnknown", "destroy", "unknown", "R"]
+  connect: ["ConnectFailed", "none", "none", "always"],
+  unsent: [tag, "destroy", "none", "always"],
+  statement: [tag, "destroy", "unknown", "idempotent"],
+  transaction: [tag, "destroy", "rolledBack", "transaction"],
+  commit: ["CommitUnknown", "destroy", "unknown", "idempotent"]
 })
 
 const inStatement = (...expected: Expected): Partial<Record<Phase, Expected>> => ({
@@ -32,7 +32,7 @@ const inStatement = (...expected: Expected): Partial<Record<Phase, Expected>> =>
   commit: expected
 })
 
-const kept = (tag: SqlReason.Tag, retry: SqlReason.Retry = "N") => inStatement(tag, "keep", "rolledBack", retry)
+const kept = (tag: SqlReason.Tag, retry: SqlReason.Retry = "never") => inStatement(tag, "keep", "rolledBack", retry)
 
 const inConnect = (tag: SqlReason.Tag, retry: SqlReason.Retry): Partial<Record<Phase, Expected>> => ({
   connect: [tag, "none", "none", retry]
@@ -40,9 +40,9 @@ const inConnect = (tag: SqlReason.Tag, retry: SqlReason.Retry): Partial<Record<P
 
 /** Left, and whoever wanted to write needs another server. */
 const left = (tag: SqlReason.Tag): Partial<Record<Phase, Expected>> => ({
-  statement: [tag, "destroy", "rolledBack", "A"],
-  transaction: [tag, "destroy", "rolledBack", "T"],
-  commit: [tag, "destroy", "rolledBack", "T"]
+  statement: [tag, "destroy", "rolledBack", "always"],
+  transaction: [tag, "destroy", "rolledBack", "transaction"],
+  commit: [tag, "destroy", "rolledBack", "transaction"]
 })
 
 interface Case {
@@ -72,57 +72,57 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     ...["ECONNREFUSED", "EHOSTUNREACH", "ENOTFOUND", "EAI_AGAIN", "ENOENT", "PROTOCOL_CONNECTION_LOST"].map((code) => ({
       name: code,
       error: coded(code),
-      phases: inConnect("ConnectFailed", "A")
+      phases: inConnect("ConnectFailed", "always")
     })),
     {
       name: "all addresses refused",
       error: Object.assign(new Error(""), { errors: [coded("ECONNREFUSED")] }),
-      phases: inConnect("ConnectFailed", "A")
+      phases: inConnect("ConnectFailed", "always")
     },
     ...["HANDSHAKE_NO_SSL_SUPPORT", "HANDSHAKE_SSL_ERROR", "HANDSHAKE_UNKNOWN_ERROR", "CERT_HAS_EXPIRED"].map(
-      (code) => ({ name: code, error: coded(code), phases: inConnect("ConnectFailed", "N") })
+      (code) => ({ name: code, error: coded(code), phases: inConnect("ConnectFailed", "never") })
     ),
-    ...numbers(inConnect("ConnectFailed", "N"), 1129),
-    ...numbers(inConnect("ConnectFailed", "A"), 1135, 1053),
+    ...numbers(inConnect("ConnectFailed", "never"), 1129),
+    ...numbers(inConnect("ConnectFailed", "always"), 1135, 1053),
     {
       name: "1047 of a Galera node that is not ready",
       error: raised(1047, "WSREP has not yet prepared node for application use", "08S01"),
-      phases: inConnect("ConnectFailed", "A")
+      phases: inConnect("ConnectFailed", "always")
     }
   ],
   TooManyConnections: [
     {
       name: "1040, whose state says something else",
       error: raised(1040, "Too many connections", "08004"),
-      phases: inConnect("TooManyConnections", "A")
+      phases: inConnect("TooManyConnections", "always")
     },
     {
       name: "1203, whose state says something else",
       error: raised(1203, "max_user_connections", "42000"),
-      phases: inConnect("TooManyConnections", "A")
+      phases: inConnect("TooManyConnections", "always")
     },
     {
       name: "1226, whose state says something else",
       error: raised(1226, "max_user_connections", "42000"),
-      phases: inConnect("TooManyConnections", "A")
+      phases: inConnect("TooManyConnections", "always")
     }
   ],
   AuthenticationFailed: [
-    ...numbers(inConnect("AuthenticationFailed", "N"), 1044, 1045, 1049, 1130, 1698, 1820, 1862, 3118, 4151),
+    ...numbers(inConnect("AuthenticationFailed", "never"), 1044, 1045, 1049, 1130, 1698, 1820, 1862, 3118, 4151),
     {
       name: "state 28000",
       error: raised(1251, "old protocol", "28000"),
-      phases: inConnect("AuthenticationFailed", "N")
+      phases: inConnect("AuthenticationFailed", "never")
     },
     {
       name: "a plugin that fails",
       error: coded("AUTH_SWITCH_PLUGIN_ERROR"),
-      phases: inConnect("AuthenticationFailed", "N")
+      phases: inConnect("AuthenticationFailed", "never")
     },
     {
       name: "a plugin that nobody has",
       error: coded(undefined, "Server requests authentication using unknown plugin x. Authentication plugin …"),
-      phases: inConnect("AuthenticationFailed", "N")
+      phases: inConnect("AuthenticationFailed", "never")
     }
   ],
   ConnectionLost: [
@@ -167,7 +167,7 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     {
       name: "a COMMIT without an answer",
       error: coded("ECONNRESET"),
-      phases: { commit: ["CommitUnknown", "destroy", "unknown", "R"] }
+      phases: { commit: ["CommitUnknown", "destroy", "unknown", "idempotent"] }
     }
   ],
   NotWritable: [
@@ -182,9 +182,9 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
       phases: left("NotWritable")
     }
   ],
-  SerializationFailure: numbers(kept("SerializationFailure", "T"), 1020, 3101),
-  Deadlock: [{ name: "1213", error: raised(1213, "Deadlock found", "40001"), phases: kept("Deadlock", "T") }],
-  LockTimeout: numbers(kept("LockTimeout", "T"), 1205, 3572),
+  SerializationFailure: numbers(kept("SerializationFailure", "transaction"), 1020, 3101),
+  Deadlock: [{ name: "1213", error: raised(1213, "Deadlock found", "40001"), phases: kept("Deadlock", "transaction") }],
+  LockTimeout: numbers(kept("LockTimeout", "transaction"), 1205, 3572),
   StatementTimeout: [
     {
       name: "1969, whose state is that of a kill",
@@ -194,7 +194,7 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     ...numbers(kept("StatementTimeout"), 3024)
   ],
   Cancelled: [{ name: "1317", error: raised(1317, "interrupted", "70100"), phases: kept("Cancelled") }],
-  StalePlan: numbers(kept("StalePlan", "T"), 1243, 1615),
+  StalePlan: numbers(kept("StalePlan", "transaction"), 1243, 1615),
   UniqueViolation: numbers(kept("UniqueViolation"), 1062, 1169, 1586),
   ForeignKeyViolation: numbers(kept("ForeignKeyViolation"), 1216, 1217, 1451, 1452),
   CheckViolation: [
@@ -223,16 +223,16 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     4151
   ),
   ResourceExhausted: [
-    ...numbers(kept("ResourceExhausted", "R"), 1021, 1037, 1041, 1114),
+    ...numbers(kept("ResourceExhausted", "idempotent"), 1021, 1037, 1041, 1114),
     {
       name: "1153: the packet is too large",
       error: raised(1153),
-      phases: inStatement("ResourceExhausted", "destroy", "rolledBack", "N")
+      phases: inStatement("ResourceExhausted", "destroy", "rolledBack", "never")
     },
     {
       name: "1226 in a statement",
       error: raised(1226, "max_questions", "42000"),
-      phases: kept("ResourceExhausted", "R")
+      phases: kept("ResourceExhausted", "idempotent")
     }
   ],
   Unclassified: [

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Profiles } from "@sluice/sql/SqlProfile"
-import * as texts from "../src/internal/texts.js"
-import * as values from "../src/internal/values.js"
+import { Profiles } from "@sluice/sql/driver/Profile"
+import * as texts from "../src/internal/wire/texts.js"
+import * as values from "../src/internal/wire/values.js"
 
 it("what is worth a plan, what are several statements, and what changes a session, is seen in the text", () => {
   const of = (sql: string) => {

@@ -8,10 +8,10 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
+import * as Runtime from "@sluice/sql/driver/Runtime"
 import type { Service } from "@sluice/sql/Sql"
 import { Sql } from "@sluice/sql/Sql"
 import * as SqlReason from "@sluice/sql/SqlReason"
-import * as SqlRuntime from "@sluice/sql/SqlRuntime"
 import {
   Config,
   type ConfigError,
@@ -28,7 +28,7 @@ import type * as Pg from "pg"
 import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
 import * as FromPool from "./internal/fromPool.js"
-import * as Listen from "./internal/listen.js"
+import * as Listen from "./internal/session/listen.js"
 
 /**
  * One server. What is left out is taken from the configuration around it, then from the environment (`PGHOST`, …), then
@@ -65,7 +65,7 @@ export interface EndpointConfig {
  * @since 0.1.0
  * @category models
  */
-export interface PgSqlConfig extends EndpointConfig, SqlRuntime.RuntimeConfig {
+export interface PgSqlConfig extends EndpointConfig, Runtime.RuntimeConfig {
   /** Takes writes, and everything that does not say what it is. */
   readonly primary?: EndpointConfig | undefined
   /** Take what is inside of `Sql.read`, in turn. Default none. */
@@ -167,14 +167,14 @@ const PgJson = Statement.custom<PgCustom>("PgJson")
  * @category constructors
  */
 export const make = (config: PgSqlConfig): Effect.Effect<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> =>
-  makeAt(config, SqlRuntime.callSite(make))
+  makeAt(config, Runtime.callSite(make))
 
 const makeAt = Effect.fnUntraced(function* (
   config: PgSqlConfig,
   madeAt: string
 ): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, lease, sql } = yield* SqlRuntime.make(
+  const { client, lease, sql } = yield* Runtime.make(
     config.pipeline === false || config.proxy !== undefined ? driver : packed(),
     {
       primary,
@@ -307,7 +307,7 @@ const layerAt = (
  * @category layers
  */
 export const layer = (config: PgSqlConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
-  const madeAt = SqlRuntime.callSite(layer)
+  const madeAt = Runtime.callSite(layer)
   return Layer.scopedContext(layerAt(config, madeAt)).pipe(Layer.provide(Reactivity.layer))
 }
 
@@ -320,7 +320,7 @@ export const layer = (config: PgSqlConfig): Layer.Layer<Sql | SqlClient | PgClie
 export const layerConfig = (
   config: Config.Config.Wrap<PgSqlConfig>
 ): Layer.Layer<Sql | SqlClient | PgClient, ConfigError.ConfigError | SqlError> => {
-  const madeAt = SqlRuntime.callSite(layerConfig)
+  const madeAt = Runtime.callSite(layerConfig)
   return Layer.scopedContext(Effect.flatMap(Config.unwrap(config), (config) => layerAt(config, madeAt))).pipe(
     Layer.provide(Reactivity.layer)
   )
@@ -349,7 +349,7 @@ export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig |
  * @category layers
  */
 export const layerFromPool = (config: FromPoolConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
-  const madeAt = SqlRuntime.callSite(layerFromPool)
+  const madeAt = Runtime.callSite(layerFromPool)
   const { acquire, ...rest } = config
   return Layer.scopedContext(
     Effect.flatMap(Effect.flatMap(acquire, FromPool.configOf), (found) =>

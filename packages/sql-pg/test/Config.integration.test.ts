@@ -190,7 +190,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("c
       yield* Layer.build(PgSql.layer(config))
       const { reason } = yield* failureOf(config)
       assert.strictEqual(reason._tag, "TooManyConnections")
-      assert.strictEqual(reason.retry, "A")
+      assert.strictEqual(reason.retry, "always")
     }).pipe(Effect.scoped)
   )
 

@@ -52,7 +52,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           yield* table("parent", "id int primary key check (id < 100), n int not null")
           yield* table("child", "id int references parent")
           yield* Sql.query("insert into parent values (1, 1)")
-          const kept = (tag: SqlReason.Tag): Told => [tag, "keep", "rolledBack", "N"]
+          const kept = (tag: SqlReason.Tag): Told => [tag, "keep", "rolledBack", "never"]
           const rows: ReadonlyArray<readonly [sql: string, code: string, SqlReason.Tag, RegExp]> = [
             ["insert into parent values (1, 1)", "23505", "UniqueViolation", /parent_pkey.*\(23505\)/],
             ["insert into child values (7)", "23503", "ForeignKeyViolation", /child_id_fkey/],
@@ -87,7 +87,12 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
         yield* primary.query("create role errors_guest login password 'guest'")
         yield* primary.query("create table secrets (id int)")
         yield* onPool({ ...one, url: asUser(primary, "errors_guest", "guest") }, () =>
-          row(Sql.query("select * from secrets"), "42501", ["PermissionDenied", "keep", "rolledBack", "N"], /secrets/)
+          row(
+            Sql.query("select * from secrets"),
+            "42501",
+            ["PermissionDenied", "keep", "rolledBack", "never"],
+            /secrets/
+          )
         )
       })
     )
@@ -102,7 +107,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
               Effect.zipRight(Sql.query("set local statement_timeout = 20"), Sql.query("select pg_sleep(5)"))
             ),
             "57014",
-            ["StatementTimeout", "keep", "rolledBack", "N"],
+            ["StatementTimeout", "keep", "rolledBack", "never"],
             /statement timeout/
           )
           const other = yield* Effect.fork(
@@ -121,13 +126,13 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
               Effect.zipRight(Sql.query("set local lock_timeout = 20"), Sql.query("select * from locked"))
             ),
             "55P03",
-            ["LockTimeout", "keep", "rolledBack", "T"],
+            ["LockTimeout", "keep", "rolledBack", "transaction"],
             /lock timeout/
           )
           yield* row(
             Sql.withTransaction(Sql.query("lock table locked nowait")),
             "55P03",
-            ["LockTimeout", "keep", "rolledBack", "T"],
+            ["LockTimeout", "keep", "rolledBack", "transaction"],
             /could not obtain lock/
           )
           yield* Fiber.interrupt(other)
@@ -139,7 +144,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             ])
             return yield* Fiber.join(fiber)
           })
-          yield* row(cancelled, "57014", ["Cancelled", "keep", "rolledBack", "N"], /user request/)
+          yield* row(cancelled, "57014", ["Cancelled", "keep", "rolledBack", "never"], /user request/)
         })
       )
     )
@@ -156,7 +161,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           yield* row(
             ending("idle_in_transaction_session_timeout = 30", Sql.query("select 1")),
             "25P03",
-            ["ServerShutdown", "destroy", "rolledBack", "T"],
+            ["ServerShutdown", "destroy", "rolledBack", "transaction"],
             /lost inside a transaction.*idle-in-transaction timeout.*run a transaction again/
           )
           yield* row(
@@ -164,7 +169,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
               Effect.zipRight(Sql.query("set local transaction_timeout = 50"), Sql.query("select pg_sleep(5)"))
             ),
             "25P04",
-            ["StatementTimeout", "destroy", "rolledBack", "N"],
+            ["StatementTimeout", "destroy", "rolledBack", "never"],
             /transaction timeout/
           )
           // The session is pinned, so that nobody resets the setting.
@@ -177,7 +182,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           told(
             yield* Effect.flip(idle),
             "57P05",
-            ["ServerShutdown", "destroy", "rolledBack", "T"],
+            ["ServerShutdown", "destroy", "rolledBack", "transaction"],
             /session had been changed.*idle-session timeout/
           )
           assert.notStrictEqual(yield* pid, before)
@@ -210,19 +215,19 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           yield* row(
             during(sleep, "pg_sleep(32)"),
             "57P01",
-            ["ServerShutdown", "destroy", "unknown", "R"],
+            ["ServerShutdown", "destroy", "unknown", "idempotent"],
             /administrator command/
           )
           yield* row(
             during(Sql.withTransaction(sleep), "pg_sleep(32)"),
             "57P01",
-            ["ServerShutdown", "destroy", "rolledBack", "T"],
+            ["ServerShutdown", "destroy", "rolledBack", "transaction"],
             /administrator command/
           )
           yield* row(
             during(Sql.withTransaction(Sql.query("insert into ended values (1)")), "COMMIT"),
             "57P01",
-            ["CommitUnknown", "destroy", "unknown", "R"],
+            ["CommitUnknown", "destroy", "unknown", "idempotent"],
             /COMMIT was sent.*either written or not/
           )
           // Between two statements of a transaction: nothing was sent, everything is undone.
@@ -238,7 +243,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           }).pipe(Sql.withTransaction)
           const lost = SqlReason.of(yield* Effect.flip(between))
           assert.include(["ServerShutdown", "ConnectionLost"], lost._tag)
-          assert.include(["T", "A"], lost.retry)
+          assert.include(["transaction", "always"], lost.retry)
           assert.deepStrictEqual(yield* rowsOf("ended"), [])
         })
       )
@@ -294,7 +299,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           const crossed = yield* Effect.all([crossing(1, 2, false), crossing(2, 1, false)], { concurrency: 2 })
           const failures = crossed.flatMap((exit) => (Either.isLeft(exit) ? [exit.left] : []))
           assert.lengthOf(failures, 1)
-          told(failures[0], "40P01", ["Deadlock", "keep", "rolledBack", "T"], /deadlock/)
+          told(failures[0], "40P01", ["Deadlock", "keep", "rolledBack", "transaction"], /deadlock/)
           arrived = 0
           const again = yield* Effect.all([crossing(1, 2, true), crossing(2, 1, true)], { concurrency: 2 })
           assert.isTrue(again.every(Either.isRight))
@@ -309,7 +314,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           told(
             Exit.isSuccess(skewed) && skewed.value,
             "40001",
-            ["SerializationFailure", "keep", "rolledBack", "T"],
+            ["SerializationFailure", "keep", "rolledBack", "transaction"],
             /could not serialize/
           )
         })
@@ -356,13 +361,18 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
                 yield* row(
                   Sql.withTransaction(Sql.query("execute by_hand")),
                   "0A000",
-                  ["StalePlan", "keep", "rolledBack", "T"],
+                  ["StalePlan", "keep", "rolledBack", "transaction"],
                   /cached plan must not change result type/
                 )
               })
             )
             yield* Sql.withTransaction({ retry: true })(Effect.zipRight(Sql.query("select 1"), select))
-            yield* row(Sql.query("execute never_made"), "26000", ["StalePlan", "keep", "rolledBack", "T"], /never_made/)
+            yield* row(
+              Sql.query("execute never_made"),
+              "26000",
+              ["StalePlan", "keep", "rolledBack", "transaction"],
+              /never_made/
+            )
             // Somebody else's PREPARE under the same name; A, so it was tried three times.
             yield* Sql.withConnection(
               Effect.gen(function* () {
@@ -370,7 +380,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
                 told(
                   yield* Effect.flip(Sql.query("prepare mine as select 1")),
                   "42P05",
-                  ["StalePlan", "keep", "rolledBack", "A"],
+                  ["StalePlan", "keep", "rolledBack", "always"],
                   /already exists/
                 )
               })
@@ -410,7 +420,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
         const proxy = yield* FaultProxy.make({ target: primary })
         const url = yield* urlThrough(proxy)
         const pool = { connectTimeout: "200 millis", acquireTimeout: "2 seconds" } as const
-        const none: Told = ["ConnectFailed", "none", "none", "A"]
+        const none: Told = ["ConnectFailed", "none", "none", "always"]
         yield* proxy.blackhole()
         told(yield* refused({ url, pool }), undefined, none, /Check that the address is right/)
         yield* proxy.reset
@@ -426,14 +436,14 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
         const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
         const cut = yield* refused({ url: yield* urlThrough(gone), pool })
         const reason = SqlReason.of(cut)
-        assert.deepStrictEqual([reason._tag, reason.connection, reason.retry], ["ConnectFailed", "none", "A"])
+        assert.deepStrictEqual([reason._tag, reason.connection, reason.retry], ["ConnectFailed", "none", "always"])
       }).pipe(Effect.scoped)
     )
 
     it.effect("no entry: password, user, database", () =>
       Effect.gen(function* () {
         const { primary } = yield* PgCluster.PgCluster
-        const never: Told = ["AuthenticationFailed", "none", "none", "N"]
+        const never: Told = ["AuthenticationFailed", "none", "none", "never"]
         yield* primary.query("create role errors_nologin")
         told(
           yield* refused({ url: asUser(primary, "sluice", "wrong") }),
@@ -473,7 +483,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             told(
               yield* refused({ url }),
               "53300",
-              ["TooManyConnections", "none", "none", "A"],
+              ["TooManyConnections", "none", "none", "always"],
               /lower maxSize, or raise max_connections/i
             )
           })
@@ -487,7 +497,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             })
             const { write } = yield* Sql.stats
             assert.isBelow(write.size, 20)
-            told(yield* refused({ url: many }), "53300", ["TooManyConnections", "none", "none", "A"], /\(53300\)/)
+            told(yield* refused({ url: many }), "53300", ["TooManyConnections", "none", "none", "always"], /\(53300\)/)
           })
         )
       })
@@ -501,7 +511,12 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
           const [victim] = yield* Sql.query<{ pid: number }>("select pg_backend_pid() as pid")
           yield* Effect.sync(() => process.kill(victim!.pid, "SIGKILL"))
           const reason = SqlReason.of(yield* Fiber.join(fiber))
-          assert.deepInclude(reason, { _tag: "ServerShutdown", code: "57P02", connection: "destroy", retry: "R" })
+          assert.deepInclude(reason, {
+            _tag: "ServerShutdown",
+            code: "57P02",
+            connection: "destroy",
+            retry: "idempotent"
+          })
           yield* (yield* PgCluster.PgCluster).primary.awaitReady
         })
       )
@@ -523,7 +538,7 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
                 }),
                 // A server that stops at once has no time for an error, only for a warning.
                 "57P01",
-                ["ServerShutdown", "destroy", inside ? "rolledBack" : "unknown", inside ? "T" : "R"],
+                ["ServerShutdown", "destroy", inside ? "rolledBack" : "unknown", inside ? "transaction" : "idempotent"],
                 mode === "fast" ? /administrator command \(57P01\)/ : /immediate shutdown command \(57P01\)/
               )
             }

@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Fiber } from "effect"
-import * as Pg from "../src/internal/pg.js"
+import * as Pg from "../src/internal/wire/pg.js"
 import { oneConnection } from "./support/packing.js"
 
 /** What holds for each driver that packs is in `test/contract/packing.test.ts`. */

@@ -29,7 +29,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
           assert.strictEqual(reason._tag, "ServerShutdown")
           assert.strictEqual(reason.code, "57P01")
           assert.strictEqual(reason.outcome, "unknown")
-          assert.strictEqual(reason.retry, "R")
+          assert.strictEqual(reason.retry, "idempotent")
         }
         yield* Effect.forEach(Array.from({ length: 20 }), () => pid, { concurrency: "unbounded" })
       })

@@ -8,7 +8,7 @@ import { PgCluster } from "@sluice/testkit"
 import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream, Tracer } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
-import * as Pg from "../src/internal/pg.js"
+import * as Pg from "../src/internal/wire/pg.js"
 import { backends, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("statements", (it) => {
@@ -336,7 +336,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
         yield* Sql.query("alter table stale3 alter what type text")
         // Later in a transaction it costs the transaction, which may then be run again.
         const later = Sql.withTransaction(Effect.zipRight(Sql.query("select 1 as one"), select))
-        assert.deepInclude(yield* reasonOf(later), { _tag: "StalePlan", retry: "T" })
+        assert.deepInclude(yield* reasonOf(later), { _tag: "StalePlan", retry: "transaction" })
         assert.deepStrictEqual(yield* later, [{ id: 1, what: "7" }])
       })
     )

@@ -47,7 +47,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("T
       // The same certificate, by a name that it is not for, and without its authority.
       const wrongName = yield* reasonOf(onPool({ url: primary.url, ssl: { ca: tls.certificate } }, () => pid))
       assert.strictEqual(wrongName._tag, "ConnectFailed")
-      assert.strictEqual(wrongName.retry, "N")
+      assert.strictEqual(wrongName.retry, "never")
       assert.strictEqual((yield* reasonOf(onPool({ url, ssl: true }, () => pid)))._tag, "ConnectFailed")
     })
   )

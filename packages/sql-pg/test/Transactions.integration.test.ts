@@ -177,7 +177,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("t
         const failures = exits.flatMap((exit) => (Exit.isFailure(exit) ? [SqlReason.of(Cause.squash(exit.cause))] : []))
         assert.deepStrictEqual(
           failures.map(({ _tag, retry }) => [_tag, retry]),
-          [["SerializationFailure", "T"]]
+          [["SerializationFailure", "transaction"]]
         )
         assert.lengthOf(yield* rowsOf("skew"), 1)
       })
@@ -196,7 +196,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("t
             Sql.withTransaction(insert("killed", 1).pipe(Effect.zipRight(kill), Effect.zipRight(insert("killed", 2))))
           )
           assert.include(["ConnectionLost", "ServerShutdown"], next._tag)
-          assert.strictEqual(next.retry, "T")
+          assert.strictEqual(next.retry, "transaction")
           const own = yield* Effect.exit(
             Sql.withTransaction(insert("killed", 3).pipe(Effect.zipRight(kill), Effect.zipRight(Effect.fail("mine"))))
           )

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Phase } from "@sluice/sql/SqlDriver"
-import { bySystem } from "@sluice/sql/SqlFailure"
+import { bySystem } from "@sluice/sql/driver/Classify"
+import type { Phase } from "@sluice/sql/driver/Driver"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 import { byClass, byState, classify, connectMessage, statementMessage } from "../src/internal/classify.js"
 
@@ -15,11 +15,11 @@ type Expected = readonly [
 ]
 
 const lost = (tag: SqlReason.Tag): Record<Phase, Expected> => ({
-  connect: ["ConnectFailed", "none", "none", "A"],
-  unsent: [tag, "destroy", "none", "A"],
-  statement: [tag, "destroy", "unknown", "R"],
-  transaction: [tag, "destroy", "rolledBack", "T"],
-  commit: ["CommitUnknown", "destroy", "unknown", "R"]
+  connect: ["ConnectFailed", "none", "none", "always"],
+  unsent: [tag, "destroy", "none", "always"],
+  statement: [tag, "destroy", "unknown", "idempotent"],
+  transaction: [tag, "destroy", "rolledBack", "transaction"],
+  commit: ["CommitUnknown", "destroy", "unknown", "idempotent"]
 })
 
 const inStatement = (...expected: Expected): Partial<Record<Phase, Expected>> => ({
@@ -53,55 +53,55 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     ...["57P03", "08001", "08004", ...Object.keys(bySystem).filter((code) => !heard.includes(code))].map((code) => ({
       name: code,
       error: raised(code),
-      phases: { ...lost("ConnectionLost"), ...inConnect("ConnectFailed", code === "EACCES" ? "N" : "A") }
+      phases: { ...lost("ConnectionLost"), ...inConnect("ConnectFailed", code === "EACCES" ? "never" : "always") }
     })),
     {
       name: "all addresses refused",
       error: Object.assign(new Error(""), { errors: [raised("ECONNREFUSED")] }),
-      phases: inConnect("ConnectFailed", "A")
+      phases: inConnect("ConnectFailed", "always")
     },
     {
       name: "ended during start-up",
       error: raised(undefined, "Connection terminated unexpectedly"),
-      phases: inConnect("ConnectFailed", "A")
+      phases: inConnect("ConnectFailed", "always")
     },
     {
       name: "not PostgreSQL",
       error: raised(undefined, "received invalid response: 4a"),
-      phases: inConnect("ConnectFailed", "N")
+      phases: inConnect("ConnectFailed", "never")
     },
     {
       name: "no TLS there",
       error: raised(undefined, "The server does not support SSL connections"),
-      phases: inConnect("ConnectFailed", "N")
+      phases: inConnect("ConnectFailed", "never")
     },
     {
       name: "a certificate nobody trusts",
       error: raised("DEPTH_ZERO_SELF_SIGNED_CERT"),
-      phases: inConnect("ConnectFailed", "N")
+      phases: inConnect("ConnectFailed", "never")
     },
     {
       name: "PgBouncer's server is away",
       error: raised("08P01", "server_login_retry"),
-      phases: inConnect("ConnectFailed", "A")
+      phases: inConnect("ConnectFailed", "always")
     },
     {
       name: "a protocol violation",
       error: raised("08P01", "unsupported startup parameter"),
-      phases: inConnect("ConnectFailed", "N")
+      phases: inConnect("ConnectFailed", "never")
     }
   ],
-  TooManyConnections: [{ name: "53300", error: raised("53300"), phases: inConnect("TooManyConnections", "A") }],
+  TooManyConnections: [{ name: "53300", error: raised("53300"), phases: inConnect("TooManyConnections", "always") }],
   AuthenticationFailed: [
     ...["28P01", "28000", "28P02", "3D000", "42501"].map((code) => ({
       name: code,
       error: raised(code),
-      phases: inConnect("AuthenticationFailed", "N")
+      phases: inConnect("AuthenticationFailed", "never")
     })),
     {
       name: "no password set",
       error: raised(undefined, "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string"),
-      phases: inConnect("AuthenticationFailed", "N")
+      phases: inConnect("AuthenticationFailed", "never")
     }
   ],
   ConnectionLost: [
@@ -131,86 +131,96 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     {
       name: "a COMMIT without an answer",
       error: raised("ECONNABORTED"),
-      phases: { commit: ["CommitUnknown", "destroy", "unknown", "R"] }
+      phases: { commit: ["CommitUnknown", "destroy", "unknown", "idempotent"] }
     }
   ],
   NotWritable: [
-    { name: "25006", error: raised("25006"), phases: inStatement("NotWritable", "keep", "rolledBack", "N") }
+    { name: "25006", error: raised("25006"), phases: inStatement("NotWritable", "keep", "rolledBack", "never") }
   ],
   SerializationFailure: [
-    { name: "40001", error: raised("40001"), phases: inStatement("SerializationFailure", "keep", "rolledBack", "T") }
+    {
+      name: "40001",
+      error: raised("40001"),
+      phases: inStatement("SerializationFailure", "keep", "rolledBack", "transaction")
+    }
   ],
-  Deadlock: [{ name: "40P01", error: raised("40P01"), phases: inStatement("Deadlock", "keep", "rolledBack", "T") }],
+  Deadlock: [
+    { name: "40P01", error: raised("40P01"), phases: inStatement("Deadlock", "keep", "rolledBack", "transaction") }
+  ],
   LockTimeout: [
-    { name: "55P03", error: raised("55P03"), phases: inStatement("LockTimeout", "keep", "rolledBack", "T") }
+    { name: "55P03", error: raised("55P03"), phases: inStatement("LockTimeout", "keep", "rolledBack", "transaction") }
   ],
   StatementTimeout: [
     {
       name: "57014 by the timeout",
       error: raised("57014", "canceling statement due to statement timeout"),
-      phases: inStatement("StatementTimeout", "keep", "rolledBack", "N")
+      phases: inStatement("StatementTimeout", "keep", "rolledBack", "never")
     },
-    { name: "25P04", error: raised("25P04"), phases: inStatement("StatementTimeout", "destroy", "rolledBack", "N") }
+    { name: "25P04", error: raised("25P04"), phases: inStatement("StatementTimeout", "destroy", "rolledBack", "never") }
   ],
   Cancelled: [
     {
       name: "57014 by a user",
       error: raised("57014", "canceling statement due to user request"),
-      phases: inStatement("Cancelled", "keep", "rolledBack", "N")
+      phases: inStatement("Cancelled", "keep", "rolledBack", "never")
     }
   ],
   StalePlan: [
-    { name: "26000", error: raised("26000"), phases: inStatement("StalePlan", "keep", "rolledBack", "T") },
-    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "A") },
+    { name: "26000", error: raised("26000"), phases: inStatement("StalePlan", "keep", "rolledBack", "transaction") },
+    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "always") },
     {
       name: "0A000 of a cached plan, in any language",
       error: raised("0A000", "gecachter Plan", { routine: "RevalidateCachedQuery" }),
-      phases: inStatement("StalePlan", "keep", "rolledBack", "T")
+      phases: inStatement("StalePlan", "keep", "rolledBack", "transaction")
     }
   ],
   UniqueViolation: [
-    { name: "23505", error: raised("23505"), phases: inStatement("UniqueViolation", "keep", "rolledBack", "N") }
+    { name: "23505", error: raised("23505"), phases: inStatement("UniqueViolation", "keep", "rolledBack", "never") }
   ],
   ForeignKeyViolation: [
-    { name: "23503", error: raised("23503"), phases: inStatement("ForeignKeyViolation", "keep", "rolledBack", "N") }
+    { name: "23503", error: raised("23503"), phases: inStatement("ForeignKeyViolation", "keep", "rolledBack", "never") }
   ],
   CheckViolation: [
-    { name: "23514", error: raised("23514"), phases: inStatement("CheckViolation", "keep", "rolledBack", "N") }
+    { name: "23514", error: raised("23514"), phases: inStatement("CheckViolation", "keep", "rolledBack", "never") }
   ],
   NotNullViolation: [
-    { name: "23502", error: raised("23502"), phases: inStatement("NotNullViolation", "keep", "rolledBack", "N") }
+    { name: "23502", error: raised("23502"), phases: inStatement("NotNullViolation", "keep", "rolledBack", "never") }
   ],
   SyntaxError: ["42601", "42P01", "42703"].map((code) => ({
     name: code,
     error: raised(code),
-    phases: inStatement("SyntaxError", "keep", "rolledBack", "N")
+    phases: inStatement("SyntaxError", "keep", "rolledBack", "never")
   })),
   PermissionDenied: [
-    { name: "42501", error: raised("42501"), phases: inStatement("PermissionDenied", "keep", "rolledBack", "N") }
+    { name: "42501", error: raised("42501"), phases: inStatement("PermissionDenied", "keep", "rolledBack", "never") }
   ],
   ResourceExhausted: ["53000", "53100", "53200", "53400", "58030"].map((code) => ({
     name: code,
     error: raised(code),
-    phases: inStatement("ResourceExhausted", "keep", "rolledBack", "R")
+    phases: inStatement("ResourceExhausted", "keep", "rolledBack", "idempotent")
   })),
   TransactionAborted: [
-    { name: "25P02", error: raised("25P02"), phases: inStatement("TransactionAborted", "keep", "rolledBack", "N") }
+    { name: "25P02", error: raised("25P02"), phases: inStatement("TransactionAborted", "keep", "rolledBack", "never") }
   ],
   Unclassified: [
-    { name: "22P02", error: raised("22P02"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
-    { name: "23P01", error: raised("23P01"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
-    { name: "40003", error: raised("40003"), phases: inStatement("Unclassified", "destroy", "unknown", "R") },
-    { name: "40002", error: raised("40002"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
-    { name: "0A000 otherwise", error: raised("0A000"), phases: inStatement("Unclassified", "keep", "rolledBack", "N") },
+    { name: "22P02", error: raised("22P02"), phases: inStatement("Unclassified", "keep", "rolledBack", "never") },
+    { name: "23P01", error: raised("23P01"), phases: inStatement("Unclassified", "keep", "rolledBack", "never") },
+    { name: "40003", error: raised("40003"), phases: inStatement("Unclassified", "destroy", "unknown", "idempotent") },
+    { name: "40002", error: raised("40002"), phases: inStatement("Unclassified", "keep", "rolledBack", "never") },
+    {
+      name: "0A000 otherwise",
+      error: raised("0A000"),
+      phases: inStatement("Unclassified", "keep", "rolledBack", "never")
+    },
     {
       name: "08P01 in a statement",
       error: raised("08P01", "bad message"),
-      phases: inStatement("Unclassified", "destroy", "rolledBack", "N")
+      phases: inStatement("Unclassified", "destroy", "rolledBack", "never")
     },
     {
       name: "a raise of the user's own",
       error: raised("P0001"),
-      phases: inStatement("Unclassified", "keep", "rolledBack", "N")
+      phases: inStatement("Unclassified", "keep", "rolledBack", "never")
     }
   ]
 }

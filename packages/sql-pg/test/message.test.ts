@@ -1,6 +1,6 @@
 import { createRequire } from "node:module"
 import { assert, it } from "@effect/vitest"
-import { command, execution } from "../src/internal/message.js"
+import { command, execution } from "../src/internal/wire/message.js"
 
 // What `pg` itself sends, as the measure.
 const require = createRequire(import.meta.url)

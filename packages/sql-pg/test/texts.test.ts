@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Profiles } from "@sluice/sql/SqlProfile"
-import { isHarmless } from "../src/internal/pipeline.js"
+import { Profiles } from "@sluice/sql/driver/Profile"
+import { isHarmless } from "../src/internal/read.js"
 
 describe("what can be seen in a text", () => {
   const harmless = [

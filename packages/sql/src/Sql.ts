@@ -16,9 +16,9 @@ import type { PoolEvent } from "@sluice/pool/PoolEvent"
 import type { PoolStats } from "@sluice/pool/PoolStats"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, DateTime, type Duration, Effect, type Fiber, Stream } from "effect"
-import { Idempotent } from "./internal/retry.js"
-import { CurrentIntent, type Intent } from "./internal/router.js"
-import type { BeginOptions } from "./SqlDriver.js"
+import type { BeginOptions } from "./driver/Driver.js"
+import { Idempotent } from "./internal/client/retry.js"
+import { CurrentIntent, type Intent } from "./internal/routing/router.js"
 import * as SqlRetry from "./SqlRetry.js"
 
 /**

@@ -28,15 +28,15 @@ export type Outcome = "none" | "rolledBack" | "unknown"
 /**
  * What may be done again.
  *
- * - `A`: always, nothing was executed.
- * - `T`: the whole transaction, from its beginning.
- * - `R`: only what reads, or what the caller declared idempotent.
- * - `N`: never; it would fail again, or the wait was the retry already (acquire errors).
+ * - `always`: nothing was executed.
+ * - `transaction`: the whole transaction may be run again, from its beginning.
+ * - `idempotent`: only what reads, or what the caller declared idempotent, may be run again.
+ * - `never`: it would fail again, or the wait was the retry already (acquire errors).
  *
  * @since 0.1.0
  * @category models
  */
-export type Retry = "A" | "T" | "R" | "N"
+export type Retry = "always" | "transaction" | "idempotent" | "never"
 
 /**
  * What every reason says.
@@ -180,7 +180,7 @@ export const make = (tag: Tag, fields: Partial<Fields & CommitFields> = {}): Sql
     code: fields.code,
     connection: fields.connection ?? "keep",
     outcome: fields.outcome ?? "none",
-    retry: fields.retry ?? "N",
+    retry: fields.retry ?? "never",
     attempts: fields.attempts ?? 1,
     cause: fields.cause,
     ...(tag === "CommitUnknown" ? { verify: fields.verify ?? nobodyKnows } : {})

@@ -1,8 +1,8 @@
 /**
  * When a failed statement or transaction is worth another run, and when that run begins.
  *
- * Without being asked, this library tries again what was never executed (class A of `SqlReason`), and inside of `Sql.read`
- * or `Sql.idempotent` what may be executed twice (class R). A transaction is run again only under
+ * Without being asked, this library tries again what was never executed (retry class `always` of `SqlReason`), and inside of `Sql.read`
+ * or `Sql.idempotent` what may be executed twice (class `idempotent`). A transaction is run again only under
  * `withTransaction({ retry })`. Nothing is run again inside of a transaction, or when nobody knows what became of the first
  * run, unless it was declared idempotent.
  *
@@ -14,7 +14,7 @@
  * @since 0.1.0
  */
 import { Data, Duration, Either, type Schedule } from "effect"
-import * as policies from "./internal/policy.js"
+import * as policies from "./internal/client/policy.js"
 import type * as SqlReason from "./SqlReason.js"
 
 /**

@@ -1,17 +1,18 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { Statement } from "@effect/sql"
 import { assert, it } from "@effect/vitest"
-import { Sql, SqlReason, SqlRuntime } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
+import { Runtime } from "@sluice/sql/driver"
 import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Layer, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const compiler = Statement.makeCompilerSqlite()
 
-const on = (fake: FakeDriver.Fake, options?: Partial<SqlRuntime.RuntimeOptions<string>>) =>
+const on = (fake: FakeDriver.Fake, options?: Partial<Runtime.RuntimeOptions<string>>) =>
   Layer.scoped(
     Sql.Sql,
     Effect.map(
-      SqlRuntime.make(fake.driver, {
+      Runtime.make(fake.driver, {
         primary: "primary",
         duplicates: "allow",
         startup: "lazy",

@@ -4,7 +4,7 @@ import { SqlReason } from "@sluice/sql"
 
 it("an error carries its reason unseen: equal, printed and serialised as any SqlError", () => {
   const cause = new Error("driver")
-  const error = SqlReason.toError(SqlReason.make("Deadlock", { code: "40P01", retry: "T", cause }), "told")
+  const error = SqlReason.toError(SqlReason.make("Deadlock", { code: "40P01", retry: "transaction", cause }), "told")
   assert.instanceOf(error, SqlError)
   assert.strictEqual(error.cause, cause)
   assert.strictEqual(error.message, "told")
@@ -14,7 +14,7 @@ it("an error carries its reason unseen: equal, printed and serialised as any Sql
     code: "40P01",
     connection: "keep",
     outcome: "none",
-    retry: "T",
+    retry: "transaction",
     attempts: 1,
     cause
   })
@@ -24,7 +24,7 @@ it("the reason of any other value is Unclassified, never retried, with an unknow
   for (const value of [new SqlError({ message: "foreign" }), new Error("x"), undefined, null, "text", 5]) {
     const reason = SqlReason.of(value)
     assert.strictEqual(reason._tag, "Unclassified")
-    assert.strictEqual(reason.retry, "N")
+    assert.strictEqual(reason.retry, "never")
     assert.strictEqual(reason.outcome, "unknown")
   }
 })

@@ -2,7 +2,8 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { Statement } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { assert, describe, it } from "@effect/vitest"
-import { Sql, SqlReason, SqlRetry, SqlRuntime } from "@sluice/sql"
+import { Sql, SqlReason, SqlRetry } from "@sluice/sql"
+import { Runtime } from "@sluice/sql/driver"
 import {
   Cause,
   Clock,
@@ -17,18 +18,19 @@ import {
   ScheduleIntervals,
   TestClock
 } from "effect"
-import * as Budget from "../src/internal/budget.js"
-import * as Retry from "../src/internal/retry.js"
-import type * as Transaction from "../src/internal/transaction.js"
+import * as Budget from "../src/internal/client/budget.js"
+import * as Retry from "../src/internal/client/retry.js"
+import type * as Transaction from "../src/internal/session/transaction.js"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const error = (tag: SqlReason.Tag, fields: Partial<SqlReason.Fields> = {}) =>
   SqlReason.toError(SqlReason.make(tag, fields), `${tag} happened`)
 
-const unsent = () => error("ConnectionLost", { connection: "destroy", outcome: "none", retry: "A" })
-const lost = () => error("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "R" })
-const lostInside = () => error("ConnectionLost", { connection: "destroy", outcome: "rolledBack", retry: "T" })
-const serialization = () => error("SerializationFailure", { outcome: "rolledBack", retry: "T", code: "40001" })
+const unsent = () => error("ConnectionLost", { connection: "destroy", outcome: "none", retry: "always" })
+const lost = () => error("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "idempotent" })
+const lostInside = () => error("ConnectionLost", { connection: "destroy", outcome: "rolledBack", retry: "transaction" })
+const serialization = () =>
+  error("SerializationFailure", { outcome: "rolledBack", retry: "transaction", code: "40001" })
 
 const tick = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
 
@@ -55,7 +57,7 @@ const on = <A, E>(body: (given: Given) => Effect.Effect<A, E, Sql.Sql>) => {
   const sql = Layer.scoped(
     Sql.Sql,
     Effect.map(
-      SqlRuntime.make(fake.driver, {
+      Runtime.make(fake.driver, {
         primary: "primary",
         duplicates: "allow",
         startup: "lazy",
@@ -131,8 +133,9 @@ describe("the schedule", () => {
   )
 
   it.effect("disk and memory that are used up get the long pause at once", () =>
-    Effect.map(runs(SqlRetry.standard, error("ResourceExhausted", { retry: "R", outcome: "rolledBack" }), true), (at) =>
-      assert.deepStrictEqual(at, [0, 1_000, 2_000])
+    Effect.map(
+      runs(SqlRetry.standard, error("ResourceExhausted", { retry: "idempotent", outcome: "rolledBack" }), true),
+      (at) => assert.deepStrictEqual(at, [0, 1_000, 2_000])
     )
   )
 })
@@ -146,12 +149,12 @@ describe("a policy", () => {
       [lost(), false, true],
       [lostInside(), true, true],
       [serialization(), true, true],
-      [error("ResourceExhausted", { retry: "R", outcome: "rolledBack" }), false, true],
+      [error("ResourceExhausted", { retry: "idempotent", outcome: "rolledBack" }), false, true],
       [error("UniqueViolation", { outcome: "rolledBack" }), false, false],
       [error("AcquireTimeout"), false, false],
-      [error("CommitUnknown", { retry: "R", outcome: "unknown" }), false, false],
-      [error("LockTimeout", { retry: "T", outcome: "rolledBack", code: "55P03" }), false, false],
-      [error("LockTimeout", { retry: "T", outcome: "rolledBack", code: "1205" }), true, true]
+      [error("CommitUnknown", { retry: "idempotent", outcome: "unknown" }), false, false],
+      [error("LockTimeout", { retry: "transaction", outcome: "rolledBack", code: "55P03" }), false, false],
+      [error("LockTimeout", { retry: "transaction", outcome: "rolledBack", code: "1205" }), true, true]
     ]
     for (const [failure, plain, repeatable] of rows) {
       assert.strictEqual(SqlRetry.allows(SqlRetry.standard, failure), plain, failure.message)
@@ -161,7 +164,7 @@ describe("a policy", () => {
   })
 
   it("matches tags, codes, parts of the message, and expressions; an unknown outcome only if repeatable", () => {
-    const timeout = error("LockTimeout", { retry: "T", outcome: "rolledBack", code: "55P03" })
+    const timeout = error("LockTimeout", { retry: "transaction", outcome: "rolledBack", code: "55P03" })
     for (const one of ["LockTimeout", "55P03", "happened", /^55/, /timeout/i, /HAPPENED$/gi]) {
       const matching = policy({ match: [one] })
       assert.isTrue(SqlRetry.allows(matching, timeout), String(one))
@@ -458,7 +461,7 @@ describe("a transaction", () => {
   it.effect("that got no connection is begun again; one whose body passes on such a failure of another is not", () =>
     Effect.gen(function* () {
       const retrying = Retry.make({ targets: [], acquireTimeout: Duration.seconds(1) } as any)
-      const full = error("TooManyConnections", { connection: "none", retry: "A" })
+      const full = error("TooManyConnections", { connection: "none", retry: "always" })
       for (const given of [{}, { timeout: "1 second" }] as const) {
         let runs = 0
         const runsOf = (fails: (options: Transaction.Options) => void) =>

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
-import * as Deadlines from "../src/internal/deadlines.js"
+import * as Deadlines from "../src/internal/session/deadlines.js"
 
 /** Work that ends when `finish` is called, or when it is too late; `ended` says which, in order. */
 const work = (deadlines: Deadlines.Deadlines, name: string, millis: number, ended: Array<string>) =>

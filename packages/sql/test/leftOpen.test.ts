@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Logger, TestClock } from "effect"
-import * as LeftOpen from "../src/internal/leftOpen.js"
+import * as LeftOpen from "../src/internal/session/leftOpen.js"
 
 it.effect(
   "a handler that leaves a transaction open with every request is reported once in ten seconds, with the number",

@@ -1,8 +1,8 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import * as SqlAbort from "@sluice/sql/SqlAbort"
+import * as Cancel from "@sluice/sql/driver/Cancel"
 import { Clock, Effect } from "effect"
 import * as classify from "./classify.js"
-import type { MysqlConnection } from "./connection.js"
+import type { MysqlConnection } from "./session/connection.js"
 
 /**
  * Longest time that the server is asked to end what a connection does that is closed anyway. It counts from the first question
@@ -57,7 +57,7 @@ const sentinel = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
     () => Effect.void
   )
 
-export const { abort, relieve } = SqlAbort.make<MysqlConnection>({
+export const { abort, relieve } = Cancel.make<MysqlConnection>({
   request,
   sentinel,
   unheard: (connection) => Effect.forkDaemon(farewell(connection))

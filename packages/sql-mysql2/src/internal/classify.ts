@@ -1,5 +1,5 @@
-import type { Phase } from "@sluice/sql/SqlDriver"
-import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/SqlFailure"
+import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import type { Phase } from "@sluice/sql/driver/Driver"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
@@ -11,7 +11,7 @@ export const byErrno: Readonly<Record<number, Kind>> = {
   1040: unopened("TooManyConnections"),
   1203: unopened("TooManyConnections"),
   1135: unopened(),
-  1129: unopened("ConnectFailed", "N"),
+  1129: unopened("ConnectFailed", "never"),
   1053: lost("ServerShutdown"),
   1077: lost("ServerShutdown"),
   1079: lost("ServerShutdown"),
@@ -31,17 +31,17 @@ export const byErrno: Readonly<Record<number, Kind>> = {
   1161: lost(),
   1184: lost(),
   1792: refused("NotWritable"),
-  1836: retired("NotWritable", "A"),
-  1020: refused("SerializationFailure", "T"),
-  1213: refused("Deadlock", "T"),
-  3101: refused("SerializationFailure", "T"),
-  1205: refused("LockTimeout", "T"),
-  3572: refused("LockTimeout", "T"),
+  1836: retired("NotWritable", "always"),
+  1020: refused("SerializationFailure", "transaction"),
+  1213: refused("Deadlock", "transaction"),
+  3101: refused("SerializationFailure", "transaction"),
+  1205: refused("LockTimeout", "transaction"),
+  3572: refused("LockTimeout", "transaction"),
   1317: refused("Cancelled"),
   1969: refused("StatementTimeout"),
   3024: refused("StatementTimeout"),
-  1243: refused("StalePlan", "T"),
-  1615: refused("StalePlan", "T"),
+  1243: refused("StalePlan", "transaction"),
+  1615: refused("StalePlan", "transaction"),
   1062: refused("UniqueViolation"),
   1169: refused("UniqueViolation"),
   1586: refused("UniqueViolation"),
@@ -56,10 +56,10 @@ export const byErrno: Readonly<Record<number, Kind>> = {
   1143: refused("PermissionDenied"),
   1227: refused("PermissionDenied"),
   1370: refused("PermissionDenied"),
-  1021: refused("ResourceExhausted", "R"),
-  1037: refused("ResourceExhausted", "R"),
-  1041: refused("ResourceExhausted", "R"),
-  1114: refused("ResourceExhausted", "R")
+  1021: refused("ResourceExhausted", "idempotent"),
+  1037: refused("ResourceExhausted", "idempotent"),
+  1041: refused("ResourceExhausted", "idempotent"),
+  1114: refused("ResourceExhausted", "idempotent")
 }
 
 /** Errors of a login that are something else when a statement gets them. */
@@ -80,7 +80,7 @@ export const byClass: Readonly<Record<string, Kind>> = {
   "08": lost(),
   "22": refused("Unclassified"),
   "23": refused("Unclassified"),
-  "28": unopened("AuthenticationFailed", "N"),
+  "28": unopened("AuthenticationFailed", "never"),
   "42": refused("SyntaxError")
 }
 
@@ -90,15 +90,15 @@ export const byLibrary: Readonly<Record<string, Kind>> = {
   PROTOCOL_ERROR: lost(),
   PROTOCOL_UNEXPECTED_PACKET: lost(),
   PROTOCOL_PACKETS_OUT_OF_ORDER: lost(),
-  HANDSHAKE_NO_SSL_SUPPORT: unopened("ConnectFailed", "N"),
-  HANDSHAKE_SSL_ERROR: unopened("ConnectFailed", "N"),
-  HANDSHAKE_UNKNOWN_ERROR: unopened("ConnectFailed", "N"),
-  AUTH_SWITCH_PLUGIN_ERROR: unopened("AuthenticationFailed", "N")
+  HANDSHAKE_NO_SSL_SUPPORT: unopened("ConnectFailed", "never"),
+  HANDSHAKE_SSL_ERROR: unopened("ConnectFailed", "never"),
+  HANDSHAKE_UNKNOWN_ERROR: unopened("ConnectFailed", "never"),
+  AUTH_SWITCH_PLUGIN_ERROR: unopened("AuthenticationFailed", "never")
 }
 
 /** By text, for errors without a code. */
 export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
-  [/cleartext|auth(?:entication)? plugin|password/i, unopened("AuthenticationFailed", "N")],
+  [/cleartext|auth(?:entication)? plugin|password/i, unopened("AuthenticationFailed", "never")],
   [/closed state|closed|terminated|destroyed|connection lost/i, lost()]
 ]
 
@@ -132,18 +132,18 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
     switch (errno) {
       case 1226:
         // The limits of a user: connections, or statements in an hour.
-        return phase === "connect" ? unopened("TooManyConnections") : refused("ResourceExhausted", "R")
+        return phase === "connect" ? unopened("TooManyConnections") : refused("ResourceExhausted", "idempotent")
       case 1290:
-        return /read.only/i.test(message) ? retired("NotWritable", "A") : refused("Unclassified")
+        return /read.only/i.test(message) ? retired("NotWritable", "always") : refused("Unclassified")
       case 1047:
         // A Galera node that is not ready answers so to everything.
-        return /wsrep/i.test(message) ? retired("ConnectionLost", "A") : refused("Unclassified")
+        return /wsrep/i.test(message) ? retired("ConnectionLost", "always") : refused("Unclassified")
       case 4025:
         // MariaDB's CHECK; MySQL has another error of this number.
         return state === undefined || state === "23000" ? refused("CheckViolation") : refused("Unclassified")
     }
     const login = ofLogin[errno]
-    if (login !== undefined) return phase === "connect" ? unopened("AuthenticationFailed", "N") : login
+    if (login !== undefined) return phase === "connect" ? unopened("AuthenticationFailed", "never") : login
     const known = byErrno[errno]
     if (known !== undefined) return known
     const family = state === undefined ? undefined : byClass[state.slice(0, 2)]
@@ -152,7 +152,7 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
   if (code !== undefined) {
     const known = byLibrary[code] ?? bySystem[code]
     if (known !== undefined) return known
-    if (isTls(code)) return unopened("ConnectFailed", "N")
+    if (isTls(code)) return unopened("ConnectFailed", "never")
   }
   for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
   return phase === "connect" ? unopened() : refused("Unclassified")
@@ -162,8 +162,8 @@ export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
   const raised = read(cause)
   const found = reason(kindOf(raised, phase), phase, raised.code, cause)
   // A server that only reads: whoever wanted to write needs another one, and inside a transaction from its beginning.
-  return found.retry === "A" && found.connection === "destroy" && (phase === "transaction" || phase === "commit")
-    ? { ...found, retry: "T" }
+  return found.retry === "always" && found.connection === "destroy" && (phase === "transaction" || phase === "commit")
+    ? { ...found, retry: "transaction" }
     : found
 }
 

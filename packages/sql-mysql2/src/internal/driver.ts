@@ -1,16 +1,16 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import type { BeginOptions, Side, SqlDriver } from "@sluice/sql/SqlDriver"
-import { PATIENCE } from "@sluice/sql/SqlLine"
-import { type Limits, limits } from "@sluice/sql/SqlPacking"
+import type { BeginOptions, Driver, Side } from "@sluice/sql/driver/Driver"
+import { type Limits, limits } from "@sluice/sql/driver/Packing"
+import { PATIENCE } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { MysqlConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
-import { makePipelining, packing } from "./pipeline.js"
-import * as session from "./session.js"
+import { makePipelining, packing } from "./read.js"
+import { MysqlConnection } from "./session/connection.js"
+import * as session from "./session/session.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
@@ -97,7 +97,7 @@ const timedOut = (connection: MysqlConnection): SqlError =>
     `MySQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${PATIENCE} ms more: the server, or the way to it, is stuck, or the server has no limit for such statements`
   )
 
-export const driver: SqlDriver<Endpoint, MysqlConnection> = {
+export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
   endpoint: ({ database, host, label, path, port, user }) => ({
     key: `mysql://${user}@${path ?? `${host}:${port}`}/${database ?? ""}`,
@@ -150,5 +150,5 @@ export const packed = (isKnownTo: boolean, within: Limits = limits) => {
         return endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(session.ping(connection))
       }),
     packing: packing(pipelining, within)
-  } satisfies SqlDriver<Endpoint, MysqlConnection>
+  } satisfies Driver<Endpoint, MysqlConnection>
 }

@@ -1,9 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/SqlFailure"
-import { RoundTrip } from "@sluice/sql/SqlProfile"
+import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/driver/Classify"
+import { RoundTrip } from "@sluice/sql/driver/Profile"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../MysqlSql.js"
-import * as Mysql from "./mysql.js"
+import * as Mysql from "./wire/mysql.js"
 
 /** Where to connect to, with every default applied. */
 export interface Endpoint {

@@ -1,24 +1,24 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { Sql } from "@sluice/sql"
-import type * as SqlPacking from "@sluice/sql/SqlPacking"
-import * as SqlRuntime from "@sluice/sql/SqlRuntime"
+import type * as Packing from "@sluice/sql/driver/Packing"
+import * as Runtime from "@sluice/sql/driver/Runtime"
 import type { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Effect } from "effect"
 import { anyTime, counted, reader } from "../../../sql/test/support/packed.js"
 import * as compiler from "../../src/internal/compiler.js"
-import type { MysqlConnection } from "../../src/internal/connection.js"
 import { driver as bare, packed } from "../../src/internal/driver.js"
 import * as endpoint from "../../src/internal/endpoint.js"
-import * as Mysql from "../../src/internal/mysql.js"
+import type { MysqlConnection } from "../../src/internal/session/connection.js"
+import * as Mysql from "../../src/internal/wire/mysql.js"
 import { as, booksBalance, eventually, sessions, user } from "./fixture.js"
 
 /** A pool on a driver that packs as `limits` say; `packs` counts the reads that it packs. */
-export const poolWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.Limits) =>
+export const poolWithin = (config: MysqlSql.MysqlSqlConfig, limits: Packing.Limits) =>
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
     const { driver, packs } = counted(packed(config.pipeline === true, limits))
-    const { sql } = yield* SqlRuntime.make(driver, {
+    const { sql } = yield* Runtime.make(driver, {
       ...at,
       pool: config.pool,
       duplicates: "allow",
@@ -58,7 +58,7 @@ export const learn = (text: string, params: ReadonlyArray<unknown> = []) =>
   Effect.replicateEffect(Sql.query(text, params), 5, { discard: true })
 
 /** One connection, and a way to pack on it. Each KILL has a connection of its own. */
-export const connectionWithin = (config: MysqlSql.MysqlSqlConfig, limits: SqlPacking.Limits) =>
+export const connectionWithin = (config: MysqlSql.MysqlSqlConfig, limits: Packing.Limits) =>
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
     const driver = packed(config.pipeline === true, limits)

@@ -1,9 +1,9 @@
 import { isIP } from "node:net"
-import * as SqlAbort from "@sluice/sql/SqlAbort"
+import * as Cancel from "@sluice/sql/driver/Cancel"
 import { Effect } from "effect"
-import type { PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
-import * as Pg from "./pg.js"
+import type { PgConnection } from "./session/connection.js"
+import * as Pg from "./wire/pg.js"
 
 /**
  * Asks the server, over a socket of its own, to stop what a session does. The server closes that socket after it has
@@ -36,7 +36,7 @@ const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
 const sideTls = ({ host, ssl }: Endpoint): unknown =>
   ssl ? { ...(typeof ssl === "object" ? ssl : {}), host, ...(isIP(host) === 0 ? { servername: host } : {}) } : false
 
-export const { abort, relieve } = SqlAbort.make<PgConnection>({
+export const { abort, relieve } = Cancel.make<PgConnection>({
   request: (connection) => {
     connection.current?.abandon(connection.wire)
     return request(connection)

@@ -1,5 +1,5 @@
-import type { Phase } from "@sluice/sql/SqlDriver"
-import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/SqlFailure"
+import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import type { Phase } from "@sluice/sql/driver/Driver"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
@@ -13,9 +13,9 @@ export const byState: Readonly<Record<string, Kind>> = {
   "57P03": unopened(),
   "08001": unopened(),
   "08004": unopened(),
-  "28P01": unopened("AuthenticationFailed", "N"),
-  "28000": unopened("AuthenticationFailed", "N"),
-  "3D000": unopened("AuthenticationFailed", "N"),
+  "28P01": unopened("AuthenticationFailed", "never"),
+  "28000": unopened("AuthenticationFailed", "never"),
+  "3D000": unopened("AuthenticationFailed", "never"),
   "57P01": lost("ServerShutdown"),
   "57P02": lost("ServerShutdown"),
   "25P03": lost("ServerShutdown"),
@@ -25,24 +25,24 @@ export const byState: Readonly<Record<string, Kind>> = {
   "08006": lost(),
   "25P04": retired("StatementTimeout"),
   "25006": refused("NotWritable"),
-  "40001": refused("SerializationFailure", "T"),
-  "40P01": refused("Deadlock", "T"),
+  "40001": refused("SerializationFailure", "transaction"),
+  "40P01": refused("Deadlock", "transaction"),
   "40002": refused("Unclassified"),
-  "40003": retired("Unclassified", "R"),
-  "55P03": refused("LockTimeout", "T"),
+  "40003": retired("Unclassified", "idempotent"),
+  "55P03": refused("LockTimeout", "transaction"),
   "57014": refused("Cancelled"),
-  "26000": refused("StalePlan", "T"),
-  "42P05": refused("StalePlan", "A"),
+  "26000": refused("StalePlan", "transaction"),
+  "42P05": refused("StalePlan", "always"),
   "23505": refused("UniqueViolation"),
   "23503": refused("ForeignKeyViolation"),
   "23514": refused("CheckViolation"),
   "23502": refused("NotNullViolation"),
   "42501": refused("PermissionDenied"),
   "25P02": refused("TransactionAborted"),
-  "53100": refused("ResourceExhausted", "R"),
-  "53200": refused("ResourceExhausted", "R"),
-  "53400": refused("ResourceExhausted", "R"),
-  "58030": refused("ResourceExhausted", "R")
+  "53100": refused("ResourceExhausted", "idempotent"),
+  "53200": refused("ResourceExhausted", "idempotent"),
+  "53400": refused("ResourceExhausted", "idempotent"),
+  "58030": refused("ResourceExhausted", "idempotent")
 }
 
 /** By the first two characters of the SQLSTATE. */
@@ -50,16 +50,16 @@ export const byClass: Readonly<Record<string, Kind>> = {
   "08": lost(),
   "22": refused("Unclassified"),
   "23": refused("Unclassified"),
-  "28": unopened("AuthenticationFailed", "N"),
+  "28": unopened("AuthenticationFailed", "never"),
   "42": refused("SyntaxError"),
-  "53": refused("ResourceExhausted", "R")
+  "53": refused("ResourceExhausted", "idempotent")
 }
 
 /** By text, for errors without a code. */
 export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
-  [/does not support SSL connections|error establishing an SSL connection/i, unopened("ConnectFailed", "N")],
-  [/^(?:SASL|SCRAM)|client password must be|password must be a string/i, unopened("AuthenticationFailed", "N")],
-  [/received invalid response|unexpected message|Unknown authentication/i, unopened("ConnectFailed", "N")],
+  [/does not support SSL connections|error establishing an SSL connection/i, unopened("ConnectFailed", "never")],
+  [/^(?:SASL|SCRAM)|client password must be|password must be a string/i, unopened("AuthenticationFailed", "never")],
+  [/received invalid response|unexpected message|Unknown authentication/i, unopened("ConnectFailed", "never")],
   [/terminated|closed|not queryable|connection error/i, lost()]
 ]
 
@@ -93,18 +93,18 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
       if (/query_wait_timeout|cannot connect|server_login_retry/i.test(message)) {
         return phase === "connect" ? unopened() : lost()
       }
-      return phase === "connect" ? unopened("ConnectFailed", "N") : retired("Unclassified")
+      return phase === "connect" ? unopened("ConnectFailed", "never") : retired("Unclassified")
     }
-    if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "T")
+    if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "transaction")
     if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
     // The permission to connect to the database.
-    if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "N")
+    if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "never")
     return byState[code] ?? byClass[code.slice(0, 2)] ?? refused("Unclassified")
   }
   if (code !== undefined) {
     const known = bySystem[code]
     if (known !== undefined) return known
-    if (isTls(code)) return unopened("ConnectFailed", "N")
+    if (isTls(code)) return unopened("ConnectFailed", "never")
   }
   for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
   return phase === "connect" ? unopened() : refused("Unclassified")

@@ -1,16 +1,16 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import type { BeginOptions, SqlDriver } from "@sluice/sql/SqlDriver"
-import { PATIENCE } from "@sluice/sql/SqlLine"
-import { type Limits, limits } from "@sluice/sql/SqlPacking"
+import type { BeginOptions, Driver } from "@sluice/sql/driver/Driver"
+import { type Limits, limits } from "@sluice/sql/driver/Packing"
+import { PATIENCE } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
-import { PgConnection } from "./connection.js"
 import type { Endpoint } from "./endpoint.js"
-import { makePipelining, type Pipelining, packing } from "./pipeline.js"
-import { witness } from "./witness.js"
+import { makePipelining, type Pipelining, packing } from "./read.js"
+import { PgConnection } from "./session/connection.js"
+import { witness } from "./session/transactionId.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
@@ -103,7 +103,7 @@ const timedOut = (connection: PgConnection): SqlError =>
     `PostgreSQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${PATIENCE} ms more: the server, or the way to it, is stuck`
   )
 
-export const driver: SqlDriver<Endpoint, PgConnection> = {
+export const driver: Driver<Endpoint, PgConnection> = {
   name: "PostgreSQL",
   endpoint: ({ database, host, label, port, user }) => ({
     key: `postgresql://${user}@${host}:${port}/${database}`,
@@ -140,5 +140,5 @@ export const packed = (within: Limits = limits) => {
         endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(ping(connection))
       ),
     packing: packing(pipelining, within)
-  } satisfies SqlDriver<Endpoint, PgConnection>
+  } satisfies Driver<Endpoint, PgConnection>
 }

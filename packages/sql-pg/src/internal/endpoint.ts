@@ -1,9 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/SqlFailure"
-import { RoundTrip } from "@sluice/sql/SqlProfile"
+import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/driver/Classify"
+import { RoundTrip } from "@sluice/sql/driver/Profile"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
-import * as Pg from "./pg.js"
+import * as Pg from "./wire/pg.js"
 
 /** Where to connect to, with every default applied. */
 export interface Endpoint {

@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { invalidOptionsOf } from "@sluice/sql/SqlFailure"
+import { invalidOptionsOf } from "@sluice/sql/driver/Classify"
 import { Effect, Redacted } from "effect"
 import type * as Pg from "pg"
 import type { PgSqlConfig } from "../PgSql.js"

@@ -1,21 +1,21 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { makeCompiler } from "@effect/sql-pg/PgClient"
-import type * as SqlPacking from "@sluice/sql/SqlPacking"
-import * as SqlRuntime from "@sluice/sql/SqlRuntime"
+import type * as Packing from "@sluice/sql/driver/Packing"
+import * as Runtime from "@sluice/sql/driver/Runtime"
 import type { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Effect } from "effect"
 import { anyTime, counted, reader } from "../../../sql/test/support/packed.js"
-import type { PgConnection } from "../../src/internal/connection.js"
 import { packed } from "../../src/internal/driver.js"
 import * as endpoint from "../../src/internal/endpoint.js"
+import type { PgConnection } from "../../src/internal/session/connection.js"
 
 /** A pool on a driver that packs as `limits` say; `packs` counts the reads that it packs. */
-export const poolWithin = (config: PgSql.PgSqlConfig, limits: SqlPacking.Limits) =>
+export const poolWithin = (config: PgSql.PgSqlConfig, limits: Packing.Limits) =>
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
     const { driver, packs } = counted(packed(limits))
-    const { sql } = yield* SqlRuntime.make(driver, {
+    const { sql } = yield* Runtime.make(driver, {
       ...at,
       pool: config.pool,
       duplicates: "allow",
@@ -26,7 +26,7 @@ export const poolWithin = (config: PgSql.PgSqlConfig, limits: SqlPacking.Limits)
   }).pipe(Effect.provide(Reactivity.layer))
 
 /** One connection, and a way to pack on it. */
-export const connectionWithin = (config: PgSql.PgSqlConfig, limits: SqlPacking.Limits) =>
+export const connectionWithin = (config: PgSql.PgSqlConfig, limits: Packing.Limits) =>
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
     const driver = packed(limits)

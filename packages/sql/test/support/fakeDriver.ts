@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { ConnectionState, Mode, SqlDriver } from "@sluice/sql/SqlDriver"
+import type { ConnectionState, Driver, Mode } from "@sluice/sql/driver/Driver"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 
@@ -16,7 +16,7 @@ export interface FakeConnection {
 }
 
 export interface Fake {
-  readonly driver: SqlDriver<string, FakeConnection>
+  readonly driver: Driver<string, FakeConnection>
   readonly connections: Array<FakeConnection>
   /** Texts that were sent, with the connection they were sent on. */
   readonly log: Array<string>
@@ -34,7 +34,7 @@ export const failure = (message: string): SqlError =>
 
 const lost = (cause: Error): SqlError =>
   SqlReason.toError(
-    SqlReason.make("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "R", cause }),
+    SqlReason.make("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "idempotent", cause }),
     cause.message
   )
 
@@ -55,7 +55,7 @@ export const make = (): Fake => {
             if (fake.down.has(host)) {
               return Effect.fail(
                 SqlReason.toError(
-                  SqlReason.make("ConnectFailed", { connection: "none", retry: "A" }),
+                  SqlReason.make("ConnectFailed", { connection: "none", retry: "always" }),
                   `${host} is down`
                 )
               )

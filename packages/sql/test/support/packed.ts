@@ -1,6 +1,6 @@
 /** What tests of packed reads need of every driver that packs. */
-import type { Packing } from "@sluice/sql/SqlDriver"
-import type { Limits } from "@sluice/sql/SqlPacking"
+import type { Packing } from "@sluice/sql/driver/Driver"
+import type { Limits } from "@sluice/sql/driver/Packing"
 import { Effect } from "effect"
 
 /** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */

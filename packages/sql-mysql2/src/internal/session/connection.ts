@@ -1,0 +1,429 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Signals } from "@sluice/pool/PoolOptions"
+import type { ConnectionState, Cursor, Mode, Phase, Side } from "@sluice/sql/driver/Driver"
+import type { Pipelining } from "@sluice/sql/driver/Packing"
+import { Pipeline } from "@sluice/sql/driver/Pipeline"
+import * as SqlReason from "@sluice/sql/SqlReason"
+import { Effect } from "effect"
+import * as classify from "../classify.js"
+import type { Endpoint } from "../endpoint.js"
+import * as Commands from "../wire/commands.js"
+import * as cursor from "../wire/cursor.js"
+import * as Mysql from "../wire/mysql.js"
+import { Operation } from "../wire/operation.js"
+import {
+  commitsImplicitly,
+  endsTransaction,
+  handlesTransaction,
+  read,
+  replacesTransaction,
+  type Text,
+  Texts,
+  withoutLiterals
+} from "../wire/texts.js"
+import * as values from "../wire/values.js"
+
+/** What a connection knows about its server. */
+export interface Server {
+  /** Equal for two connections to the same server. */
+  readonly identity: string
+  /** The number of the session there: what a KILL needs. `undefined`: something in the middle hides it. */
+  readonly thread: number | string | undefined
+  /** The server reports when a statement has changed the session. */
+  readonly reports: boolean
+  /** What makes a session that was reset one of ours again. */
+  readonly settings: string
+}
+
+/**
+ * One connection of `mysql2`, made honest: it settles an operation only when the server is ready for the next one, and knows
+ * at any moment, without asking, in which state it is.
+ *
+ * 1. When the server has rolled a transaction back by itself (a deadlock), nothing but ROLLBACK or a new transaction is
+ *    sent: what the program believes to be inside would be written at once, by itself.
+ * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
+ *    one: what follows is still written together or not at all. But it must not be run again as a whole.
+ */
+export class MysqlConnection extends Pipeline<Operation> {
+  /** The server must be asked for a clean session before the next user. */
+  session = false
+  /** Another database was chosen. */
+  moved = false
+  /** Set when the server is known to take one statement behind the other. */
+  pipelining: Pipelining<MysqlConnection> | undefined = undefined
+  /** Since when the server owes an answer to what it was asked over the side connection. */
+  askedAt: number | undefined = undefined
+  /** The last transaction that was written here, as the server counts them. */
+  position: string | undefined = undefined
+  server: Server = { identity: "", thread: undefined, reports: false, settings: "" }
+  private status_ = Mysql.AUTOCOMMIT
+  /** The transaction is gone, and its program does not know (1). */
+  private rolledBack = false
+  /** How the transaction of `withTransaction` was begun. */
+  private begun: string | undefined = undefined
+  /** A part of the transaction is written already (2). */
+  private partlyWritten = false
+  private retired = false
+  readonly texts = new Texts()
+  private cursors = 0
+  /** Statements that nobody will use again. */
+  readonly orphans: Array<Mysql.Prepared> = []
+  /** Packed reads that wait for their statement to be prepared, by its key. */
+  private readonly preparing = new Map<string, Array<PreparedRead>>()
+
+  constructor(
+    readonly wire: Mysql.Wire,
+    readonly endpoint: Endpoint,
+    private readonly signals: Signals,
+    /** The way to the server beside this connection. */
+    public side: Side<MysqlConnection> | undefined
+  ) {
+    super()
+    wire.on("error", (error: unknown) => this.end(error))
+  }
+
+  get socket() {
+    return this.wire.stream
+  }
+
+  get isDead(): boolean {
+    return this.fatal !== undefined || this.retired || this.wire.stream.destroyed || !this.wire.stream.writable
+  }
+
+  get inTransaction(): boolean {
+    return this.rolledBack || (this.status_ & Mysql.IN_TRANSACTION) !== 0
+  }
+
+  get isAutocommit(): boolean {
+    return (this.status_ & Mysql.AUTOCOMMIT) !== 0
+  }
+
+  status(): ConnectionState {
+    if (this.isDead) return "dead"
+    if (this.current !== undefined || this.aborting !== undefined) return "busy"
+    if (this.rolledBack) return "failed"
+    if (this.inTransaction) return "transaction"
+    return this.isChanged ? "session" : "idle"
+  }
+
+  /** The session has to be made new before its next user. */
+  get isChanged(): boolean {
+    switch (this.endpoint.resetOnRelease) {
+      case "always":
+        return this.used
+      case "never":
+        return false
+      default:
+        return this.session || !this.isAutocommit
+    }
+  }
+
+  describe(): string | undefined {
+    if (this.current !== undefined) {
+      const text = withoutLiterals(this.current.text.sql)
+      return `busy: ${text.length > 80 ? `${text.slice(0, 79)}…` : text}`
+    }
+    return this.inTransaction ? "idle in transaction" : undefined
+  }
+
+  /** Whoever awaits something is told `cause` instead; what is under way goes on. */
+  giveUp(cause: Error): void {
+    Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
+    for (let operation = this.current; operation !== undefined; operation = operation.next) {
+      const { settled } = operation
+      operation.settled = () => {}
+      settled?.(cause)
+    }
+  }
+
+  /**
+   * `begin` goes ahead, in the same write. Only where the statement may: if the server refused the one it would still
+   * execute the other.
+   */
+  execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode, begin?: string): Effect.Effect<any, SqlError> {
+    // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait.
+    return Effect.async((resume) => this.start(sql, params, mode, resume, false, begin))
+  }
+
+  /** The statement may leave together with the one that begins its transaction. */
+  mayFollow(sql: string): boolean {
+    return this.pipelining !== undefined && this.texts.of(sql).isRead
+  }
+
+  private start(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    resume: (effect: Effect.Effect<any, SqlError>) => void,
+    again: boolean,
+    begin?: string
+  ): void {
+    const refusal = this.refusal(sql)
+    if (refusal !== undefined) {
+      resume(Effect.fail(refusal))
+      return
+    }
+    const text = this.texts.of(sql)
+    const prepared = this.prepares(text, params, mode)
+    const operation = new Operation(this, text, !prepared && params.length > 0)
+    operation.begins = mode === "command" && isBegin(sql)
+    const asArrays = mode === "values"
+    let written = sql
+    if (prepared) {
+      const problem = values.check(params)
+      if (problem !== undefined) {
+        resume(Effect.fail(this.unsendable(problem.problem)))
+        return
+      }
+    } else if (params.length > 0) {
+      const text = this.write(sql, params, mode)
+      if (typeof text !== "string") {
+        resume(Effect.fail(text))
+        return
+      }
+      written = text
+    }
+    if (this.pipelining !== undefined && mode !== "unprepared" && mode !== "command") {
+      const profile = this.pipelining.texts.of(sql)
+      operation.profile = profile
+      const isKept = !prepared || this.wire._statements.get(text.key) !== undefined
+      if (isKept && !operation.inside && begin === undefined && profile.isDue()) this.mark()
+    }
+    if (begin !== undefined) this.beginWith(begin, operation)
+    this.send(operation, (failure) => {
+      if (operation.notBegun !== undefined) {
+        resume(Effect.fail(this.error(operation.notBegun, "statement")))
+        return
+      }
+      if (failure === undefined) {
+        resume(Effect.succeed(operation.takeAnswer(mode)))
+        return
+      }
+      if (operation.unsent) {
+        const unsendable = Effect.fail(this.unsendable(classify.read(failure).message))
+        // What went ahead of it may be under way.
+        this.whenReady(() => resume(unsendable))
+        return
+      }
+      if (prepared) {
+        const { errno } = classify.read(failure)
+        const kept = this.wire._statements.get(text.key) !== undefined
+        if (isUnpreparable(errno)) {
+          text.unpreparable = true
+          return this.start(sql, params, mode, resume, again)
+        }
+        if (kept && isStale(errno)) {
+          this.wire._statements.delete(text.key)
+          // Nothing was executed, so nothing is lost, inside of a transaction neither.
+          if (!again && this.aborting === undefined && !this.isDead && !operation.condemned) {
+            return this.start(sql, params, mode, resume, true)
+          }
+        }
+      }
+      const phase = mode === "command" && sql === "COMMIT" ? "commit" : operation.inside ? "transaction" : "statement"
+      // Given up, and still under way: whoever has the connection next aborts it.
+      resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.current === operation)))
+    })
+    if (prepared) operation.executePrepared(params, asArrays)
+    else operation.query(written, asArrays)
+  }
+
+  prepares(text: Text, params: ReadonlyArray<unknown>, mode: Mode): boolean {
+    return (
+      this.endpoint.prepares &&
+      mode !== "unprepared" &&
+      mode !== "command" &&
+      !text.unpreparable &&
+      (params.length > 0 || (text.planned && !text.several))
+    )
+  }
+
+  /** The text with the values in it. */
+  write(sql: string, params: ReadonlyArray<unknown>, mode: Mode): string | SqlError {
+    // Whoever says `unprepared` gets what `mysql2` makes of lists and objects; else a value means what it means prepared.
+    const checked = mode === "unprepared" ? undefined : values.check(params)
+    if (checked !== undefined) return this.unsendable(checked.problem)
+    if ((this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0 && !params.every(values.isSafeWithoutEscapes)) {
+      return this.unsendable(
+        "a value cannot be written into a text while sql_mode has NO_BACKSLASH_ESCAPES: prepare the statement, or take that mode away"
+      )
+    }
+    try {
+      return this.wire.format(sql, mode === "unprepared" ? params : values.forText(params))
+    } catch (problem) {
+      return this.unsendable(classify.read(problem).message)
+    }
+  }
+
+  /** What keeps a statement from being sent. */
+  refusal(sql: string): SqlError | undefined {
+    if (this.isDead) return this.error(this.fatal ?? closedByServer(), "unsent")
+    // While an abort is under way only that itself sends something.
+    if (this.rolledBack && this.aborting === undefined && !replacesTransaction(sql)) {
+      return SqlReason.toError(
+        SqlReason.make("TransactionAborted", { outcome: "rolledBack" }),
+        `MySQL at ${this.endpoint.label}: the server has ended this transaction because of a failure, and statements are ignored until its own end: let that failure pass`
+      )
+    }
+    return undefined
+  }
+
+  stream(sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Cursor, SqlError> {
+    return Effect.sync(() =>
+      this.inTransaction
+        ? cursor.joined(this, this.texts.of(sql), params, `sluice_${++this.cursors}`)
+        : cursor.single(this, this.texts.of(sql), params)
+    )
+  }
+
+  override send(operation: Operation, settled: (failure: unknown) => void): void {
+    super.send(operation, settled)
+    if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
+    if (operation.begins) return
+    if (operation.text.silent || (!this.server.reports && operation.text.dirties)) this.session = true
+  }
+
+  /** What each answer says about the session. */
+  observe(status: number): void {
+    this.status_ = status
+  }
+
+  changed({ gtids, schema, systemVariables, trackStateChange }: NonNullable<Mysql.Header["stateChanges"]>): void {
+    if (trackStateChange !== null) this.session = true
+    if (schema !== null) {
+      this.moved = schema !== this.endpoint.database
+      this.session = true
+    }
+    const gtid = gtids.length > 0 ? gtids.join(",") : systemVariables["last_gtid"]
+    if (gtid) this.position = gtid
+  }
+
+  /** The statement has committed its transaction: what begins the rest of it. */
+  broughtToAnEnd(operation: Operation): string | undefined {
+    if (this.begun === undefined || !operation.inside || (this.status_ & Mysql.IN_TRANSACTION) !== 0) return undefined
+    const { failure, text } = operation
+    if (failure === undefined ? handlesTransaction(text.sql) : text.several || !commitsImplicitly(text.sql)) {
+      return undefined
+    }
+    this.partlyWritten = true
+    return this.begun
+  }
+
+  protected sendMark(): void {
+    const operation = new Operation(this, nothing, false)
+    operation.isMark = true
+    this.send(operation, () => {})
+    Commands.sendBehind(this.wire, new Commands.Ping(operation))
+  }
+
+  /** Begins a transaction of which `operation` is the first statement, and is sent next. */
+  private beginWith(sql: string, operation: Operation): void {
+    const begin = new Operation(this, this.texts.of(sql), false)
+    begin.begins = true
+    begin.isMark = true
+    operation.inside = true
+    this.corkForTick()
+    this.send(begin, (failure) => {
+      if (failure === undefined) return
+      operation.notBegun = failure
+      operation.inside = false
+    })
+    begin.query(sql, false)
+  }
+
+  /** Prepares the statement of a packed read, once for all that want it, and tells each. */
+  prepareFor(read: PreparedRead, text: Text): void {
+    const others = this.preparing.get(text.key)
+    if (others !== undefined) {
+      others.push(read)
+      return
+    }
+    const reads = [read]
+    this.preparing.set(text.key, reads)
+    const operation = new Operation(this, text, false)
+    operation.read = { hasLeft: () => reads.every((read) => read.hasLeft()) }
+    this.send(operation, (failure) => {
+      this.preparing.delete(text.key)
+      for (const read of reads) read.prepared(operation, failure)
+    })
+    operation.prepare()
+  }
+
+  error(cause: unknown, phase: Phase, isInterpolated = false, goesOn = false): SqlError {
+    const found = classify.classify(cause, phase)
+    const reason: SqlReason.SqlReason =
+      this.partlyWritten && (phase === "transaction" || phase === "commit")
+        ? { ...found, outcome: "unknown", retry: "never" }
+        : found
+    if (reason.connection === "destroy" && !goesOn) this.retired = true
+    return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label, isInterpolated))
+  }
+
+  unsendable(problem: string): SqlError {
+    return SqlReason.toError(
+      SqlReason.make("InvalidUse", { cause: new TypeError(problem) }),
+      `MySQL at ${this.endpoint.label}: the statement was not sent: ${problem}`
+    )
+  }
+
+  /** The server has answered all of it. */
+  hasAnswered(operation: Operation): void {
+    if (this.current === operation) this.answered()
+  }
+
+  protected override ended(operation: Operation, failure: unknown): void {
+    const { sql } = operation.text
+    const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
+    if (isInside || (this.rolledBack && failure === undefined)) this.rolledBack = false
+    else if (failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
+    // An isolation level that was set, and not used, is that of somebody else's transaction.
+    if (operation.begins && failure !== undefined) this.session = true
+    if (operation.begins && isInside) {
+      this.begun = sql
+      this.partlyWritten = false
+    } else if (!isInside && !this.rolledBack) this.begun = undefined
+  }
+
+  end(error: unknown): void {
+    if (this.fatal !== undefined) return
+    const operation = this.current
+    // An error of the statement that runs came first; then the socket closes.
+    const first = operation?.failure !== undefined ? operation.failure : error
+    this.fatal = first
+    const { errno } = classify.read(first)
+    if (errno === 1053 || errno === 1077 || errno === 1079) this.signals.fatal(first)
+    else this.signals.broken(first)
+    if (operation !== undefined) operation.failure = first
+    this.settleAll(first)
+  }
+
+  /** After a COM_RESET_CONNECTION and the settings that follow it. */
+  renewed(): void {
+    this.session = false
+    this.moved = false
+    this.rolledBack = false
+    this.used = false
+    this.orphans.length = 0
+  }
+}
+
+/** The text of what has none. */
+const nothing = read("")
+
+/** What waits for a statement to be prepared. */
+export interface PreparedRead {
+  readonly hasLeft: () => boolean
+  readonly prepared: (operation: Operation, failure: unknown) => void
+}
+
+/** Of all commands only those that begin a transaction have these words at the end. */
+const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
+
+const closedByServer = () =>
+  Object.assign(new Error("Connection lost: the server closed the connection"), { code: "PROTOCOL_CONNECTION_LOST" })
+
+/** The statement cannot be prepared, on this server. */
+export const isUnpreparable = (errno: number | undefined): boolean => errno === 1295
+
+/** The server does not know the prepared statement any more, or cannot prepare it again. */
+export const isStale = (errno: number | undefined): boolean => errno === 1243 || errno === 1615

@@ -1,0 +1,101 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import { Effect } from "effect"
+import * as classify from "../classify.js"
+import type { Endpoint } from "../endpoint.js"
+import * as Commands from "../wire/commands.js"
+import { Operation } from "../wire/operation.js"
+import { read } from "../wire/texts.js"
+import type { MysqlConnection } from "./connection.js"
+
+/** MariaDB and MySQL have the same variables under other names. */
+export const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test(wire._handshakePacket.serverVersion)
+
+/** Without autocommit a session of the pool would be inside a transaction after its first statement. */
+const PLAIN = "SET autocommit = 1"
+
+/**
+ * The server reports what a statement has done to the session, and where it was written. Of the variables that MariaDB
+ * reports only the position: `mysql2` reads the first of several.
+ */
+const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint): string =>
+  isMariaDb(connection)
+    ? `${PLAIN}, session_track_state_change = 1, session_track_system_variables = 'last_gtid'${
+        statementTimeout === 0 ? "" : `, max_statement_time = ${statementTimeout / 1_000}`
+      }`
+    : `${PLAIN}, session_track_state_change = 1, session_track_gtids = OWN_GTID${
+        statementTimeout === 0 ? "" : `, max_execution_time = ${statementTimeout}`
+      }`
+
+const WHO =
+  "SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode"
+
+interface Who {
+  readonly thread: number | string
+  readonly identity: string
+  readonly mode: string
+}
+
+/** Says what a session of ours is like, and learns who answers. */
+export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError> => {
+  const attempt = (settings: string, reports: boolean) =>
+    Effect.map(connection.execute(`${settings}; ${WHO}`, [], "unprepared"), ([, rows]) => {
+      const [{ identity, mode, thread }] = rows as readonly [Who]
+      // The greeting has the lower half of the number only.
+      const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
+      connection.server = {
+        identity,
+        thread: isOwn ? thread : undefined,
+        reports,
+        // How a session is greeted has a say in its mode, and in its character set; made new, it has those of the server.
+        settings: `${settings}, sql_mode = '${mode}'; SET ${connection.endpoint.names}`
+      }
+      connection.renewed()
+    })
+  return Effect.catchIf(
+    attempt(settingsOf(connection, connection.endpoint), true),
+    // A server, or a proxy, that does not know one of the variables.
+    (error) => !connection.isDead && classify.read(error.cause).errno !== undefined,
+    () => attempt(PLAIN, false)
+  )
+}
+
+const operate = (
+  connection: MysqlConnection,
+  command: new (receiver: Operation) => object
+): Effect.Effect<void, SqlError> =>
+  Effect.async((resume) => {
+    if (connection.isDead) {
+      return resume(Effect.fail(connection.error(connection.fatal ?? new Error("Connection closed"), "unsent")))
+    }
+    const operation = new Operation(connection, none, false)
+    connection.send(operation, (failure) =>
+      resume(failure === undefined ? Effect.void : Effect.fail(connection.error(failure, "statement")))
+    )
+    connection.wire.addCommand(new command(operation))
+  })
+
+const none = read("")
+
+export const ping = (connection: MysqlConnection): Effect.Effect<void, SqlError> => operate(connection, Commands.Ping)
+
+/** Ends an open transaction; the session is made new when it was changed. That keeps neither settings nor statements. */
+export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
+  Effect.suspend(() => {
+    const { database } = connection.endpoint
+    if (!connection.isChanged) {
+      connection.used = false
+      return connection.inTransaction ? Effect.asVoid(connection.execute("ROLLBACK", [], "command")) : Effect.void
+    }
+    // The database stays the one that was chosen.
+    const back = connection.moved
+      ? database === undefined
+        ? Effect.fail(connection.unsendable("the session chose a database, and there is no way back to none"))
+        : Effect.succeed(`; USE \`${database.replace(/`/g, "``")}\``)
+      : Effect.succeed("")
+    return Effect.flatMap(back, (use) =>
+      operate(connection, Commands.Reset).pipe(
+        Effect.zipRight(connection.execute(`${connection.server.settings}${use}`, [], "command")),
+        Effect.zipRight(Effect.sync(() => connection.renewed()))
+      )
+    )
+  })

@@ -1,0 +1,264 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
+import { Effect } from "effect"
+import type { MysqlConnection } from "../session/connection.js"
+import * as Commands from "./commands.js"
+import * as Mysql from "./mysql.js"
+import { Operation } from "./operation.js"
+import type { Text } from "./texts.js"
+import * as values from "./values.js"
+
+/** Rows of one piece of a transaction's cursor. */
+const PIECE = 128
+
+/** Rows that are read ahead of the program; then the socket is not read until it asks. */
+const AHEAD = 256
+
+/** Milliseconds that the rest of an answer gets to come by itself when a stream is left. */
+const PATIENCE = 5
+
+/** An operation whose rows are told one by one. */
+class Reading extends Operation {
+  readonly rows: Array<unknown> = []
+  arrived: (() => void) | undefined = undefined
+
+  protected override get keepsRows(): boolean {
+    return false
+  }
+
+  override row(row: unknown): void {
+    this.rows.push(row)
+    this.arrived?.()
+  }
+
+  take(): ReadonlyArray<any> {
+    return this.rows.splice(0)
+  }
+
+  override abandon(): void {
+    super.abandon()
+    this.arrived = undefined
+    this.rows.length = 0
+    this.connection.wire.resume()
+  }
+
+  begin(params: ReadonlyArray<unknown>, written: string | undefined): void {
+    if (written === undefined) this.executePrepared(params, false)
+    else this.query(written, false)
+  }
+}
+
+/** How the statement is sent: prepared (`undefined`), or as this text. */
+const writtenOf = (
+  connection: MysqlConnection,
+  text: Text,
+  params: ReadonlyArray<unknown>
+): string | undefined | SqlError => {
+  const mode: Mode = "rows"
+  if (connection.prepares(text, params, mode)) {
+    const problem = values.check(params)
+    return problem === undefined ? undefined : connection.unsendable(problem.problem)
+  }
+  return params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
+}
+
+const failureOf = (connection: MysqlConnection, operation: Operation): SqlError =>
+  operation.unsent
+    ? connection.unsendable((operation.failure as Error).message)
+    : connection.error(operation.failure, operation.inside ? "transaction" : "statement", operation.interpolated)
+
+/**
+ * Outside of a transaction: the whole answer is one operation, read only as fast as the program does. A server cannot be told
+ * to stop sending; a stream that is left early leaves the connection busy, and its owner aborts it.
+ */
+export const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<unknown>): Cursor => {
+  let reading: Reading | undefined
+  let over = false
+  let paused = false
+  let planned = false
+  let wake: (() => void) | undefined
+
+  const begin = (): SqlError | undefined => {
+    const refusal = connection.refusal(text.sql)
+    if (refusal !== undefined) return refusal
+    const written = writtenOf(connection, text, params)
+    if (typeof written === "object") return written
+    const operation = new Reading(connection, text, written !== undefined && params.length > 0)
+    reading = operation
+    operation.arrived = () => {
+      if (operation.rows.length >= AHEAD && !paused) {
+        paused = true
+        connection.wire.pause()
+      }
+      // All that one read of the socket has brought is one piece.
+      if (wake === undefined || planned) return
+      planned = true
+      queueMicrotask(() => {
+        planned = false
+        wake?.()
+      })
+    }
+    connection.send(operation, () => {
+      over = true
+      wake?.()
+    })
+    operation.begin(params, written)
+    return undefined
+  }
+
+  const next = Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+    wake = () => {
+      wake = undefined
+      if (reading!.rows.length > 0) return resume(Effect.succeed(reading!.take()))
+      if (over && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
+      resume(Effect.succeed([]))
+    }
+    if (reading === undefined) {
+      const refusal = begin()
+      if (refusal !== undefined) resume(Effect.fail(refusal))
+      return
+    }
+    if (reading.rows.length > 0 || over) wake()
+    if (paused && !over) {
+      paused = false
+      connection.wire.resume()
+    }
+  })
+
+  const rest = Effect.async<void>((resume) => {
+    const leave = connection.whenReady(() => resume(Effect.void))
+    return Effect.sync(leave)
+  })
+  const close = Effect.suspend(() => {
+    if (reading === undefined || over || connection.isDead) return Effect.void
+    wake = undefined
+    reading.abandon()
+    return Effect.ignore(Effect.timeout(Effect.interruptible(rest), PATIENCE))
+  })
+  return { next, close }
+}
+
+/** An operation that opens a cursor of the server, or asks it for a piece. */
+class Piece extends Reading {
+  cursor: Commands.OpenCursor | undefined = undefined
+  statement: Mysql.Prepared | undefined = undefined
+
+  open(params: ReadonlyArray<unknown>, name: string): void {
+    const { wire } = this.connection
+    const { sql } = this.text
+    wire.addCommand(
+      new Commands.Prepare(
+        this,
+        sql,
+        (statement) => {
+          // Its own, so that no other statement of this text closes the cursor by being executed.
+          Mysql.disown(wire, Mysql.keyOf(sql, name), statement)
+          this.statement = statement
+          this.cursor = new Commands.OpenCursor(this, { sql, values: params, statement, rowsAsArray: false })
+          this.run(this.cursor)
+        },
+        name
+      )
+    )
+  }
+
+  fetch(cursor: Commands.OpenCursor, statement: Mysql.Prepared): void {
+    this.connection.wire.addCommand(new Commands.Fetch(this, cursor, statement, PIECE))
+  }
+}
+
+/**
+ * Inside a transaction: a cursor of the server, so that other statements can run between two pieces. The server executes all
+ * of it at the first piece and keeps the rows. What cannot have a cursor is read as a whole.
+ */
+export const joined = (
+  connection: MysqlConnection,
+  text: Text,
+  params: ReadonlyArray<unknown>,
+  name: string
+): Cursor => {
+  let state: "new" | "open" | "complete" = "new"
+  let cursor: Commands.OpenCursor | undefined
+  let statement: Mysql.Prepared | undefined
+  let ready: Array<unknown> = []
+
+  const operate = (interpolated: boolean, begin: (piece: Piece) => void) =>
+    Effect.async<Piece, SqlError>((resume) => {
+      const refusal = connection.refusal(text.sql)
+      if (refusal !== undefined) return resume(Effect.fail(refusal))
+      const piece = new Piece(connection, text, interpolated)
+      connection.send(piece, () => {
+        if (piece.failure === undefined) return resume(Effect.succeed(piece))
+        state = "complete"
+        resume(Effect.fail(failureOf(connection, piece)))
+      })
+      begin(piece)
+    })
+
+  const open = Effect.suspend((): Effect.Effect<void, SqlError> => {
+    const written = writtenOf(connection, text, params)
+    if (typeof written === "object") return Effect.fail(written)
+    if (written !== undefined) {
+      return Effect.map(
+        operate(params.length > 0, (piece) => piece.begin(params, written)),
+        (piece) => {
+          state = "complete"
+          ready = piece.rows
+        }
+      )
+    }
+    return Effect.map(
+      operate(false, (piece) => piece.open(params, name)),
+      (piece) => {
+        statement = piece.statement
+        if (piece.cursor?.isOpen) {
+          state = "open"
+          cursor = piece.cursor
+          return
+        }
+        state = "complete"
+        ready = piece.rows
+        forget()
+      }
+    )
+  })
+
+  const forget = () => {
+    if (statement === undefined || connection.isDead) return
+    // It has no answer, so it goes with the next statement.
+    connection.orphans.push(statement)
+    statement = undefined
+  }
+
+  const fetch = Effect.suspend(() =>
+    Effect.map(
+      operate(false, (piece) => piece.fetch(cursor!, statement!)),
+      (piece) => {
+        if (piece.result === true) {
+          state = "complete"
+          forget()
+        }
+        return piece.take()
+      }
+    )
+  )
+
+  const next: Cursor["next"] = Effect.suspend(() => {
+    switch (state) {
+      case "new":
+        return Effect.zipRight(open, next)
+      case "open":
+        // A last piece may be empty, and says so itself.
+        return fetch
+      case "complete":
+        return Effect.sync(() => ready.splice(0, PIECE))
+    }
+  })
+
+  const close = Effect.sync(() => {
+    state = "complete"
+    ready = []
+    forget()
+  })
+  return { next, close }
+}

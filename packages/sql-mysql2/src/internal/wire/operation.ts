@@ -1,0 +1,191 @@
+import type { Mode } from "@sluice/sql/driver/Driver"
+import type * as Pipeline from "@sluice/sql/driver/Pipeline"
+import type { Profile } from "@sluice/sql/driver/Profile"
+import type { MysqlConnection } from "../session/connection.js"
+import * as Commands from "./commands.js"
+import type * as Mysql from "./mysql.js"
+import { type Text, verbOf } from "./texts.js"
+
+/**
+ * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
+ * preparation before it and, when it has failed, a question after it.
+ *
+ * An error says nothing about the session. Where the statement can have begun or ended a transaction the server is asked
+ * (a ping, whose answer tells), and only then is the failure reported: whoever released the connection before could hand
+ * its next user an open transaction.
+ */
+export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> {
+  failure: unknown = undefined
+  settled: ((failure: unknown) => void) | undefined = undefined
+  next: Operation | undefined = undefined
+  sentAt = 0
+  work = 0
+  profile: Profile | undefined = undefined
+  isMark = false
+  isMarked = false
+  prepares = false
+  read: { readonly hasLeft: () => boolean } | undefined = undefined
+  result: unknown = undefined
+  /** Nothing of it has reached the server. */
+  unsent = false
+  /** It was cancelled, so it may well fail. */
+  condemned = false
+  /** It begins the transaction of `withTransaction`. */
+  begins = false
+  /** Why the transaction that it was to be the first statement of has not begun. */
+  notBegun: unknown = undefined
+  /** It began inside a transaction. */
+  inside: boolean
+  private asked = false
+  private begunAgain = false
+  private running: { discards: boolean } | undefined = undefined
+
+  constructor(
+    protected readonly connection: MysqlConnection,
+    readonly text: Text,
+    /** Written into the text, and not sent beside it. */
+    readonly interpolated: boolean
+  ) {
+    this.inside = connection.inTransaction
+  }
+
+  get isEmpty(): boolean {
+    return this.text.sql === ""
+  }
+
+  /** A text with everything in it. */
+  query(sql: string, rowsAsArray: boolean): void {
+    const { infileStreamFactory } = this.connection.wire.config as { readonly infileStreamFactory?: unknown }
+    this.run(
+      new (this.keepsRows ? Commands.Query : Commands.QueryRows)(this, { sql, rowsAsArray, infileStreamFactory })
+    )
+  }
+
+  /** A statement that the server keeps. */
+  executePrepared(values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+    const { wire } = this.connection
+    const known = wire._statements.get(this.text.key)
+    if (known !== undefined) this.execute(known, values, rowsAsArray)
+    else {
+      const { sql } = this.text
+      this.prepares = true
+      this.post(new Commands.Prepare(this, sql, (statement) => this.execute(statement, values, rowsAsArray)))
+    }
+  }
+
+  /** Only prepares the statement, for others. */
+  prepare(): void {
+    this.prepares = true
+    this.post(new Commands.Prepare(this, this.text.sql, () => this.answered(undefined)))
+  }
+
+  execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+    if (this.condemned) {
+      this.settle(cancelled())
+      return
+    }
+    const { sql } = this.text
+    // `mysql2` decides by `sql` and `rowsAsArray` how rows are read.
+    this.run(
+      new (this.keepsRows ? Commands.Execute : Commands.ExecuteRows)(this, { sql, values, statement, rowsAsArray })
+    )
+  }
+
+  protected get keepsRows(): boolean {
+    return true
+  }
+
+  protected run(command: InstanceType<typeof Commands.Query>): void {
+    this.running = command
+    this.post(command)
+  }
+
+  private post(command: Commands.Ahead): void {
+    const { wire } = this.connection
+    if (this.isMarked || this.read !== undefined) Commands.sendBehind(wire, command)
+    else wire.addCommand(command)
+  }
+
+  /** Its fiber has left: what still comes is thrown away. */
+  abandon(): void {
+    if (this.running !== undefined) this.running.discards = true
+  }
+
+  flags(status: number): void {
+    this.connection.observe(status)
+  }
+
+  ok(header: Mysql.Header): void {
+    this.connection.observe(header.serverStatus)
+    if (header.stateChanges !== undefined) this.connection.changed(header.stateChanges)
+  }
+
+  row(_row: unknown): void {}
+
+  answered(result: unknown): void {
+    if (!this.asked) this.result = result
+    const begin = this.begunAgain ? undefined : this.connection.broughtToAnEnd(this)
+    if (begin === undefined) this.settle(this.failure)
+    else {
+      this.asked = true
+      this.begunAgain = true
+      this.connection.wire.addCommand(new Commands.Query(this, { sql: begin }))
+    }
+  }
+
+  refused(error: unknown): void {
+    if (this.asked) {
+      this.settle(this.failure)
+      return
+    }
+    this.failure = error
+    // Outside of a transaction a single statement that fails leaves none behind; and what comes next will tell by itself.
+    const isTold = this.next !== undefined || this.isMark
+    if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
+    else {
+      this.asked = true
+      this.connection.wire.addCommand(new Commands.Ping(this))
+    }
+  }
+
+  unsendable(error: unknown): void {
+    this.unsent = true
+    this.running = undefined
+    this.failure = error
+    this.connection.withdraw(this)
+  }
+
+  unreadable(error: unknown): void {
+    this.connection.end(error)
+    this.connection.wire.stream.destroy()
+  }
+
+  lost(error: unknown): void {
+    this.connection.end(error)
+  }
+
+  /** What the caller wants of the answer. The rows are the caller's from here on. */
+  takeAnswer(mode: Mode): unknown {
+    const { result } = this
+    this.result = undefined
+    if (mode === "raw") return result
+    if (mode === "command") return verbOf(this.text.sql)
+    return Array.isArray(result) ? result : []
+  }
+
+  private settle(failure: unknown): void {
+    // The two know each other. One that is old when it ends would otherwise keep its rows, and what it was part of, until
+    // the next full collection: those copies cost more than all else that a short statement does here.
+    this.running = undefined
+    this.failure = failure
+    this.connection.hasAnswered(this)
+  }
+}
+
+/** What the server would say. */
+const cancelled = () =>
+  Object.assign(new Error("The statement was cancelled before it was executed"), {
+    code: "ER_QUERY_INTERRUPTED",
+    errno: 1317,
+    sqlState: "70100"
+  })

@@ -1,0 +1,171 @@
+/**
+ * What the errors of a database mean, for drivers: a code stands for a kind of failure, and a kind says in each phase what
+ * becomes of the connection, what happened on the server, and what may be done again. And the failures of a configuration,
+ * which read the same whatever the database.
+ *
+ * @since 0.1.0
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as SqlReason from "../SqlReason.js"
+import type { Phase } from "./Driver.js"
+
+/**
+ * - `refused`: the server refused the statement and works on.
+ * - `retired`: as `refused`, but the connection must not be used again.
+ * - `lost`: the connection is gone; what that means depends on the phase.
+ * - `unopened`: no connection came to be.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Kind =
+  | { readonly kind: "refused"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
+  | { readonly kind: "retired"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
+  | { readonly kind: "lost"; readonly tag: SqlReason.Tag }
+  | { readonly kind: "unopened"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const refused = (tag: SqlReason.Tag, retry: SqlReason.Retry = "never"): Kind => ({ kind: "refused", tag, retry })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const retired = (tag: SqlReason.Tag, retry: SqlReason.Retry = "never"): Kind => ({ kind: "retired", tag, retry })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const lost = (tag: SqlReason.Tag = "ConnectionLost"): Kind => ({ kind: "lost", tag })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const unopened = (tag: SqlReason.Tag = "ConnectFailed", retry: SqlReason.Retry = "always"): Kind => ({
+  kind: "unopened",
+  tag,
+  retry
+})
+
+/**
+ * By the code of the operating system or of Node.
+ *
+ * @since 0.1.0
+ * @category tables
+ */
+export const bySystem: Readonly<Record<string, Kind>> = {
+  ECONNREFUSED: unopened(),
+  EHOSTUNREACH: unopened(),
+  ENETUNREACH: unopened(),
+  EHOSTDOWN: unopened(),
+  EADDRNOTAVAIL: unopened(),
+  ENOTFOUND: unopened(),
+  EAI_AGAIN: unopened(),
+  ENOENT: unopened(),
+  EACCES: unopened("ConnectFailed", "never"),
+  ECONNRESET: lost(),
+  ECONNABORTED: lost(),
+  EPIPE: lost(),
+  ETIMEDOUT: lost()
+}
+
+/**
+ * Whether a code says that the other side's certificate is not trusted, or that TLS cannot be spoken with it.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isTls = (code: string): boolean =>
+  /^(?:ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)
+
+/**
+ * The reason of a failure of this kind in this phase.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const reason = (kind: Kind, phase: Phase, code: string | undefined, cause: unknown): SqlReason.SqlReason => {
+  if (phase === "connect") {
+    const [tag, retry] =
+      kind.kind === "unopened" ? ([kind.tag, kind.retry] as const) : (["ConnectFailed", "always"] as const)
+    return SqlReason.make(tag, { code, connection: "none", outcome: "none", retry, cause })
+  }
+  if (kind.kind === "refused" || kind.kind === "retired") {
+    return SqlReason.make(kind.tag, {
+      code,
+      connection: kind.kind === "refused" ? "keep" : "destroy",
+      outcome: kind.retry === "idempotent" && kind.kind === "retired" ? "unknown" : "rolledBack",
+      retry: kind.retry,
+      cause
+    })
+  }
+  const tag = kind.kind === "lost" ? kind.tag : "ConnectionLost"
+  const gone = (outcome: SqlReason.Outcome, retry: SqlReason.Retry, as: SqlReason.Tag = tag) =>
+    SqlReason.make(as, { code, connection: "destroy", outcome, retry, cause })
+  switch (phase) {
+    case "unsent":
+      return gone("none", "always")
+    case "transaction":
+      return gone("rolledBack", "transaction")
+    case "commit":
+      return gone("unknown", "idempotent", "CommitUnknown")
+    case "statement":
+      return gone("unknown", "idempotent")
+  }
+}
+
+/**
+ * Whether a server can listen there.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65_536
+
+/**
+ * What is wrong with the port of the endpoint `name`; `undefined` when nothing is, or when none was given.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const portProblem = (name: string, port: number | undefined): string | undefined =>
+  port === undefined || isPort(port) ? undefined : `${name}: port must be an integer from 1 to 65535, and is ${port}`
+
+/**
+ * The failure of options that cannot work, for all that is wrong with them at once. `name` is the module that was given
+ * them, such as `PgSql`. `cause.problems` of the failure is the list.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const invalidOptions = (name: string, problems: ReadonlyArray<string>): SqlError => {
+  const message = `${name}: ${problems.length === 1 ? "an option is" : "options are"} invalid: ${problems.join("; ")}`
+  return invalidOptionsOf(Object.assign(new Error(message), { problems }))
+}
+
+/**
+ * As `invalidOptions`, for an error that says already what is wrong: its message is that of the failure.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const invalidOptionsOf = (cause: Error): SqlError =>
+  SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause }), cause.message)
+
+/**
+ * The failure of a connect whose password is an effect that has failed. `database` is the product, `label` the endpoint.
+ * It may be tried again: the effect may read it then.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const unreadablePassword = (database: string, label: string, cause: unknown): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }),
+    `${database} at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
+  )

@@ -1,0 +1,216 @@
+/**
+ * What a database must be able to do so that everything else in this package works on it.
+ *
+ * A driver owns single connections and nothing more: no pool, no routing, no retry. Every effect it returns may be
+ * interrupted at any moment; a statement whose fiber was interrupted goes on, and `status` says `busy` until the server
+ * has reported that the connection is ready again.
+ *
+ * @since 0.1.0
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Signals } from "@sluice/pool/PoolOptions"
+import type { Effect, Fiber, Scope } from "effect"
+import type { CommitFate, SqlReason } from "../SqlReason.js"
+
+/**
+ * What a connection says about itself without I/O.
+ *
+ * - `idle`: ready, nothing is open, the session is as it was when it was opened.
+ * - `session`: ready, but its settings or temporary objects were changed: reset before the next caller.
+ * - `transaction`: ready, inside a transaction.
+ * - `failed`: ready, inside a transaction that can only be rolled back.
+ * - `busy`: the server has not yet reported that it is ready.
+ * - `dead`: will never be ready again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ConnectionState = "idle" | "session" | "transaction" | "failed" | "busy" | "dead"
+
+/**
+ * How the answer of a statement is wanted.
+ *
+ * - `rows`: objects; the statement may be prepared by name.
+ * - `unprepared`: objects, and never prepared by name.
+ * - `values`: arrays.
+ * - `raw`: what the underlying library returns.
+ * - `command`: the command tag, for example `COMMIT`; never prepared by name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Mode = "rows" | "unprepared" | "values" | "raw" | "command"
+
+/**
+ * What was under way when an error came.
+ *
+ * - `connect`: opening a connection.
+ * - `unsent`: the connection was known to be dead, so the statement was never sent.
+ * - `statement`: a statement that commits by itself.
+ * - `transaction`: a statement inside a transaction.
+ * - `commit`: the COMMIT.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Phase = "connect" | "unsent" | "statement" | "transaction" | "commit"
+
+/**
+ * An answer that is read piece by piece.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Cursor {
+  /** The next rows, as objects; none after the last ones. The server is asked for a piece only when this runs. */
+  readonly next: Effect.Effect<ReadonlyArray<any>, SqlError>
+  /**
+   * Frees what the server holds. Never waits for a statement that is running: then the connection stays `busy`, and
+   * whoever owns it must abort it.
+   */
+  readonly close: Effect.Effect<void>
+}
+
+/**
+ * How a transaction begins.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BeginOptions {
+  readonly isolation?: "read uncommitted" | "read committed" | "repeatable read" | "serializable" | undefined
+  readonly readOnly?: boolean | undefined
+  readonly deferrable?: boolean | undefined
+}
+
+/**
+ * Where a pool connects to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EndpointInfo {
+  /** Equal for two endpoints that are the same database, reached with the same user on the same address. */
+  readonly key: string
+  /** For names and messages; never has a password in it. */
+  readonly label: string
+}
+
+/**
+ * How a driver lets statements of several callers share a connection.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Packing<in Conn> {
+  /** Statements on one connection at most. */
+  readonly depth: number
+  /** Whether a statement that commits by itself may share a connection. Asked before there is a connection. */
+  readonly packs: (sql: string, mode: Mode, params: ReadonlyArray<unknown>) => boolean
+  /** Whether one more may join those on this connection. Never throws, never blocks. */
+  readonly admits: (connection: Conn) => boolean
+  /**
+   * Sends a statement on a connection that others use as well: one that fails, or whose fiber leaves, does not touch the
+   * others. Calls its `resume` once, when it has ended, whatever becomes of the connection and of the fiber.
+   */
+  readonly start: (connection: Conn, request: PackedRequest) => void
+}
+
+/**
+ * What somebody wants to read on a connection that others use as well, and how to tell them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PackedRequest {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+  readonly mode: Mode
+  /** Who awaits the answer. */
+  readonly fiber: Fiber.RuntimeFiber<any, any>
+  /** Whether an interrupt of the fiber ends its wait. */
+  readonly interruptible: boolean
+  readonly resume: (effect: Effect.Effect<any, SqlError>) => void
+}
+
+/**
+ * Runs `f` on the side connection of an endpoint: one besides its pool, opened when it is first needed and used by one at a
+ * time. For what cannot wait for a connection of the pool, such as cancelling what those do. Bounded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Side<out Conn> = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+
+/**
+ * The driver seam.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Driver<Endpoint, Conn> {
+  /** For messages, for example `PostgreSQL`. */
+  readonly name: string
+  readonly endpoint: (endpoint: Endpoint) => EndpointInfo
+  /**
+   * Opens a connection; the scope closes it, with a bound. `signals` report what happens to it while nobody looks. `side`
+   * leads to its server besides it; the side connection itself has none.
+   */
+  readonly connect: (
+    endpoint: Endpoint,
+    signals: Signals,
+    side?: Side<Conn>
+  ) => Effect.Effect<Conn, SqlError, Scope.Scope>
+  /** One round trip that changes nothing. */
+  readonly ping: (connection: Conn) => Effect.Effect<void, SqlError>
+  /** Ends an open transaction and forgets what a session has collected. */
+  readonly reset: (connection: Conn) => Effect.Effect<void, SqlError>
+  /**
+   * Cancels what runs at the moment of the call, over a side channel, and waits until the server has confirmed it, so that
+   * the cancel cannot hit the next statement. If the effect is run later, when that has ended, it does nothing: the
+   * connection may have another user by then. A second abort of the same operation joins the first.
+   */
+  readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
+  /** Never throws, never blocks. */
+  readonly status: (connection: Conn) => ConnectionState
+  /** What the connection is doing, for diagnosis; never with parameters or literals. */
+  readonly describe: (connection: Conn) => string | undefined
+  /**
+   * Succeeds or fails only when the connection is ready for the next statement (or dead). The call itself never throws.
+   *
+   * `before` are statements without parameters and without an answer that anybody wants, such as BEGIN. They are executed
+   * first, in the same round trip where the protocol allows it; if one fails, nothing
+   * after it is executed that could leave anything behind, and its failure is the failure of all.
+   */
+  readonly execute: (
+    connection: Conn,
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    before?: ReadonlyArray<string>
+  ) => Effect.Effect<any, SqlError>
+  /**
+   * Nobody waits any longer for what runs: its effect fails at once, as lost with an unknown outcome. The connection stays
+   * `busy` until the server has answered.
+   */
+  readonly giveUp: (connection: Conn, cause: Error) => void
+  /** Without it every statement has a connection for itself. */
+  readonly packing?: Packing<Conn> | undefined
+  /** Opens a cursor. Inside a transaction other statements may run between two `next`. */
+  readonly stream: (connection: Conn, sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<Cursor, SqlError>
+  /** The statements that open a transaction. */
+  readonly begin: (options: BeginOptions) => ReadonlyArray<string>
+  /**
+   * Notes, inside a transaction, who it is; the effect it gives asks on another connection what became of it, and `open` is
+   * that it goes on. Without it nobody can tell.
+   */
+  readonly witness?: (
+    connection: Conn
+  ) => Effect.Effect<(other: Conn) => Effect.Effect<CommitFate | "open", SqlError>, SqlError>
+  /**
+   * Where in the history of its server the last transaction stands that was written on this connection, where the server
+   * tells without being asked.
+   */
+  readonly position?: ((connection: Conn) => string | undefined) | undefined
+  readonly classify: (cause: unknown, phase: Phase) => SqlReason
+}

@@ -1,0 +1,161 @@
+/**
+ * Puts a driver on pools: what the Layers of `@sluice/sql-pg` and other drivers are made with.
+ *
+ * @since 0.1.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Compiler } from "@effect/sql/Statement"
+import * as Pool from "@sluice/pool/Pool"
+import type { PoolConfig } from "@sluice/pool/PoolOptions"
+import { Effect, Fiber, Option, type Scope, Stream } from "effect"
+import * as Client from "../internal/client/client.js"
+import * as errors from "../internal/client/errors.js"
+import * as registry from "../internal/routing/registry.js"
+import * as Router from "../internal/routing/router.js"
+import type { Service } from "../Sql.js"
+import type { Driver } from "./Driver.js"
+
+/**
+ * What a Layer of a driver can be told about its pools.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RuntimeConfig {
+  /** Size, timeouts and lifetimes of every pool: each endpoint has one of its own. Default: see `PoolConfig`. */
+  readonly pool?: PoolConfig | undefined
+  /**
+   * `eager`: the Layer connects once to the primary and fails, typed, if that fails. `lazy`: it starts without the
+   * database, and statements fail or wait. Default `eager`.
+   */
+  readonly startup?: "eager" | "lazy" | undefined
+  /**
+   * What a second pool on the same database and user in this process means: `warn` logs both names and places, `error`
+   * fails the second Layer with `InvalidOptions`, `allow` says nothing. Default `warn`.
+   */
+  readonly duplicates?: "warn" | "error" | "allow" | undefined
+}
+
+/**
+ * Everything `make` takes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
+  readonly primary: Endpoint
+  /** Where `Sql.read` goes, in turn. Default none. */
+  readonly replicas?: ReadonlyArray<Endpoint> | undefined
+  readonly compiler: Compiler
+  readonly transformRows?: (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
+  readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
+  /** Where the program made this, for the report of a second pool: see `callSite`. */
+  readonly madeAt?: string | undefined
+}
+
+/**
+ * A running driver.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Runtime<Conn> {
+  readonly sql: Service
+  readonly client: SqlClient
+  /** One connection to the primary for a long time, counted like any other, until the scope closes. */
+  readonly lease: Effect.Effect<Conn, SqlError, Scope.Scope>
+}
+
+/**
+ * The line of the program that called the function `of`, for `madeAt`.
+ *
+ * @since 0.1.0
+ * @category utils
+ */
+export const callSite: (of: Function) => string = registry.callSite
+
+/**
+ * One pool for each endpoint, and the clients on them; lives as long as the scope.
+ *
+ * - Fails with a `SqlError`: `InvalidOptions` for options that cannot work, and, unless `startup` is `lazy`, the reason of
+ *   the first failed connect (`ConnectFailed`, `AuthenticationFailed`, `TooManyConnections`). Never waits longer than
+ *   the pool's `acquireTimeout`.
+ * - When the scope closes, leases have the pool's `drainTimeout` to end, then every connection is closed.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
+  driver: Driver<Endpoint, Conn>,
+  options: RuntimeOptions<Endpoint>
+): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> {
+  const reactivity = yield* Reactivity.Reactivity
+  const keys = new Map<string, string>()
+  for (const endpoint of [options.primary, ...(options.replicas ?? [])]) {
+    const info = driver.endpoint(endpoint)
+    keys.set(info.key, options.pool?.name ?? info.label)
+  }
+  yield* registry.register(Array.from(keys), options.madeAt ?? "at an unknown place", options.duplicates ?? "warn")
+  const router = yield* Router.make(driver, {
+    primary: options.primary,
+    replicas: options.replicas ?? [],
+    pool: options.pool ?? {}
+  })
+  if (options.startup !== "lazy") yield* connectOnce(router)
+  const core = Client.make(router, reactivity, {
+    compiler: options.compiler,
+    transformRows: options.transformRows,
+    spanAttributes: options.spanAttributes
+  })
+  // One after the other: they take no time. And a concurrent `forEach` of Effect 3.22 never ends when it is interrupted at
+  // the moment at which its fiber has yielded and its children have not begun.
+  const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
+    Effect.forEach(router.targets, (target) => f(target.pool), { discard: true })
+  const statsOf = (target: Router.Target<Conn>) => ({
+    ...Pool.unsafeStats(target.pool),
+    endpoint: target.info.label
+  })
+  const sql: Service = {
+    client: core.client,
+    query: core.query,
+    withConnection: core.withConnection,
+    withTransaction: (transaction) =>
+      core.withTransaction({ ...transaction, commitTimeout: transaction.commitTimeout ?? Client.defaultCommitTimeout }),
+    retry: core.retry,
+    stats: Effect.sync(() => ({
+      write: statsOf(router.primary),
+      read: router.replicas.map(statsOf),
+      side: router.targets.map(({ info, side }) => ({ endpoint: info.label, ...side.stats() }))
+    })),
+    events: Stream.mergeAll(
+      router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
+      { concurrency: "unbounded" }
+    ),
+    drain: (options) =>
+      Effect.flatMap(
+        Effect.forEach(router.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
+        (drains) => Effect.forEach(drains, Fiber.join)
+      ),
+    reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
+    suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),
+    resume: everywhere(Pool.resume)
+  }
+  return { sql, client: core.client, lease: Router.acquire(router, "write") }
+})
+
+/** The pool would go on trying until the acquire timeout; a program that starts wants to know at the first failure. */
+const connectOnce = <Conn>({ driver, primary: { info, pool } }: Router.Router<Conn>): Effect.Effect<void, SqlError> => {
+  const refused = Pool.events(pool).pipe(
+    Stream.filterMap((event) => (event._tag === "ConnectFailed" ? Option.some(event.cause) : Option.none())),
+    Stream.runHead,
+    Effect.flatMap(
+      Option.match({
+        onNone: () => Effect.never,
+        onSome: (cause) => Effect.fail(errors.connectFailure(cause, `${driver.name} at ${info.label}`))
+      })
+    )
+  )
+  return Effect.raceFirst(Effect.mapError(Pool.use(pool, driver.ping), errors.toSqlError), refused)
+}

@@ -1,0 +1,48 @@
+import { SqlError } from "@effect/sql/SqlError"
+import type { AcquireError, InvalidOptions } from "@sluice/pool/PoolError"
+import type { ConnectFailureKind } from "@sluice/pool/PoolOptions"
+import { invalidOptionsOf } from "../../driver/Classify.js"
+import * as SqlReason from "../../SqlReason.js"
+
+export const isSqlError = (u: unknown): u is SqlError => u instanceof SqlError
+
+/** Everything that a fiber can meet between its statement and a connection, as the one error that `@effect/sql` knows. */
+export const toSqlError = (error: AcquireError | SqlError): SqlError => {
+  if (isSqlError(error)) return error
+  switch (error._tag) {
+    case "AcquireTimeout":
+    case "PoolSaturated":
+    case "PoolClosed":
+    case "NestedAcquire":
+      return fromPool(error._tag, error)
+    case "ConnectUnavailable":
+      return fromPool("DatabaseDown", error)
+    case "ConnectFailed":
+      return connectFailure(error.cause, `pool "${error.pool}"`)
+  }
+}
+
+/** Why a connect failed: the driver has said it, unless it never got an answer. */
+export const connectFailure = (cause: unknown, where: string): SqlError => {
+  if (isSqlError(cause)) return cause
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return SqlReason.toError(
+    SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }),
+    `cannot connect to ${where}: ${message}. Check that the address is right and that no firewall swallows what is sent there`
+  )
+}
+
+const fromPool = (tag: SqlReason.Tag, error: AcquireError): SqlError =>
+  SqlReason.toError(SqlReason.make(tag, { connection: "none", cause: error }), error.message)
+
+export const isAcquireError = (error: AcquireError | SqlError): error is AcquireError => !isSqlError(error)
+
+export const invalidOptions: (error: InvalidOptions) => SqlError = invalidOptionsOf
+
+export const invalidUse = (message: string): SqlError => SqlReason.toError(SqlReason.make("InvalidUse"), message)
+
+/** What a failed connect means for a pool: read from the reason, so every driver gets it for free. */
+export const connectFailureKind = (error: SqlError): ConnectFailureKind => {
+  const reason = SqlReason.of(error)
+  return reason._tag === "TooManyConnections" ? "overloaded" : reason.retry === "never" ? "rejected" : "unreachable"
+}

@@ -160,7 +160,7 @@ const mariaDb: Packer = {
   kept: "select variable_value + 0 as n from information_schema.session_status where variable_name = 'Prepared_stmt_count'",
   forget: ({ line }, text) => Mysql.forget(line as any, text),
   deafen: ({ line }) => {
-    Object.assign(line, { side: undefined })
+    Object.assign(line, { control: undefined })
   }
 }
 

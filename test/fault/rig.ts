@@ -201,9 +201,9 @@ const books = Effect.map(Sql.stats, ({ read, write }) =>
   )
 )
 
-/** Whether the server has as many sessions of the client as `count` says, besides the side connections that are open. */
+/** Whether the server has as many sessions of the client as `count` says, besides the control connections that are open. */
 export const pooled = (sessions: ReadonlyArray<Session>, count: (n: number) => boolean) =>
-  Effect.map(Sql.stats, ({ side }) => count(sessions.length - side.reduce((sum, { open }) => sum + open, 0)))
+  Effect.map(Sql.stats, ({ control }) => count(sessions.length - control.reduce((sum, { open }) => sum + open, 0)))
 
 export const booksBalance = eventually("the books balance", books)
 

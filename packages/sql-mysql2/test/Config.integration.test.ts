@@ -245,7 +245,7 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
         )
     )
 
-    it.effect("reads go to a replica, writes to the primary; both have a side connection of their own", () =>
+    it.effect("reads go to a replica, writes to the primary; both have a control connection of their own", () =>
       Effect.gen(function* () {
         const { awaitReplicated, primary, replicas } = yield* MariaDbCluster.MariaDbCluster
         yield* user("both")
@@ -267,12 +267,12 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
               yield* Sql.read(port)
               // Nobody waits for a kill, the next read neither.
               yield* eventually(
-                "a side connection is open",
-                Effect.map(Sql.stats, ({ side }) => side.some(({ open }) => open > 0))
+                "a control connection is open",
+                Effect.map(Sql.stats, ({ control }) => control.some(({ open }) => open > 0))
               )
-              const { side } = yield* Sql.stats
+              const { control } = yield* Sql.stats
               assert.deepStrictEqual(
-                side.map(({ endpoint, open }) => [endpoint, open]),
+                control.map(({ endpoint, open }) => [endpoint, open]),
                 [
                   [`127.0.0.1:${primary.port}/sluice`, 0],
                   [`127.0.0.1:${replicas[0]!.port}/sluice`, 1]

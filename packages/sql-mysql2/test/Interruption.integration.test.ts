@@ -29,7 +29,7 @@ const nothingRuns = (user: string) =>
 
 const ignored = { broken: () => {}, fatal: () => {} }
 
-/** Two connections of the driver, and the second as the side of the first, unless `side` leads elsewhere. */
+/** Two connections of the driver, and the second as the side of the first, unless `control` leads elsewhere. */
 const alone = Effect.gen(function* () {
   const { primary } = yield* MariaDbCluster.MariaDbCluster
   const at = yield* endpoint.resolve({ url: primary.url })
@@ -50,9 +50,9 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         yield* nothingRuns(user)
         assert.strictEqual(yield* thread, before)
         assert.strictEqual((yield* Sql.stats).write.connects, 1)
-        const { side } = yield* Sql.stats
+        const { control } = yield* Sql.stats
         assert.deepStrictEqual(
-          side.map(({ connects, open }) => [connects, open]),
+          control.map(({ connects, open }) => [connects, open]),
           [[1, 1]]
         )
       })
@@ -77,9 +77,9 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           yield* nothingRuns(user)
           yield* booksBalance
           yield* Effect.forEach(Array.from({ length: 50 }), () => Sql.query("select 1"), { concurrency: 10 })
-          // One more than the pool has: the side connection, one for all of them.
+          // One more than the pool has: the control connection, one for all of them.
           assert.isAtMost((yield* sessions(user)).length, 6)
-          assert.strictEqual((yield* Sql.stats).side[0]!.connects, 1)
+          assert.strictEqual((yield* Sql.stats).control[0]!.connects, 1)
         })
       )
   )
@@ -137,7 +137,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         const fiber = yield* Effect.fork(driver.execute(connection, "select sleep(30)", [], "rows"))
         while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
         yield* Effect.sleep("30 millis")
-        connection.side = (f) => Effect.tap(f(other), () => Deferred.await(held))
+        connection.control = (f) => Effect.tap(f(other), () => Deferred.await(held))
         const abort = yield* Effect.fork(driver.abort(connection))
         // The statement has its answer; the KILL, as far as we know, has not.
         assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
@@ -148,7 +148,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       }).pipe(Effect.scoped)
   )
 
-  it.effect("a side connection that leads to another server kills nothing there: the connection is closed", () =>
+  it.effect("a control connection that leads to another server kills nothing there: the connection is closed", () =>
     Effect.gen(function* () {
       const { connection } = yield* alone
       connection.server = { ...connection.server, identity: "elsewhere" }
@@ -181,7 +181,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* running("sluice", "sleep(36)")
       let calls = 0
       // The first finds nothing to kill.
-      connection.side = (f) => (++calls === 1 ? (Effect.void as Effect.Effect<any>) : f(other))
+      connection.control = (f) => (++calls === 1 ? (Effect.void as Effect.Effect<any>) : f(other))
       yield* driver.abort(connection)
       assert.strictEqual(calls, 2)
       assert.strictEqual((yield* Effect.map(Effect.flip(Fiber.join(fiber)), SqlReason.of))._tag, "Cancelled")
@@ -199,7 +199,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* Effect.fork(driver.execute(connection, "select sleep(37)", [], "unprepared"))
       yield* running("sluice", "sleep(37)")
       let calls = 0
-      connection.side = (f) => (++calls === 1 ? Effect.never : f(other))
+      connection.control = (f) => (++calls === 1 ? Effect.never : f(other))
       yield* Effect.timeoutOption(driver.abort(connection), "50 millis")
       assert.strictEqual(driver.status(connection), "busy")
       yield* atOnce(Scope.close(scope, Exit.void))
@@ -220,7 +220,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* Effect.fork(driver.execute(connection, "select sleep(38)", [], "unprepared"))
       yield* running("sluice", "sleep(38)")
       let calls = 0
-      connection.side = () => {
+      connection.control = () => {
         calls++
         return Effect.never
       }

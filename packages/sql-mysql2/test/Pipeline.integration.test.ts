@@ -182,7 +182,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster
       const { connection, read, slow } = yield* asleep(30)
-      connection.side = () => Effect.never
+      connection.control = () => Effect.never
       yield* Fiber.interrupt(slow)
       yield* isTrue("it is being cancelled", () => connection.aborting !== undefined)
       let settled = 0

@@ -200,10 +200,10 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         const url = yield* urlThrough(proxy)
         yield* onPool({ url, pool: { maxSize: 1, abortTimeout: "300 millis", closeTimeout: "200 millis" } }, () =>
           Effect.gen(function* () {
-            // A kill that works: the side connection is open.
+            // A kill that works: the control connection is open.
             yield* interrupted("sleep(30)")
             yield* thread
-            assert.strictEqual((yield* Sql.stats).side[0]!.open, 1)
+            assert.strictEqual((yield* Sql.stats).control[0]!.open, 1)
             const fiber = yield* Effect.fork(Sql.query("select sleep(31)"))
             yield* running("sluice", "sleep(31)")
             yield* proxy.blackhole({ forGood: true })
@@ -217,7 +217,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
             yield* thread
             yield* interrupted("sleep(32)")
             yield* thread
-            assert.strictEqual((yield* Sql.stats).side[0]!.connects, 2)
+            assert.strictEqual((yield* Sql.stats).control[0]!.connects, 2)
             // What the frozen path has left behind on the server is not ours to see: end it, so that the books balance.
             yield* cluster.primary.terminateBackends({ user: "sluice" })
           })

@@ -102,10 +102,10 @@ export interface SqlStats {
   /** One for each replica. Empty when there is none: then reads are part of `write`. */
   readonly read: ReadonlyArray<PoolStats & { readonly endpoint: string }>
   /**
-   * The side connection of each endpoint, which no pool counts: opened to cancel a statement, where the database needs a
+   * The control connection of each endpoint, which no pool counts: opened to cancel a statement, where the database needs a
    * connection for that (MySQL), and kept for 10 seconds after.
    */
-  readonly side: ReadonlyArray<{
+  readonly control: ReadonlyArray<{
     readonly endpoint: string
     /** 0 or 1. */
     readonly open: number

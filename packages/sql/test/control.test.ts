@@ -1,25 +1,25 @@
 import { assert, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Scope, TestClock } from "effect"
-import * as Side from "../src/internal/routing/control.js"
+import * as Control from "../src/internal/routing/control.js"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const setup = Effect.gen(function* () {
   const fake = FakeDriver.make()
-  const side = yield* Side.make(fake.driver, "host", Duration.seconds(2))
+  const control = yield* Control.make(fake.driver, "host", Duration.seconds(2))
   const open = () => fake.connections.filter(({ state }) => state !== "dead").length
-  const run = (sql: string) => side.run((connection) => fake.driver.execute(connection, sql, [], "command"))
-  return { fake, side, open, run }
+  const run = (sql: string) => control.run((connection) => fake.driver.execute(connection, sql, [], "command"))
+  return { fake, control, open, run }
 })
 
-it.scoped("a side connection is opened when it is needed, used by one at a time, and kept for the next", () =>
+it.scoped("a control connection is opened when it is needed, used by one at a time, and kept for the next", () =>
   Effect.gen(function* () {
-    const { fake, open, run, side } = yield* setup
+    const { fake, open, run, control } = yield* setup
     assert.strictEqual(fake.connections.length, 0)
     let users = 0
     yield* Effect.forEach(
       Array.from({ length: 20 }),
       () =>
-        side.run(() =>
+        control.run(() =>
           Effect.gen(function* () {
             assert.strictEqual(++users, 1)
             yield* Effect.yieldNow()
@@ -30,13 +30,13 @@ it.scoped("a side connection is opened when it is needed, used by one at a time,
     )
     yield* run("KILL")
     assert.strictEqual(open(), 1)
-    assert.deepStrictEqual(side.stats(), { open: 1, connects: 1 })
+    assert.deepStrictEqual(control.stats(), { open: 1, connects: 1 })
   })
 )
 
 it.scoped("it is closed when nobody has needed it for ten seconds, and opened again", () =>
   Effect.gen(function* () {
-    const { open, run, side } = yield* setup
+    const { open, run, control } = yield* setup
     yield* run("KILL")
     yield* TestClock.adjust("9 seconds")
     yield* run("KILL")
@@ -45,7 +45,7 @@ it.scoped("it is closed when nobody has needed it for ten seconds, and opened ag
     yield* TestClock.adjust("2 seconds")
     assert.strictEqual(open(), 0)
     yield* run("KILL")
-    assert.deepStrictEqual(side.stats(), { open: 1, connects: 2 })
+    assert.deepStrictEqual(control.stats(), { open: 1, connects: 2 })
     yield* TestClock.adjust("1 minute")
     assert.strictEqual(open(), 0)
   })
@@ -53,33 +53,33 @@ it.scoped("it is closed when nobody has needed it for ten seconds, and opened ag
 
 it.scoped("whoever uses it for longer than the bound loses it, and so does who leaves it in use", () =>
   Effect.gen(function* () {
-    const { fake, open, run, side } = yield* setup
+    const { fake, open, run, control } = yield* setup
     fake.answers.set("STUCK", "hang")
     const late = yield* Effect.fork(Effect.flip(run("STUCK")))
     const next = yield* Effect.fork(run("KILL"))
     yield* TestClock.adjust("2 seconds")
     assert.match((yield* Fiber.join(late)).message, /no answer within 2000 ms/)
     yield* Fiber.join(next)
-    assert.deepStrictEqual([open(), side.stats().connects], [1, 2])
+    assert.deepStrictEqual([open(), control.stats().connects], [1, 2])
     const left = yield* Effect.fork(run("STUCK"))
     yield* Effect.yieldNow()
     yield* Fiber.interrupt(left)
-    assert.deepStrictEqual(side.stats(), { open: 0, connects: 2 })
+    assert.deepStrictEqual(control.stats(), { open: 0, connects: 2 })
     yield* run("KILL")
     assert.strictEqual(open(), 1)
     // Nor is one used that has died meanwhile.
     fake.connections.at(-1)!.state = "dead"
     yield* run("KILL")
-    assert.deepStrictEqual([open(), side.stats().connects], [1, 4])
+    assert.deepStrictEqual([open(), control.stats().connects], [1, 4])
   })
 )
 
 it.scoped("a server that refuses it fails its user alone, and nothing is left", () =>
   Effect.gen(function* () {
-    const { fake, run, side } = yield* setup
+    const { fake, run, control } = yield* setup
     fake.down.add("host")
     assert.match((yield* Effect.flip(run("KILL"))).message, /host is down/)
-    assert.deepStrictEqual(side.stats(), { open: 0, connects: 0 })
+    assert.deepStrictEqual(control.stats(), { open: 0, connects: 0 })
     fake.down.clear()
     yield* run("KILL")
   })
@@ -88,10 +88,10 @@ it.scoped("a server that refuses it fails its user alone, and nothing is left", 
 it.live("it ends with its scope, also while it is used, and interrupted at any moment it is never two", () =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const { fake, open, run, side } = yield* Scope.extend(setup, scope)
+    const { fake, open, run, control } = yield* Scope.extend(setup, scope)
     for (let ops = 12; ops < 60; ops++) {
       const gate = yield* Deferred.make<void>()
-      const fiber = yield* side
+      const fiber = yield* control
         .run((connection) =>
           Effect.zipRight(Deferred.await(gate), fake.driver.execute(connection, "KILL", [], "command"))
         )
@@ -100,7 +100,7 @@ it.live("it ends with its scope, also while it is used, and interrupted at any m
       if (ops % 2 === 0) yield* Deferred.succeed(gate, undefined)
       yield* Fiber.interrupt(fiber)
       assert.isAtMost(open(), 1)
-      assert.strictEqual(open(), side.stats().open)
+      assert.strictEqual(open(), control.stats().open)
     }
     yield* run("KILL")
     assert.strictEqual(open(), 1)

@@ -24,7 +24,7 @@ const good: Claims.Evidence = {
   acknowledged: 1,
   found: { primary: 1, replica: 1 },
   synced: 50,
-  closed: { pools: { write: pool(20, 20), read: [pool(10, 10)], side: [] }, sessions: 0, drainMs: 30 },
+  closed: { pools: { write: pool(20, 20), read: [pool(10, 10)], control: [] }, sessions: 0, drainMs: 30 },
   elapsedMs: 30_000
 }
 
@@ -101,7 +101,7 @@ describe("Claims", () => {
     [
       "a connection that was not closed",
       "connections leaked: 0",
-      { ...good, closed: { ...good.closed, pools: { write: pool(20, 19), read: [], side: [] } } }
+      { ...good, closed: { ...good.closed, pools: { write: pool(20, 19), read: [], control: [] } } }
     ],
     [
       "a session that the server still has",

@@ -11,7 +11,7 @@ import type { MysqlConnection } from "./session/connection.js"
 const FAREWELL = 500
 
 /**
- * Asks the server, over the side connection, to stop what a session does, or to end it. A number of a session means something
+ * Asks the server, over the control connection, to stop what a session does, or to end it. A number of a session means something
  * on its own server alone: behind an address with several servers it would be the number of somebody else.
  */
 const kill = (connection: MysqlConnection, what: "KILL QUERY" | "KILL CONNECTION"): Effect.Effect<void, SqlError> =>
@@ -25,10 +25,10 @@ const kill = (connection: MysqlConnection, what: "KILL QUERY" | "KILL CONNECTION
   )
 
 const told = (connection: MysqlConnection, what: string): Effect.Effect<void, SqlError> => {
-  const { side } = connection
-  return side === undefined
+  const { control } = connection
+  return control === undefined
     ? Effect.fail(unknown(connection))
-    : side((other) => {
+    : control((other) => {
         const { identity, thread } = connection.server
         if (thread === undefined || other.server.identity !== identity) {
           return Effect.fail(unknown(connection))

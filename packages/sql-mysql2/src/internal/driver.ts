@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import type { BeginOptions, Driver, Side } from "@sluice/sql/driver/Driver"
+import type { BeginOptions, Control, Driver } from "@sluice/sql/driver/Driver"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
 import { PATIENCE } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -18,7 +18,7 @@ const GOODBYE = 500
 const connect = (
   endpoint: Endpoint,
   signals: Signals,
-  side?: Side<MysqlConnection>
+  control?: Control<MysqlConnection>
 ): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(endpoint.open), (wire) => {
@@ -31,7 +31,7 @@ const connect = (
             wire.stream.destroy()
             return resume(Effect.fail(refused(cause, endpoint)))
           }
-          const connection = new MysqlConnection(wire, endpoint, signals, side)
+          const connection = new MysqlConnection(wire, endpoint, signals, control)
           wire.off("error", ignore)
           resume(Effect.succeed(connection))
         })
@@ -142,8 +142,8 @@ export const packed = (isKnownTo: boolean, within: Limits = limits) => {
   const pipelining = makePipelining()
   return {
     ...driver,
-    connect: (endpoint, signals, side?: Side<MysqlConnection>) =>
-      Effect.tap(connect(endpoint, signals, side), (connection) => {
+    connect: (endpoint, signals, control?: Control<MysqlConnection>) =>
+      Effect.tap(connect(endpoint, signals, control), (connection) => {
         if (!takesSeveral(connection, isKnownTo)) return Effect.void
         connection.pipelining = pipelining
         // The first connection to a server measures the way there, without which no statement is known to be short.

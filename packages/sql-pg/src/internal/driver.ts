@@ -10,7 +10,7 @@ import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import { makePipelining, type Pipelining, packing } from "./read.js"
 import { PgConnection } from "./session/connection.js"
-import { witness } from "./session/transactionId.js"
+import { transactionId } from "./session/transactionId.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
@@ -125,7 +125,7 @@ export const driver: Driver<Endpoint, PgConnection> = {
   },
   stream: (connection, sql, params) => connection.cursor(sql, params),
   begin,
-  witness,
+  transactionId,
   classify: classify.classify
 }
 

@@ -134,13 +134,13 @@ export interface PackedRequest {
 }
 
 /**
- * Runs `f` on the side connection of an endpoint: one besides its pool, opened when it is first needed and used by one at a
+ * Runs `f` on the control connection of an endpoint: one besides its pool, opened when it is first needed and used by one at a
  * time. For what cannot wait for a connection of the pool, such as cancelling what those do. Bounded.
  *
  * @since 0.1.0
  * @category models
  */
-export type Side<out Conn> = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
+export type Control<out Conn> = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
 
 /**
  * The driver seam.
@@ -153,13 +153,13 @@ export interface Driver<Endpoint, Conn> {
   readonly name: string
   readonly endpoint: (endpoint: Endpoint) => EndpointInfo
   /**
-   * Opens a connection; the scope closes it, with a bound. `signals` report what happens to it while nobody looks. `side`
-   * leads to its server besides it; the side connection itself has none.
+   * Opens a connection; the scope closes it, with a bound. `signals` report what happens to it while nobody looks. `control`
+   * leads to its server besides it; the control connection itself has none.
    */
   readonly connect: (
     endpoint: Endpoint,
     signals: Signals,
-    side?: Side<Conn>
+    control?: Control<Conn>
   ) => Effect.Effect<Conn, SqlError, Scope.Scope>
   /** One round trip that changes nothing. */
   readonly ping: (connection: Conn) => Effect.Effect<void, SqlError>
@@ -204,7 +204,7 @@ export interface Driver<Endpoint, Conn> {
    * Notes, inside a transaction, who it is; the effect it gives asks on another connection what became of it, and `open` is
    * that it goes on. Without it nobody can tell.
    */
-  readonly witness?: (
+  readonly transactionId?: (
     connection: Conn
   ) => Effect.Effect<(other: Conn) => Effect.Effect<CommitFate | "open", SqlError>, SqlError>
   /**

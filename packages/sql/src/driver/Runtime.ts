@@ -127,7 +127,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     stats: Effect.sync(() => ({
       write: statsOf(router.primary),
       read: router.replicas.map(statsOf),
-      side: router.targets.map(({ info, side }) => ({ endpoint: info.label, ...side.stats() }))
+      control: router.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() }))
     })),
     events: Stream.mergeAll(
       router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),

@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import type { ConnectionState, Cursor, Mode, Phase, Side } from "@sluice/sql/driver/Driver"
+import type { ConnectionState, Control, Cursor, Mode, Phase } from "@sluice/sql/driver/Driver"
 import type { Pipelining } from "@sluice/sql/driver/Packing"
 import { Pipeline } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -51,7 +51,7 @@ export class MysqlConnection extends Pipeline<Operation> {
   moved = false
   /** Set when the server is known to take one statement behind the other. */
   pipelining: Pipelining<MysqlConnection> | undefined = undefined
-  /** Since when the server owes an answer to what it was asked over the side connection. */
+  /** Since when the server owes an answer to what it was asked over the control connection. */
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
@@ -76,7 +76,7 @@ export class MysqlConnection extends Pipeline<Operation> {
     readonly endpoint: Endpoint,
     private readonly signals: Signals,
     /** The way to the server beside this connection. */
-    public side: Side<MysqlConnection> | undefined
+    public control: Control<MysqlConnection> | undefined
   ) {
     super()
     wire.on("error", (error: unknown) => this.end(error))

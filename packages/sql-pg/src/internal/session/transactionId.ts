@@ -17,7 +17,7 @@ const WHO = `select pg_current_xact_id_if_assigned()::text as xid, ${LIFE} as li
 
 const FATE = `select case when life = $2 then pg_xact_status($1::xid8) end as fate from (select ${LIFE} as life) as now`
 
-export const witness = (
+export const transactionId = (
   connection: PgConnection
 ): Effect.Effect<(other: PgConnection) => Effect.Effect<CommitFate | "open", SqlError>, SqlError> =>
   Effect.map(connection.execute(WHO, [], "rows"), ([{ life, xid }]) => (other: PgConnection) => {

@@ -9,7 +9,7 @@ import { Chunk, Context, Effect, Exit, type Fiber, Option, RuntimeFlags, type Sc
 import type { Cursor, Mode } from "../../driver/Driver.js"
 import type { Policy } from "../../SqlRetry.js"
 import * as Router from "../routing/router.js"
-import * as Lane from "../session/lock.js"
+import * as Lock from "../session/lock.js"
 import * as Pin from "../session/pin.js"
 import * as Transaction from "../session/transaction.js"
 import * as Contexts from "./contexts.js"
@@ -199,12 +199,12 @@ export const make = <Conn>(
             )
           ).pipe(
             Effect.tap((cursor) => Effect.addFinalizer(() => Pin.afterwards(block, cursor.close))),
-            // The lane is taken for each piece, so that the reader may run statements between two of them.
+            // The lock is taken for each piece, so that the reader may run statements between two of them.
             Effect.map((cursor) => Pin.statement(block, intent, () => cursor.next))
           )
         )
       : // Outside of a transaction the server keeps a cursor only until the next statement: nothing may come between.
-        Lane.hold(block.lane, () => Pin.settle(block)).pipe(
+        Lock.hold(block.lock, () => Pin.settle(block)).pipe(
           Effect.zipRight(
             Effect.acquireRelease(
               Effect.sync(() => {

@@ -2,7 +2,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { Clock, Duration, Effect, ExecutionStrategy, Exit, Scope } from "effect"
 import type * as Driver from "../../driver/Driver.js"
 import * as SqlReason from "../../SqlReason.js"
-import * as Lane from "../session/lock.js"
+import * as Lock from "../session/lock.js"
 
 /** How long it stays open for the next time, in milliseconds. Shorter, and a burst of cancels pays for a connect each. */
 const IDLE = 10_000
@@ -14,12 +14,12 @@ const SHORTEST = 100
  * The connection to an endpoint that is nobody's lease: opened when it is first needed, used by one at a time, closed when
  * nobody has needed it for a while, and outside of the pool, so that it works when the pool is exhausted.
  *
- * 1. At most one, whatever happens: it is opened and closed by the holder of the lane.
+ * 1. At most one, whatever happens: it is opened and closed by the holder of the lock.
  * 2. Nobody uses it for longer than the bound; whoever does loses it, and so does who leaves it in use.
  * 3. It ends with the scope it was made in.
  */
-export interface Side<Conn> {
-  readonly run: Driver.Side<Conn>
+export interface Control<Conn> {
+  readonly run: Driver.Control<Conn>
   readonly stats: () => SideStats
 }
 
@@ -41,7 +41,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   bound: Duration.Duration
 ) {
   const outer = yield* Effect.scope
-  const lane = Lane.make()
+  const lock = Lock.make()
   let open: Open<Conn> | undefined
   let connects = 0
   let usedAt = 0
@@ -64,8 +64,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       return Effect.void
     }
     const left = usedAt + IDLE - now
-    // Whoever holds the lane uses it, and says when that has ended.
-    if (left <= 0 && !lane.held) return Effect.zipRight(Lane.use(lane, close), watch)
+    // Whoever holds the lock uses it, and says when that has ended.
+    if (left <= 0 && !lock.held) return Effect.zipRight(Lock.use(lock, close), watch)
     return Effect.zipRight(Effect.sleep(Math.max(SHORTEST, left)), watch)
   })
 
@@ -91,9 +91,9 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         : Effect.zipRight(close, connect)
   )
 
-  const run: Side<Conn>["run"] = (f) =>
-    Lane.use(
-      lane,
+  const run: Control<Conn>["run"] = (f) =>
+    Lock.use(
+      lock,
       Effect.flatMap(usable, f).pipe(
         Effect.timeoutFail({ duration: bound, onTimeout: () => tooLate(driver.name, bound) }),
         Effect.ensuring(
@@ -105,12 +105,12 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       )
     )
 
-  const side: Side<Conn> = { run, stats: () => ({ open: open === undefined ? 0 : 1, connects }) }
-  return side
+  const control: Control<Conn> = { run, stats: () => ({ open: open === undefined ? 0 : 1, connects }) }
+  return control
 })
 
 const tooLate = (name: string, bound: Duration.Duration): SqlError =>
   SqlReason.toError(
     SqlReason.make("ConnectFailed", { connection: "none", retry: "always" }),
-    `${name}: the side connection had no answer within ${Duration.toMillis(bound)} ms`
+    `${name}: the control connection had no answer within ${Duration.toMillis(bound)} ms`
   )

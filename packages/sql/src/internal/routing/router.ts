@@ -7,7 +7,7 @@ import type { Driver, EndpointInfo } from "../../driver/Driver.js"
 import { connectFailureKind, invalidOptions, isAcquireError, toSqlError } from "../client/errors.js"
 import * as Deadlines from "../session/deadlines.js"
 import * as LeftOpen from "../session/leftOpen.js"
-import * as Side from "./control.js"
+import * as Control from "./control.js"
 
 /** What a statement does, as far as its caller has said so. */
 export type Intent = "read" | "write"
@@ -27,7 +27,7 @@ export const intentOf = (context: Context.Context<never>): Intent | undefined =>
 export interface Target<Conn> {
   readonly info: EndpointInfo
   readonly pool: Pool.Pool<Conn>
-  readonly side: Side.Side<Conn>
+  readonly control: Control.Control<Conn>
 }
 
 export interface Router<Conn> {
@@ -66,11 +66,11 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     if (known !== undefined) return known
     const name = options.pool.name === undefined ? info.label : `${options.pool.name}: ${info.label}`
     // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
-    const side = yield* Side.make(driver, endpoint, abortTimeout)
+    const control = yield* Control.make(driver, endpoint, abortTimeout)
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
       name: targets.size === 0 ? (options.pool.name ?? info.label) : name,
-      connect: (signals) => driver.connect(endpoint, signals, side.run),
+      connect: (signals) => driver.connect(endpoint, signals, control.run),
       validate: driver.ping,
       status: (connection) => {
         const state = driver.status(connection)
@@ -87,7 +87,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       classify: connectFailureKind,
       describe: driver.describe
     }).pipe(Effect.mapError(invalidOptions))
-    const made: Target<Conn> = { info, pool, side }
+    const made: Target<Conn> = { info, pool, control }
     targets.set(info.key, made)
     return made
   })

@@ -9,7 +9,7 @@ import type { Restore } from "../client/contexts.js"
  * 2. A waiter that is interrupted either leaves the list, or, if it was granted the lock meanwhile, hands it on; then it is
  *    the last one who can do what comes `after`, as its holder would have been.
  */
-export interface Lane {
+export interface Lock {
   held: boolean
   readonly waiters: Array<Waiter>
 }
@@ -19,13 +19,13 @@ interface Waiter {
   resume: ((effect: Effect.Effect<void>) => void) | undefined
 }
 
-export const make = (): Lane => ({ held: false, waiters: [] })
+export const make = (): Lock => ({ held: false, waiters: [] })
 
 /** Gives the lock to whoever has waited longest. */
-export const release = (lane: Lane): void => {
-  const next = lane.waiters.shift()
+export const release = (lock: Lock): void => {
+  const next = lock.waiters.shift()
   if (next === undefined) {
-    lane.held = false
+    lock.held = false
     return
   }
   next.granted = true
@@ -38,17 +38,17 @@ export const release = (lane: Lane): void => {
  * is interrupted just as its turn has come gives it back with `end` (2).
  */
 const take = (
-  lane: Lane,
+  lock: Lock,
   restore: Restore,
   end: (failure: Cause.Cause<never>) => Effect.Effect<void> | undefined
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (!lane.held) {
-      lane.held = true
+    if (!lock.held) {
+      lock.held = true
       return Effect.void
     }
     const waiter: Waiter = { granted: false, resume: undefined }
-    lane.waiters.push(waiter)
+    lock.waiters.push(waiter)
     const wait = Effect.async<void>((resume) => {
       if (waiter.granted) resume(Effect.void)
       else waiter.resume = resume
@@ -56,7 +56,7 @@ const take = (
     return Effect.onError(restore(wait), (cause) =>
       Effect.suspend(() => {
         if (waiter.granted) return end(cause) ?? Effect.void
-        lane.waiters.splice(lane.waiters.indexOf(waiter), 1)
+        lock.waiters.splice(lock.waiters.indexOf(waiter), 1)
         return Effect.void
       })
     )
@@ -67,23 +67,23 @@ const take = (
  * is told, at once, and gives the lock back (`release`); what it returns runs after that.
  */
 export const run = <A, E, R>(
-  lane: Lane,
+  lock: Lock,
   body: (restore: Restore) => Effect.Effect<A, E, R>,
   end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) => {
-    if (lane.held) return Effect.flatMap(take(lane, restore, end), () => alone(body(restore), end))
-    lane.held = true
+    if (lock.held) return Effect.flatMap(take(lock, restore, end), () => alone(body(restore), end))
+    lock.held = true
     return alone(body(restore), end)
   })
 
 /** Runs `effect` while the caller holds the lock. */
-export const use = <A, E, R>(lane: Lane, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const use = <A, E, R>(lock: Lock, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   run(
-    lane,
+    lock,
     (restore) => restore(effect),
     () => {
-      release(lane)
+      release(lock)
       return undefined
     }
   )
@@ -104,15 +104,15 @@ const alone = <A, E, R>(
   })
 
 /** Holds the lock until the scope closes, then hands it on and runs `after`. */
-export const hold = (lane: Lane, after: () => void): Effect.Effect<void, never, Scope.Scope> => {
+export const hold = (lock: Lock, after: () => void): Effect.Effect<void, never, Scope.Scope> => {
   const end = () => {
-    release(lane)
+    release(lock)
     after()
     return undefined
   }
   return Effect.uninterruptibleMask((restore) =>
     Effect.zipRight(
-      take(lane, restore, end),
+      take(lock, restore, end),
       Effect.addFinalizer(() => Effect.sync(end))
     )
   )

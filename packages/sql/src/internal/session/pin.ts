@@ -7,20 +7,20 @@ import type { Restore } from "../client/contexts.js"
 import { invalidUse } from "../client/errors.js"
 import * as Router from "../routing/router.js"
 import { bounded } from "./bounded.js"
-import * as Lane from "./lock.js"
+import * as Lock from "./lock.js"
 
 /**
  * Everything that keeps several statements on one connection.
  *
  * A *pin* holds one lease, taken at the first statement. A *block* is what a fiber is inside of: the pin itself (its
- * root block), a transaction, or a savepoint. A block runs one thing at a time, in the order of asking (its lane), and
- * an inner block holds the lane of its outer block for as long as it lives; so a connection has one user at any time.
+ * root block), a transaction, or a savepoint. A block runs one thing at a time, in the order of asking (its lock), and
+ * an inner block holds the lock of its outer block for as long as it lives; so a connection has one user at any time.
  *
- * 1. The connection is touched only by the holder of the innermost lane.
- * 2. Whoever is next on a connection that is still `busy` aborts it first; then `debts` are paid, in order.
+ * 1. The connection is touched only by the holder of the innermost lock.
+ * 2. Whoever is next on a connection that is still `busy` aborts it first; then `pendingCleanup` are paid, in order.
  * 3. A block that is closed never touches the connection again: at the root its statements go to the pool, inside a
  *    transaction they fail.
- * 4. The lease is given back exactly once: when the root is closed and its lane is free.
+ * 4. The lease is given back exactly once: when the root is closed and its lock is free.
  * 5. What opens a transaction travels with its first statement, so until then the connection may be exchanged unseen.
  */
 export interface Pin<Conn> {
@@ -29,7 +29,7 @@ export interface Pin<Conn> {
   readonly options: Pool.AcquireOptions | undefined
   lease: Lease<Conn> | undefined
   /** What an interrupted block could not wait for: run before the connection is used again. */
-  debts: Array<(connection: Conn) => Effect.Effect<void, SqlError>>
+  pendingCleanup: Array<(connection: Conn) => Effect.Effect<void, SqlError>>
   /** The session was changed, so losing the connection loses something. */
   session: boolean
   savepoints: number
@@ -51,11 +51,11 @@ export interface Opening {
 
 export interface Block<Conn> {
   readonly pin: Pin<Conn>
-  readonly lane: Lane.Lane
+  readonly lock: Lock.Lock
   /** `undefined` at the root. */
   readonly transaction: Transaction | undefined
   closed: boolean
-  /** A cursor holds the lane of a root block; meanwhile its other statements go to the pool. */
+  /** A cursor holds the lock of a root block; meanwhile its other statements go to the pool. */
   streaming: boolean
 }
 
@@ -67,7 +67,7 @@ export interface Transaction extends BeginOptions {
 
 export const makeBlock = <Conn>(pin: Pin<Conn>, transaction?: Transaction): Block<Conn> => ({
   pin,
-  lane: Lane.make(),
+  lock: Lock.make(),
   transaction,
   closed: false,
   streaming: false
@@ -83,7 +83,7 @@ export const make = <Conn>(
     intent,
     options,
     lease: undefined,
-    debts: [],
+    pendingCleanup: [],
     session: false,
     savepoints: 0,
     opening: undefined
@@ -118,16 +118,16 @@ const giveBack = <Conn>(pin: Pin<Conn>): void => {
   const { lease } = pin
   if (lease === undefined) return
   // Its rollback is one of them: the pool will do it.
-  if (pin.debts.length > 0) pin.router.leftOpen.excuse(lease.connection)
+  if (pin.pendingCleanup.length > 0) pin.router.leftOpen.excuse(lease.connection)
   pin.lease = undefined
-  pin.debts = []
+  pin.pendingCleanup = []
   pin.session = false
   lease.release()
 }
 
-/** When the lane of a root block has become free: gives the lease back if the block was closed meanwhile (4). */
+/** When the lock of a root block has become free: gives the lease back if the block was closed meanwhile (4). */
 export const settle = <Conn>(block: Block<Conn>): void => {
-  if (block.closed && !block.lane.held && block.transaction === undefined) giveBack(block.pin)
+  if (block.closed && !block.lock.held && block.transaction === undefined) giveBack(block.pin)
 }
 
 /** The lease is in the pin before anything can interrupt; whoever closes the pin finds it there. */
@@ -142,10 +142,10 @@ const take = <Conn>(pin: Pin<Conn>, intent: Router.Intent | undefined): Effect.E
     pin.options
   )
 
-/** The pin's connection, if it can be used as it is. To be called by the holder of the lane only. */
+/** The pin's connection, if it can be used as it is. To be called by the holder of the lock only. */
 const usable = <Conn>({ pin, transaction }: Block<Conn>, asked: Router.Intent | undefined): Conn | undefined => {
-  const { debts, lease } = pin
-  if (lease === undefined || debts.length > 0) return undefined
+  const { pendingCleanup, lease } = pin
+  if (lease === undefined || pendingCleanup.length > 0) return undefined
   if (asked === "write" && (transaction === undefined ? lease.intent === "read" : transaction.readOnly === true)) {
     return undefined
   }
@@ -165,7 +165,7 @@ export const due = <Conn>({ opening, router }: Pin<Conn>, connection: Conn): Rea
 
 const isOpen = (state: ConnectionState): boolean => state === "transaction" || state === "failed"
 
-/** The pin's connection, ready for a statement. To be called by the holder of the lane only. */
+/** The pin's connection, ready for a statement. To be called by the holder of the lock only. */
 export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefined): Effect.Effect<Conn, SqlError> =>
   Effect.suspend(() => {
     const { pin } = block
@@ -203,13 +203,14 @@ export const connect = <Conn>(block: Block<Conn>, asked: Router.Intent | undefin
       giveBack(pin)
       return take(pin, wanted)
     }
-    if (state !== "busy" && pin.debts.length === 0) return Effect.succeed(lease.connection)
+    if (state !== "busy" && pin.pendingCleanup.length === 0) return Effect.succeed(lease.connection)
     return Effect.flatMap(pay(pin), (ready) => (ready ? Effect.succeed(lease.connection) : another))
   })
 
 /** Nobody has left anything to be done on the connection. */
 export const isReady = <Conn>({ pin }: Block<Conn>): boolean =>
-  pin.debts.length === 0 && (pin.lease === undefined || pin.router.driver.status(pin.lease.connection) !== "busy")
+  pin.pendingCleanup.length === 0 &&
+  (pin.lease === undefined || pin.router.driver.status(pin.lease.connection) !== "busy")
 
 /** Aborts what an earlier user has left running and does what it could not wait for (2). False: the connection is gone. */
 export const pay = <Conn>(pin: Pin<Conn>): Effect.Effect<boolean> =>
@@ -221,13 +222,13 @@ export const pay = <Conn>(pin: Pin<Conn>): Effect.Effect<boolean> =>
       const state = driver.status(connection)
       return state !== "busy" && state !== "dead"
     }
-    if (isReady() && pin.debts.length === 0) return Effect.succeed(true)
+    if (isReady() && pin.pendingCleanup.length === 0) return Effect.succeed(true)
     const work = Effect.gen(function* () {
       if (driver.status(connection) === "busy") yield* Effect.ignore(driver.abort(connection))
-      while (pin.debts.length > 0 && driver.status(connection) !== "dead") {
-        const debt = pin.debts[0]!
+      while (pin.pendingCleanup.length > 0 && driver.status(connection) !== "dead") {
+        const debt = pin.pendingCleanup[0]!
         yield* Effect.ignore(debt(connection))
-        pin.debts.shift()
+        pin.pendingCleanup.shift()
       }
       return isReady()
     })
@@ -274,7 +275,7 @@ export const isUnopened = <Conn>(pin: Pin<Conn>): boolean =>
   pin.opening !== undefined &&
   (pin.lease === undefined ? !pin.opening.isDone : due(pin, pin.lease.connection).length > 0)
 
-/** A statement of the holder of the lane. */
+/** A statement of the holder of the lock. */
 export const touch = <Conn, A>(
   block: Block<Conn>,
   asked: Router.Intent | undefined,
@@ -292,7 +293,7 @@ const wasInside = (failure: Cause.Cause<SqlError>): boolean =>
   SqlReason.of(Option.getOrUndefined(Cause.failureOption(failure))).retry === "transaction"
 
 const leave = <Conn>(block: Block<Conn>): void => {
-  Lane.release(block.lane)
+  Lock.release(block.lock)
   settle(block)
 }
 
@@ -304,8 +305,8 @@ export const statement = <Conn, A>(
 ): Effect.Effect<A, SqlError> => {
   const { pin } = block
   let touches = false
-  return Lane.run(
-    block.lane,
+  return Lock.run(
+    block.lock,
     (restore) => {
       touches = !block.closed
       if (block.closed) {
@@ -328,12 +329,12 @@ export const statement = <Conn, A>(
 /** Frees what a statement has left on the connection: now, or, while something runs there, before the next one does (2). */
 export const afterwards = <Conn>(block: Block<Conn>, free: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { debts, lease, router } = block.pin
+    const { pendingCleanup, lease, router } = block.pin
     if (block.closed || lease === undefined) return Effect.void
-    if (debts.length === 0 && router.driver.status(lease.connection) !== "busy") {
+    if (pendingCleanup.length === 0 && router.driver.status(lease.connection) !== "busy") {
       return Effect.ignore(statement(block, undefined, () => free))
     }
-    debts.push(() => free)
+    pendingCleanup.push(() => free)
     return Effect.void
   })
 
@@ -342,8 +343,8 @@ export const alone = <Conn, A, E, R>(
   block: Block<Conn>,
   body: (restore: Restore) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | SqlError, R> =>
-  Lane.run<A, E | SqlError, R>(
-    block.lane,
+  Lock.run<A, E | SqlError, R>(
+    block.lock,
     (restore) => (block.closed && block.transaction !== undefined ? Effect.fail(endOfTransaction()) : body(restore)),
     () => {
       leave(block)

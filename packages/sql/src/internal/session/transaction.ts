@@ -37,7 +37,7 @@ const command = <Conn>(
 ): Effect.Effect<string, SqlError> => block.pin.router.driver.execute(connection, sql, [], "command", before)
 
 /**
- * A transaction on a root block, or a savepoint inside a transaction, for the holder of the lane of `outer`: siblings on
+ * A transaction on a root block, or a savepoint inside a transaction, for the holder of the lock of `outer`: siblings on
  * one connection come one after the other instead of into each other. To be run where nothing can interrupt; what may be
  * interrupted is in `restore`.
  */
@@ -67,7 +67,7 @@ export const run = <Conn, A, E, R>(
       onFailure,
       onSuccess: (value) =>
         Effect.matchCauseEffect(
-          block.lane.held || !Pin.isReady(block)
+          block.lock.held || !Pin.isReady(block)
             ? // Waits, interruptibly, for statements of other fibers of this transaction; then cannot be interrupted.
               restore(Pin.alone(block, () => Effect.zipRight(Pin.pay(block.pin), end)))
             : end,
@@ -167,17 +167,17 @@ const rollback = <Conn>(block: Pin.Block<Conn>, connection: Conn): Effect.Effect
   Effect.asVoid(command(block, connection, "ROLLBACK"))
 
 /** Asks for what `verify` will need. If that fails, so does the transaction: COMMIT was not sent. */
-const witness = <Conn>(
+const transactionId = <Conn>(
   block: Pin.Block<Conn>,
   connection: Conn,
   options: Options
 ): Effect.Effect<Effect.Effect<SqlReason.CommitFate> | undefined, SqlError> => {
   const { router } = block.pin
-  const { witness } = router.driver
-  if (options.verifyCommit !== true || witness === undefined) return Effect.succeed(undefined)
+  const { transactionId } = router.driver
+  if (options.verifyCommit !== true || transactionId === undefined) return Effect.succeed(undefined)
   return Effect.map(
     bounded(
-      witness(connection),
+      transactionId(connection),
       options.commitTimeout,
       Effect.suspend(() => Effect.fail(lostBeforeCommit()))
     ),
@@ -210,7 +210,7 @@ const commit = <Conn>(block: Pin.Block<Conn>, options: Options): Effect.Effect<v
       )
   }
   return options.verifyCommit === true
-    ? Effect.flatMap(witness(block, connection, options), (verify) => send(block, connection, options, verify))
+    ? Effect.flatMap(transactionId(block, connection, options), (verify) => send(block, connection, options, verify))
     : send(block, connection, options, undefined)
 }
 
@@ -313,11 +313,11 @@ const undo = <Conn>(
               command(block, connection, `RELEASE SAVEPOINT ${savepoint}`)
             )
     const later = () => {
-      if (pin.lease?.connection === connection) pin.debts.push((connection) => Effect.asVoid(back(connection)))
+      if (pin.lease?.connection === connection) pin.pendingCleanup.push((connection) => Effect.asVoid(back(connection)))
     }
     // Interrupted while a statement runs, or out of time: the caller does not wait for the server. The next user of the
     // connection does this first; if the pin ends with it, the pool aborts and resets the connection.
-    if (driver.status(connection) === "busy" || pin.debts.length > 0) return Effect.sync(later)
+    if (driver.status(connection) === "busy" || pin.pendingCleanup.length > 0) return Effect.sync(later)
     if (!isOpen(block, connection)) return Effect.void
     const rest = deadline === undefined ? Infinity : deadline - now
     if (rest <= 0) return Effect.sync(later)

@@ -365,7 +365,15 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
           Effect.withFiberRuntime<any, any>((fiber) =>
             Effect.async((resume) => {
               const mode = modes[n % 3]!
-              driver.packing.start(connection, { sql: text, params: [n], mode, fiber, interruptible: true, resume })
+              driver.packing.start(connection, {
+                sql: text,
+                params: [n],
+                mode,
+                fiber,
+                interruptible: true,
+                until: Infinity,
+                resume
+              })
             })
           )
         )

@@ -506,7 +506,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         "select repeat('x', 500) as x from seq_1_to_1000 a, seq_1_to_1000 b",
         []
       )
-      assert.isNotEmpty(yield* cursor.next)
+      assert.isNotEmpty(yield* cursor.next(Infinity))
       const received = () => connection.wire.stream.bytesRead
       yield* eventually(
         "nothing comes any more",
@@ -517,7 +517,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       )
       assert.isBelow(received(), 50_000_000)
       assert.strictEqual(driver.status(connection), "busy")
-      assert.isNotEmpty(yield* cursor.next)
+      assert.isNotEmpty(yield* cursor.next(Infinity))
       connection.destroy()
     }).pipe(Effect.scoped)
   )

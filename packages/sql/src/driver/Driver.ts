@@ -8,6 +8,7 @@
  * @since 0.1.0
  */
 import type { SqlError } from "@effect/sql/SqlError"
+import type { Instant } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import type { Effect, Fiber, Scope } from "effect"
 import type { CommitFate, SqlReason } from "../SqlReason.js"
@@ -62,8 +63,11 @@ export type Phase = "connect" | "unsent" | "statement" | "transaction" | "commit
  * @category models
  */
 export interface Cursor {
-  /** The next rows, as objects; none after the last ones. The server is asked for a piece only when this runs. */
-  readonly next: Effect.Effect<ReadonlyArray<any>, SqlError>
+  /**
+   * The next rows, as objects; none after the last ones. The server is asked for a piece only when this runs. Nobody waits for
+   * a piece longer than `until`, or than the statement timeout of the connection and one second more.
+   */
+  readonly next: (until: Instant) => Effect.Effect<ReadonlyArray<any>, SqlError>
   /**
    * Frees what the server holds. Never waits for a statement that is running: then the connection stays `busy`, and
    * whoever owns it must abort it.
@@ -130,6 +134,8 @@ export interface PackedRequest {
   readonly fiber: Fiber.RuntimeFiber<any, any>
   /** Whether an interrupt of the fiber ends its wait. */
   readonly interruptible: boolean
+  /** The instant after which the fiber does not await the answer. */
+  readonly until: Instant
   readonly resume: (effect: Effect.Effect<any, SqlError>) => void
 }
 
@@ -181,13 +187,19 @@ export interface Driver<Endpoint, Conn> {
    * `before` are statements without parameters and without an answer that anybody wants, such as BEGIN. They are executed
    * first, in the same round trip where the protocol allows it; if one fails, nothing
    * after it is executed that could leave anything behind, and its failure is the failure of all.
+   *
+   * `until` is the instant after which nobody awaits the answer. Then the effect fails with `StatementTimeout`, or, if the
+   * statement is COMMIT, with `CommitUnknown`; the connection stays `busy` until the server has answered. This holds where the
+   * fiber cannot be interrupted, too. COMMIT is bounded by `until` alone, every other statement also by the statement timeout
+   * of the connection and one second more. Default: never.
    */
   readonly execute: (
     connection: Conn,
     sql: string,
     params: ReadonlyArray<unknown>,
     mode: Mode,
-    before?: ReadonlyArray<string>
+    before?: ReadonlyArray<string>,
+    until?: Instant
   ) => Effect.Effect<any, SqlError>
   /**
    * Nobody waits any longer for what runs: its effect fails at once, as lost with an unknown outcome. The connection stays

@@ -102,9 +102,10 @@ export const make = (): Fake => {
       stream: (connection, sql) => {
         let pieces = 3
         return Effect.succeed({
-          next: Effect.suspend(() =>
-            pieces-- > 0 ? Effect.as(execute(fake, connection, sql, "rows"), [{ piece: pieces }]) : Effect.succeed([])
-          ),
+          next: () =>
+            Effect.suspend(() =>
+              pieces-- > 0 ? Effect.as(execute(fake, connection, sql, "rows"), [{ piece: pieces }]) : Effect.succeed([])
+            ),
           close: Effect.sync(() => {
             connection.log.push("(close)")
           })

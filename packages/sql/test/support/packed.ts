@@ -27,7 +27,7 @@ export const reader = <Conn>(packing: Packing<Conn>, connection: Conn) => {
           owed--
           callback(effect)
         }
-        packing.start(connection, { sql, params, mode: "rows", fiber, interruptible: true, resume })
+        packing.start(connection, { sql, params, mode: "rows", fiber, interruptible: true, until: Infinity, resume })
       })
     )
   return { read, owed: () => owed }

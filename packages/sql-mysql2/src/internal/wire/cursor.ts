@@ -135,7 +135,7 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
     reading.abandon()
     return Effect.ignore(Effect.timeout(Effect.interruptible(rest), PATIENCE))
   })
-  return { next, close }
+  return { next: () => next, close }
 }
 
 /** An operation that opens a cursor of the server, or asks it for a piece. */
@@ -243,7 +243,7 @@ export const joined = (
     )
   )
 
-  const next: Cursor["next"] = Effect.suspend(() => {
+  const next: Effect.Effect<ReadonlyArray<any>, SqlError> = Effect.suspend(() => {
     switch (state) {
       case "new":
         return Effect.zipRight(open, next)
@@ -260,5 +260,5 @@ export const joined = (
     ready = []
     forget()
   })
-  return { next, close }
+  return { next: () => next, close }
 }

@@ -192,7 +192,7 @@ export class PgConnection extends Pipeline<Operation> {
       // Told with the next operation: the portal costs the server little, a round trip costs everybody.
       return Effect.sync(() => this.wire.close({ type: "P", name: portal }))
     })
-    return { next, close }
+    return { next: () => next, close }
   }
 
   /** Outside of a transaction: the whole cursor is one operation. */
@@ -242,7 +242,7 @@ export class PgConnection extends Pipeline<Operation> {
       Effect.interruptible,
       Effect.timeoutTo({ duration: 100, onSuccess: () => undefined, onTimeout: () => undefined })
     )
-    return { next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
+    return { next: () => next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
   }
 
   protected sendMark(): void {

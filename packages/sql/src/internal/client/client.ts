@@ -3,6 +3,7 @@ import * as Client from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
+import * as Deadline from "@sluice/pool/Deadline"
 import type * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
 import { Chunk, Context, Effect, Exit, type Fiber, Option, RuntimeFlags, type Scope, Stream } from "effect"
@@ -55,11 +56,15 @@ const isUrgent = (context: Context.Context<never>): boolean => {
   return priority === undefined || (priority !== "low" && priority !== "background")
 }
 
+/** The deadline is that of the fiber that reads the piece. */
+const withDeadline = <A>(next: (until: Deadline.Instant) => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+  Effect.withFiberRuntime((fiber) => next(Deadline.currentIn(fiber.currentContext)))
+
 const rowsOf =
   (transform: Statements.Rows) =>
   (next: Cursor["next"]): Stream.Stream<any, SqlError> =>
     Stream.repeatEffectChunkOption(
-      Effect.matchEffect(next, {
+      Effect.matchEffect(withDeadline(next), {
         onFailure: (error) => Effect.fail(Option.some(error)),
         onSuccess: (rows) =>
           rows.length === 0
@@ -116,7 +121,15 @@ export const make = <Conn>(
     if (packing?.packs(sql, mode, params) && isUrgent(context)) {
       const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
       const read = Router.share<Conn, any>(router, intent, (connection, resume) =>
-        packing.start(connection, { sql, params, mode, fiber, interruptible, resume })
+        packing.start(connection, {
+          sql,
+          params,
+          mode,
+          fiber,
+          interruptible,
+          until: Deadline.currentIn(context),
+          resume
+        })
       )
       return retrying.statement(context, intent, read)
     }
@@ -200,7 +213,7 @@ export const make = <Conn>(
           ).pipe(
             Effect.tap((cursor) => Effect.addFinalizer(() => Pin.afterwards(block, cursor.close))),
             // The lock is taken for each piece, so that the reader may run statements between two of them.
-            Effect.map((cursor) => Pin.statement(block, intent, () => cursor.next))
+            Effect.map((cursor) => (until: Deadline.Instant) => Pin.statement(block, intent, () => cursor.next(until)))
           )
         )
       : // Outside of a transaction the server keeps a cursor only until the next statement: nothing may come between.

@@ -35,7 +35,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       const packed = yield* connection
       yield* packed.read(texts.sleep, [0, 0])
       const slow = yield* Effect.fork(packed.read(texts.sleep, [seconds, 1]))
-      yield* isTrue("it was sent", () => packed.line.depth === 1)
+      yield* isTrue("it was sent", () => packed.line.pipeline.depth === 1)
       return { ...packed, slow }
     })
 
@@ -88,7 +88,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       const { line, read, slow } = yield* asleep(0.1)
       const written = line.socket.bytesWritten
       const second = yield* Effect.fork(read(texts.session, [1]))
-      yield* isTrue("the second was sent", () => line.depth === 2)
+      yield* isTrue("the second was sent", () => line.pipeline.depth === 2)
       assert.isAbove(line.socket.bytesWritten, written)
       assert.isNull(slow.unsafePoll())
       const [first] = yield* Fiber.join(slow)
@@ -156,7 +156,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
         const rows = yield* all(times(20, (n) => packed.read(texts.session, [n])))
         for (const [n, [row]] of rows.entries()) assert.deepStrictEqual(row, { id: packed.id, n })
       }
-      assert.strictEqual(packed.line.depth, 0)
+      assert.strictEqual(packed.line.pipeline.depth, 0)
     }).pipe(Effect.scoped)
   )
 
@@ -167,7 +167,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       for (let round = 0; round < 20; round++) {
         const slow = yield* Effect.fork(read(texts.sleep, [30, 0]))
         const neighbours = yield* Effect.fork(all(times(30, (n) => read(texts.session, [n]))))
-        while (line.depth < 31) yield* Effect.yieldNow()
+        while (line.pipeline.depth < 31) yield* Effect.yieldNow()
         yield* atOnce(Fiber.interrupt(slow))
         const rows = yield* atOnce(Fiber.join(neighbours))
         for (const [n, [row]] of rows.entries()) assert.deepStrictEqual(row, { id, n })
@@ -180,15 +180,15 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     Effect.gen(function* () {
       const { admits, id, line, name, read, slow } = yield* asleep(30)
       const innocent = yield* Effect.fork(read(texts.sleep, [0.2, 7]))
-      yield* isTrue("both were sent", () => line.depth === 2)
+      yield* isTrue("both were sent", () => line.pipeline.depth === 2)
       yield* Fiber.interrupt(slow)
-      yield* isTrue("the innocent one runs", () => line.aborting !== undefined && line.depth === 1)
+      yield* isTrue("the innocent one runs", () => line.pipeline.isAborting && line.pipeline.depth === 1)
       assert.isFalse(admits())
       yield* sleeps(name)
       // As if the cancel had come a moment later.
       yield* Effect.flatMap(Server, (server) => server.query(packer.cancel(id)))
       assert.strictEqual((yield* Fiber.join(innocent))[0].n, 7)
-      assert.strictEqual(line.held.length, 0)
+      assert.strictEqual(line.pipeline.heldBack, 0)
     }).pipe(Effect.scoped)
   )
 
@@ -196,13 +196,13 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     Effect.gen(function* () {
       const { admits, line, read, slow } = yield* asleep(30)
       yield* Fiber.interrupt(slow)
-      while (line.aborting === undefined) yield* Effect.sleep(0)
+      while (!line.pipeline.isAborting) yield* Effect.sleep(0)
       assert.isFalse(admits())
       const order: Array<number> = []
       const reads = yield* Effect.fork(
         all(times(10, (n) => Effect.map(read(texts.session, [n]), ([row]) => order.push(row.n))))
       )
-      while (line.held.length < 10) yield* Effect.yieldNow()
+      while (line.pipeline.heldBack < 10) yield* Effect.yieldNow()
       yield* Fiber.join(reads)
       assert.deepStrictEqual(
         order,
@@ -215,10 +215,10 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     Effect.gen(function* () {
       const { line, owed, read, slow } = yield* asleep(30)
       yield* Fiber.interrupt(slow)
-      while (line.aborting === undefined) yield* Effect.sleep(0)
+      while (!line.pipeline.isAborting) yield* Effect.sleep(0)
       const leaving = yield* Effect.fork(read(texts.session, [1]))
       const staying = yield* Effect.fork(read(texts.session, [2]))
-      while (line.held.length < 2) yield* Effect.yieldNow()
+      while (line.pipeline.heldBack < 2) yield* Effect.yieldNow()
       yield* Fiber.interrupt(leaving)
       assert.strictEqual((yield* Fiber.join(staying))[0].n, 2)
       assert.strictEqual(owed(), 0)
@@ -239,11 +239,11 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       const { abort, line, read } = yield* connection
       let cancels = 0
       const watch = setInterval(() => {
-        if (line.aborting !== undefined) cancels++
+        if (line.pipeline.isAborting) cancels++
       }, 1)
       for (let i = 0; i < 50; i++) {
         const leaving = yield* Effect.fork(read(texts.session, [i]))
-        while (line.depth === 0) yield* Effect.yieldNow()
+        while (line.pipeline.depth === 0) yield* Effect.yieldNow()
         yield* Fiber.interrupt(leaving)
         yield* abort
         assert.strictEqual(line.status(), "idle")
@@ -321,10 +321,10 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     Effect.gen(function* () {
       const { admits, line, read, slow } = yield* asleep(0.4)
       const reads = yield* Effect.fork(all(times(126, (n) => read(texts.session, [n]))))
-      yield* isTrue("they were sent", () => line.depth === 127)
+      yield* isTrue("they were sent", () => line.pipeline.depth === 127)
       assert.isTrue(admits())
       const last = yield* Effect.fork(read(texts.session, [126]))
-      yield* isTrue("one more was sent", () => line.depth === 128)
+      yield* isTrue("one more was sent", () => line.pipeline.depth === 128)
       assert.isFalse(admits())
       assert.isNull(slow.unsafePoll())
       yield* Fiber.join(reads)
@@ -357,7 +357,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2, late: 4 })
       yield* read(texts.sleep, [0, 0])
       const reading = yield* Effect.fork(read(texts.sleep, [0.3, 0]))
-      yield* isTrue("it is closed to others", () => line.depth === 1 && !admits())
+      yield* isTrue("it is closed to others", () => line.pipeline.depth === 1 && !admits())
       assert.isNull(reading.unsafePoll())
       yield* Fiber.join(reading)
       assert.isTrue(admits())
@@ -468,11 +468,11 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       const { id, line, read, slow } = yield* asleep(30)
       const server = yield* Server
       const innocent = yield* Effect.fork(Effect.flip(read(texts.sleep, [30, 2])))
-      yield* isTrue("both were sent", () => line.depth === 2)
+      yield* isTrue("both were sent", () => line.pipeline.depth === 2)
       yield* Fiber.interrupt(slow)
-      yield* isTrue("the innocent one runs", () => line.aborting !== undefined && line.depth === 1)
+      yield* isTrue("the innocent one runs", () => line.pipeline.isAborting && line.pipeline.depth === 1)
       const held = yield* Effect.fork(all(times(5, (n) => Effect.flip(read(texts.session, [n])))))
-      yield* isTrue("they are held back", () => line.held.length === 5)
+      yield* isTrue("they are held back", () => line.pipeline.heldBack === 5)
       yield* server.endSession(id)
       for (const error of [yield* Fiber.join(innocent), ...(yield* Fiber.join(held))]) {
         assert.include(["ConnectionLost", "ServerShutdown"], SqlReason.of(error)._tag)
@@ -492,14 +492,14 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       const neighbours = yield* Effect.fork(
         all(times(10, (n) => Effect.tap(Effect.flip(read(texts.session, [n])), () => Effect.sync(() => settled++))))
       )
-      yield* isTrue("all were sent", () => line.depth === 11)
+      yield* isTrue("all were sent", () => line.pipeline.depth === 11)
       yield* Fiber.interrupt(slow)
       yield* isTrue("it was closed", () => line.status() === "dead")
       yield* isTrue("all were told", () => settled === 10)
       for (const error of yield* Fiber.join(neighbours)) {
         assert.include(["ConnectionLost", "ServerShutdown"], SqlReason.of(error)._tag)
       }
-      assert.strictEqual(line.depth, 0)
+      assert.strictEqual(line.pipeline.depth, 0)
     }).pipe(Effect.scoped)
   )
 

@@ -3,8 +3,8 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { assert } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import type { ConnectionState } from "@sluice/sql/driver/Driver"
-import type { Limits } from "@sluice/sql/driver/Packing"
-import type { Pipeline } from "@sluice/sql/driver/Pipeline"
+import type { Limits, Packable } from "@sluice/sql/driver/Packing"
+import type { Owner } from "@sluice/sql/driver/Pipeline"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
 import { Effect, type Layer, type Scope } from "effect"
@@ -17,7 +17,7 @@ import { ours } from "./drivers.js"
 
 /** One connection on which reads are packed. */
 export interface Packed {
-  readonly line: Pipeline<any> & { readonly status: () => ConnectionState }
+  readonly line: Packable & Pick<Owner<any>, "socket" | "endpoint"> & { readonly status: () => ConnectionState }
   readonly read: (text: string, params?: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<any>, any>
   readonly admits: () => boolean
   readonly abort: Effect.Effect<void, SqlError>

@@ -55,6 +55,12 @@ export const rest = (instant: Instant, now: Instant): number => Math.max(0, inst
 
 const live = Context.get(DefaultServices.liveServices, Clock.Clock)
 
+/** What the live clock adds to the time of the process, so that a clock that passes on the live one shows the same instants. */
+const origin = Math.round(Number(live.unsafeCurrentTimeNanos() / 1_000n) / 1_000 - performance.now())
+
+/** In steps of 1/1024 millisecond, so that the differences of instants are exact. */
+const liveNow = (): Instant => origin + Math.round(performance.now() * 1_024) / 1_024
+
 /**
  * How to read the monotonic time of a clock.
  *
@@ -62,8 +68,8 @@ const live = Context.get(DefaultServices.liveServices, Clock.Clock)
  * @category constructors
  */
 export const nowOf = (clock: Clock.Clock): (() => Instant) =>
-  // The live clock reads the same time, and makes a bigint of it: that is a twentieth of an uncontended lease.
-  clock === live ? () => performance.now() : () => Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
+  // Every live clock reads this time, and makes a bigint of it: that costs a twentieth of an uncontended lease.
+  clock.constructor === live.constructor ? liveNow : () => Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
 
 /**
  * The instant of a moment of the wall clock, which is given in milliseconds since the epoch. The wall clock is read once, now.

@@ -224,6 +224,19 @@ export const share: Use = (first: any, second?: any, third?: any): any =>
     : lend(first[TypeId].engine, second, true, third)
 
 /**
+ * Begins work for `shareAsync`: see there. `answer` tells the caller before the work has ended; the lease goes on until
+ * `resume` is called, and what `resume` is given then is ignored.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Register<in A, out B, out E> = (
+  resource: A,
+  resume: (effect: Effect.Effect<B, E>) => void,
+  answer: (effect: Effect.Effect<B, E>) => void
+) => void
+
+/**
  * As `share`, for work that says by a callback when it has ended, such as a statement in a pipeline: `register` begins it,
  * and calls `resume` once, at any time, with the result.
  *
@@ -239,7 +252,7 @@ export const share: Use = (first: any, second?: any, third?: any): any =>
  */
 export const shareAsync = <A, B, E>(
   self: Pool<A>,
-  register: (resource: A, resume: (effect: Effect.Effect<B, E>) => void) => void,
+  register: Register<A, B, E>,
   options?: AcquireOptions
 ): Effect.Effect<B, E | AcquireError> =>
   Effect.async((resume) => {
@@ -359,7 +372,7 @@ const start = <A, B, E>(
   engine: Engine<A>,
   entry: Entry<A>,
   leaseId: number,
-  register: (resource: A, resume: (effect: Effect.Effect<B, E>) => void) => void,
+  register: Register<A, B, E>,
   resume: (effect: Effect.Effect<B, E>) => void
 ): void => {
   let isOver = false
@@ -370,7 +383,7 @@ const start = <A, B, E>(
     resume(effect)
   }
   try {
-    register(entry.resource, end)
+    register(entry.resource, end, resume)
   } catch (defect) {
     end(Effect.die(defect))
   }
@@ -380,7 +393,7 @@ const start = <A, B, E>(
 const lineUp = <A, B, E>(
   engine: Engine<A>,
   fiber: Fiber.RuntimeFiber<any, any>,
-  register: (resource: A, resume: (effect: Effect.Effect<B, E>) => void) => void,
+  register: Register<A, B, E>,
   options: AcquireOptions | undefined
 ): Effect.Effect<B, E | AcquireError> =>
   Effect.uninterruptibleMask((restore) => {
@@ -394,7 +407,7 @@ const lineUp = <A, B, E>(
         let resume: ((effect: Effect.Effect<B, E>) => void) | undefined
         let result: Effect.Effect<B, E> | undefined
         start<A, B, E>(engine, waiter.entry!, waiter.leaseId, register, (effect) => {
-          result = effect
+          result ??= effect
           resume?.(effect)
         })
         return within(

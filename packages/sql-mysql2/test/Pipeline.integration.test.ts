@@ -46,12 +46,12 @@ const asleep = (seconds: number) =>
     const one = yield* watched()
     yield* one.read(sleep, [0, 0])
     const slow = yield* Effect.fork(one.read(sleep, [seconds, 0]))
-    yield* isTrue("it was sent", () => one.connection.depth === 1)
+    yield* isTrue("it was sent", () => one.connection.pipeline.depth === 1)
     return { ...one, slow }
   })
 
 const isAtEase = (connection: MysqlConnection) =>
-  isTrue("nothing is under way", () => connection.status() === "idle" && connection.depth === 0)
+  isTrue("nothing is under way", () => connection.status() === "idle" && connection.pipeline.depth === 0)
 
 const circular: Record<string, unknown> = {}
 circular["itself"] = circular
@@ -95,7 +95,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
     Effect.gen(function* () {
       const { connection, read, slow } = yield* asleep(0.1)
       const first = yield* Effect.fork(read(text, [0]))
-      yield* isTrue("it is prepared", () => connection.depth === 2)
+      yield* isTrue("it is prepared", () => connection.pipeline.depth === 2)
       const others = yield* Effect.fork(all(times(10, (n) => read(text, [n]))))
       yield* Effect.yieldNow()
       yield* Fiber.interrupt(first)
@@ -137,7 +137,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
         yield* Fiber.interrupt(leaving)
         // Long enough for one that nobody awaits to be cancelled.
         yield* Effect.sleep(60)
-        assert.isUndefined(connection.aborting)
+        assert.isFalse(connection.pipeline.isAborting)
         assert.isNull(making.unsafePoll())
         assert.deepStrictEqual(yield* Fiber.join(staying), [{ n: 1 }])
         yield* Fiber.join(making)
@@ -149,7 +149,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
     Effect.gen(function* () {
       const { connection, prepares, read, slow } = yield* asleep(30)
       const waiting = yield* Effect.fork(all(times(10, (n) => read(text, [n]))))
-      yield* isTrue("it is prepared", () => connection.depth === 2)
+      yield* isTrue("it is prepared", () => connection.pipeline.depth === 2)
       yield* Fiber.interrupt(slow)
       for (const [n, [row]] of (yield* Fiber.join(waiting)).entries()) assert.deepStrictEqual(row, { n })
       yield* isAtEase(connection)
@@ -166,7 +166,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       const waiting = yield* Effect.fork(
         all(times(10, (n) => Effect.tap(Effect.flip(read(text, [n])), () => Effect.sync(() => settled++))))
       )
-      yield* isTrue("it is prepared", () => connection.depth === 2)
+      yield* isTrue("it is prepared", () => connection.pipeline.depth === 2)
       yield* primary.terminateBackends({ id: Number(connection.server.thread) })
       for (const error of yield* Fiber.join(waiting)) {
         const { _tag, outcome, retry } = SqlReason.of(error)
@@ -184,12 +184,12 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       const { connection, read, slow } = yield* asleep(30)
       connection.control = () => Effect.never
       yield* Fiber.interrupt(slow)
-      yield* isTrue("it is being cancelled", () => connection.aborting !== undefined)
+      yield* isTrue("it is being cancelled", () => connection.pipeline.isAborting)
       let settled = 0
       const held = yield* Effect.fork(
         all(times(5, (n) => Effect.tap(Effect.flip(read(text, [n])), () => Effect.sync(() => settled++))))
       )
-      yield* isTrue("they are held back", () => connection.held.length === 5)
+      yield* isTrue("they are held back", () => connection.pipeline.heldBack === 5)
       yield* primary.terminateBackends({ id: Number(connection.server.thread) })
       yield* isTrue("all were told", () => settled === 5)
       for (const error of yield* Fiber.join(held)) {
@@ -372,7 +372,8 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
                 fiber,
                 interruptible: true,
                 until: Infinity,
-                resume
+                resume,
+                answer: resume
               })
             })
           )
@@ -455,7 +456,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       assert.isFunction(wire._statements.delete)
       assert.isFunction(wire._statements.get(Mysql.keyOf(text))!.close)
       const first = yield* Effect.fork(read(sleep, [0.1, 1]))
-      yield* isTrue("the first was sent", () => connection.depth === 1)
+      yield* isTrue("the first was sent", () => connection.pipeline.depth === 1)
       const command = wire._command
       assert.isOk(command)
       // One that no command begins with.
@@ -463,7 +464,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       wire.sequenceId = 9
       const { bytesWritten } = wire.stream
       const others = yield* Effect.fork(all([read(text, [2]), read("select ? as n, 1 as one", [3]), read(text, [4])]))
-      yield* isTrue("the others were sent", () => connection.depth === 4)
+      yield* isTrue("the others were sent", () => connection.pipeline.depth === 4)
       yield* isTrue("they have left", () => wire.stream.bytesWritten > bytesWritten)
       // What comes is still the first one's.
       assert.strictEqual(wire._command, command)

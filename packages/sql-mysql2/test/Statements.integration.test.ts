@@ -518,7 +518,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       assert.isBelow(received(), 50_000_000)
       assert.strictEqual(driver.status(connection), "busy")
       assert.isNotEmpty(yield* cursor.next(Infinity))
-      connection.destroy()
+      connection.pipeline.destroy()
     }).pipe(Effect.scoped)
   )
 

@@ -41,15 +41,15 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
       yield* read("select 1 as n")
       const { stream } = connection.wire
       const first = yield* Effect.fork(read("select pg_sleep(0.05)"))
-      while (connection.depth < 1) yield* Effect.yieldNow()
+      while (connection.pipeline.depth < 1) yield* Effect.yieldNow()
       yield* Effect.sleep(5)
       const written = stream.bytesWritten
       const second = yield* Effect.fork(read("select 1 as n"))
-      while (connection.depth < 2) yield* Effect.yieldNow()
+      while (connection.pipeline.depth < 2) yield* Effect.yieldNow()
       yield* Effect.promise(() => Promise.resolve())
       // Sent although the first has no answer yet.
       assert.isAbove(stream.bytesWritten, written)
-      assert.strictEqual(connection.depth, 2)
+      assert.strictEqual(connection.pipeline.depth, 2)
       yield* Fiber.joinAll([first, second])
     }).pipe(Effect.scoped)
   )

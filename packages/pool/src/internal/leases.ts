@@ -9,6 +9,8 @@ import type { Waiter } from "./queue.js"
 export class Leases<A> extends EntryList<A> {
   /** Entries that have shared holders. */
   shared = 0
+  /** Instants are summed from here, so that the sum stays small and therefore exact. */
+  private base = Number.NaN
   private leasedAtSum = 0
 
   grant(entry: Entry<A>, fiber: RuntimeFiber<any, any> | undefined, shared: boolean, now: number): void {
@@ -21,7 +23,8 @@ export class Leases<A> extends EntryList<A> {
     entry.leaseId++
     entry.holders = 1
     entry.leasedAt = now
-    this.leasedAtSum += now
+    if (Number.isNaN(this.base)) this.base = now
+    this.leasedAtSum += now - this.base
     if (shared) {
       entry.shared = true
       this.shared++
@@ -32,7 +35,7 @@ export class Leases<A> extends EntryList<A> {
   /** Takes the entry from all its holders; returns how long it was leased. */
   end(entry: Entry<A>, now: number): number {
     this.remove(entry)
-    this.leasedAtSum -= entry.leasedAt
+    this.leasedAtSum -= entry.leasedAt - this.base
     if (entry.shared) {
       entry.shared = false
       this.shared--
@@ -45,7 +48,7 @@ export class Leases<A> extends EntryList<A> {
 
   /** Mean age of the present leases. */
   meanAge(now: number): number {
-    return this.size === 0 ? 0 : now - this.leasedAtSum / this.size
+    return this.size === 0 ? 0 : now - this.base - this.leasedAtSum / this.size
   }
 
   /** The fullest shared entry that takes one more: work is packed, so that the other connections stay free. */

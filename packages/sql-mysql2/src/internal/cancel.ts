@@ -46,7 +46,7 @@ const unknown = (connection: MysqlConnection): SqlError =>
 /** Rows that nobody reads would keep the server from noticing. */
 const request = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
-    connection.current?.abandon()
+    connection.pipeline.current?.abandon()
     return kill(connection, "KILL QUERY")
   })
 

@@ -1,14 +1,15 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import type { BeginOptions, Control, Driver } from "@sluice/sql/driver/Driver"
+import * as Fork from "@sluice/sql/driver/Fork"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
-import { PATIENCE } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
 import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
-import { makePipelining, packing } from "./read.js"
+import { makePacker, packing } from "./read.js"
 import { MysqlConnection } from "./session/connection.js"
 import * as session from "./session/session.js"
 
@@ -21,7 +22,7 @@ const connect = (
   control?: Control<MysqlConnection>
 ): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(endpoint.open), (wire) => {
+    Effect.flatMap(Effect.all([Deadline.ofContext, Fork.make, restore(endpoint.open)]), ([timers, fork, wire]) => {
       // After the callback was called once, errors come as events; without a listener they would end the process.
       const ignore = () => {}
       wire.on("error", ignore)
@@ -31,7 +32,7 @@ const connect = (
             wire.stream.destroy()
             return resume(Effect.fail(refused(cause, endpoint)))
           }
-          const connection = new MysqlConnection(wire, endpoint, signals, control)
+          const connection = new MysqlConnection(wire, endpoint, signals, control, timers, fork)
           wire.off("error", ignore)
           resume(Effect.succeed(connection))
         })
@@ -61,20 +62,20 @@ const close = (connection: MysqlConnection): Effect.Effect<void> =>
     const { wire } = connection
     if (wire.stream.destroyed) return Effect.void
     if (connection.status() === "busy") {
-      const cut = Effect.sync(() => connection.destroy())
+      const cut = Effect.sync(() => connection.pipeline.destroy())
       // What nobody has tried to cancel is closed because it does not answer, and neither would a kill be answered.
-      return connection.current?.condemned ? Effect.zipRight(cancel.farewell(connection), cut) : cut
+      return connection.pipeline.current?.condemned ? Effect.zipRight(cancel.farewell(connection), cut) : cut
     }
     const ended = Effect.async<void>((resume) => {
       wire.once("end", () => resume(Effect.void))
     })
     return Effect.sync(() => {
-      connection.fatal ??= new Error("Connection closed")
+      connection.pipeline.fail(new Error("Connection closed"))
       wire.end()
     }).pipe(
       Effect.zipRight(Effect.timeout(Effect.interruptible(ended), GOODBYE)),
       Effect.ignore,
-      Effect.zipRight(Effect.sync(() => connection.destroy()))
+      Effect.zipRight(Effect.sync(() => connection.pipeline.destroy()))
     )
   })
 
@@ -86,16 +87,6 @@ const begin = ({ isolation, readOnly }: BeginOptions): ReadonlyArray<string> => 
   const start = readOnly === true ? "START TRANSACTION READ ONLY" : "START TRANSACTION"
   return [isolation === undefined ? start : `SET TRANSACTION ISOLATION LEVEL ${isolation.toUpperCase()}; ${start}`]
 }
-
-const timedOut = (connection: MysqlConnection): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("StatementTimeout", {
-      connection: "destroy",
-      outcome: connection.inTransaction ? "rolledBack" : "unknown",
-      cause: new Error("statement timeout")
-    }),
-    `MySQL at ${connection.endpoint.label}: no answer within the statement timeout of ${connection.endpoint.statementTimeout} ms and ${PATIENCE} ms more: the server, or the way to it, is stuck, or the server has no limit for such statements`
-  )
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
@@ -109,23 +100,16 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  giveUp: (connection, cause) => connection.giveUp(cause),
-  execute: (connection, sql, params, mode, before) => {
-    const { statementTimeout } = connection.endpoint
-    const run =
-      before === undefined || before.length === 0
-        ? connection.execute(sql, params, mode)
-        : before.length === 1 && connection.mayFollow(sql)
-          ? connection.execute(sql, params, mode, before[0])
-          : // Each a round trip of its own: nothing may be executed behind one that has failed.
-            before.reduceRight(
-              (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command"), rest),
-              connection.execute(sql, params, mode)
-            )
-    return statementTimeout === 0
-      ? run
-      : Effect.timeoutFail(run, { duration: statementTimeout + PATIENCE, onTimeout: () => timedOut(connection) })
-  },
+  execute: (connection, sql, params, mode, before, until) =>
+    before === undefined || before.length === 0
+      ? connection.execute(sql, params, mode, undefined, until)
+      : before.length === 1 && connection.mayFollow(sql)
+        ? connection.execute(sql, params, mode, before[0], until)
+        : // Each is a round trip of its own: nothing may be executed behind a statement that has failed.
+          before.reduceRight(
+            (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command", undefined, until), rest),
+            connection.execute(sql, params, mode, undefined, until)
+          ),
   stream: (connection, sql, params) => connection.stream(sql, params),
   begin,
   position: (connection) => connection.position,
@@ -139,16 +123,16 @@ const takesSeveral = (connection: MysqlConnection, isKnownTo: boolean): boolean 
 
 /** A driver that packs short reads. What it learns about them is its own. */
 export const packed = (isKnownTo: boolean, within: Limits = limits) => {
-  const pipelining = makePipelining()
+  const packer = makePacker()
   return {
     ...driver,
     connect: (endpoint, signals, control?: Control<MysqlConnection>) =>
       Effect.tap(connect(endpoint, signals, control), (connection) => {
         if (!takesSeveral(connection, isKnownTo)) return Effect.void
-        connection.pipelining = pipelining
+        connection.packer = packer
         // The first connection to a server measures the way there, without which no statement is known to be short.
         return endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(session.ping(connection))
       }),
-    packing: packing(pipelining, within)
+    packing: packing(packer, within)
   } satisfies Driver<Endpoint, MysqlConnection>
 }

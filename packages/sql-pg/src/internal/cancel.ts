@@ -38,7 +38,7 @@ const sideTls = ({ host, ssl }: Endpoint): unknown =>
 
 export const { abort, relieve } = Cancel.make<PgConnection>({
   request: (connection) => {
-    connection.current?.abandon(connection.wire)
+    connection.pipeline.current?.abandon(connection.wire)
     return request(connection)
   },
   sentinel: (connection) =>

@@ -169,3 +169,47 @@ export const unreadablePassword = (database: string, label: string, cause: unkno
     SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }),
     `${database} at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
   )
+
+/**
+ * The failure that a caller is told when it has waited long enough for an answer of the server. The operation is still under
+ * way then.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class TimedOut extends Error {
+  constructor(
+    /** Whether the caller's deadline has passed, or the statement timeout of the connection. */
+    readonly limit: "deadline" | "statementTimeout",
+    /** Milliseconds; 0 is off. */
+    readonly statementTimeout: number
+  ) {
+    super(limit === "deadline" ? "no answer within the deadline" : "no answer within the statement timeout")
+  }
+}
+
+/**
+ * The error of a caller that has waited long enough. `database` is the product, `label` the endpoint.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const timedOut = (cause: TimedOut, phase: Phase, database: string, label: string): SqlError => {
+  const where = `${database} at ${label}`
+  if (phase === "commit") {
+    return SqlReason.toError(
+      SqlReason.make("CommitUnknown", { connection: "destroy", outcome: "unknown", retry: "idempotent", cause }),
+      `${where}: no answer to COMMIT in time`
+    )
+  }
+  const outcome = phase === "transaction" ? "rolledBack" : "unknown"
+  return cause.limit === "deadline"
+    ? SqlReason.toError(
+        SqlReason.make("StatementTimeout", { outcome, cause }),
+        `${where}: no answer within the deadline that the program has set, so the statement is cancelled. Give it more time, or find out what it waits for`
+      )
+    : SqlReason.toError(
+        SqlReason.make("StatementTimeout", { connection: "destroy", outcome, cause }),
+        `${where}: no answer within the statement timeout of ${cause.statementTimeout} ms and 1000 ms more: the server does not enforce its limit for this statement, or the server or the way to it is stuck`
+      )
+}

@@ -136,7 +136,10 @@ export interface PackedRequest {
   readonly interruptible: boolean
   /** The instant after which the fiber does not await the answer. */
   readonly until: Instant
+  /** The read has ended, with this. Called once. */
   readonly resume: (effect: Effect.Effect<any, SqlError>) => void
+  /** Tells the caller, who does not want to wait any longer, before the read has ended. `resume` is called later all the same. */
+  readonly answer: (effect: Effect.Effect<any, SqlError>) => void
 }
 
 /**
@@ -205,7 +208,7 @@ export interface Driver<Endpoint, Conn> {
    * Nobody waits any longer for what runs: its effect fails at once, as lost with an unknown outcome. The connection stays
    * `busy` until the server has answered.
    */
-  readonly giveUp: (connection: Conn, cause: Error) => void
+  readonly giveUp?: (connection: Conn, cause: Error) => void
   /** Without it every statement has a connection for itself. */
   readonly packing?: Packing<Conn> | undefined
   /** Opens a cursor. Inside a transaction other statements may run between two `next`. */

@@ -3,143 +3,194 @@
  *
  * @since 0.1.0
  */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
+import { never, type Timer } from "@sluice/pool/Deadline"
 import { Cause, Effect, FiberRef } from "effect"
-import { GRACE } from "./Cancel.js"
+import { type Cancellable, GRACE } from "./Cancel.js"
+import { TimedOut } from "./Classify.js"
 import type { PackedRequest, Packing } from "./Driver.js"
-import type { Pipeline } from "./Pipeline.js"
 import { type Profile, Profiles } from "./Profile.js"
 
 /** Reads on one connection at most. */
 const DEPTH = 128
 
 /**
- * Characters or bytes of a parameter. A larger one delays those behind it, and what the server refuses for its size may cost
- * all of them their connection.
+ * Characters or bytes of a parameter. A larger one delays the reads behind it, and a server that refuses it for its size may
+ * close the connection of all of them.
  */
 const LARGE = 65_536
 
-/** How often connections are looked at for reads whose fiber has left. */
+/** How often connections are looked at for reads whose caller has left. */
 const INTERVAL = 5
 
 /** How long the server may take to end a read that was cancelled, before its connection is given up. */
 const STUCK = 2_000
 
 /**
- * What the connections of one client have in common: what is known about texts, and the watch over reads left behind.
+ * What packing needs of a connection.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export class Pipelining<Conn extends Pipeline<any>> {
+export interface Packable extends Cancellable {
+  /** Undefined: nothing is packed on this connection, and nothing is learnt from it about texts. */
+  readonly packer: Packer<any> | undefined
+  /** Runs an effect in a fiber of its own, which ends with the connection. */
+  readonly fork: (effect: Effect.Effect<void>) => void
+}
+
+/**
+ * What the connections of one client have in common: what is known about texts, and the watch over reads whose caller has left.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Packer<Conn extends Packable> {
   readonly texts: Profiles
   private readonly watched = new Set<Conn>()
   private isWatching = false
 
   constructor(
     isHarmless: (sql: string) => boolean,
-    /** Cancels the oldest read, whose fiber has left. If the server does not end it in so many milliseconds, closes. */
+    /** Cancels the oldest read, whose caller has left. If the server does not end it in so many milliseconds, closes. */
     private readonly relieve: (connection: Conn, bound: number) => Effect.Effect<void>
   ) {
     this.texts = new Profiles(isHarmless)
   }
 
-  /** Looked at until it has nothing under way. Nothing runs while nothing is. */
+  /** The connection is looked at until nothing is under way on it. While nothing is under way anywhere no timer is set. */
   watch(connection: Conn): void {
-    connection.isWatched = true
+    if (this.watched.has(connection)) return
     this.watched.add(connection)
-    if (this.isWatching) return
-    this.isWatching = true
-    // A fiber of nobody: whose read began it may be gone long before the others.
-    Effect.runFork(this.watching)
+    if (!this.isWatching) this.lookLater(connection)
   }
 
-  /** Ends by itself when there is nothing to watch, and says so in the same step; the next read begins another. */
-  private readonly watching = Effect.sleep(INTERVAL).pipe(
-    Effect.zipRight(Effect.sync(() => this.look(performance.now()))),
-    Effect.repeat({ while: (goesOn) => goesOn })
-  )
+  private lookLater({ pipeline: { timers } }: Conn): void {
+    this.isWatching = true
+    timers.set(timers.now() + INTERVAL, () => this.look(timers.now()))
+  }
 
-  private look(now: number): boolean {
+  private look(now: number): void {
+    this.isWatching = false
     for (const connection of this.watched) {
-      const { current } = connection
+      const { pipeline } = connection
+      const { current } = pipeline
       if (current === undefined || connection.isDead) {
-        connection.isWatched = false
         this.watched.delete(connection)
         continue
       }
-      const elapsed = now - connection.beganAt(current)
-      if (elapsed >= GRACE && connection.aborting === undefined && current.read?.hasLeft()) {
-        Effect.runFork(this.relieve(connection, STUCK))
+      const elapsed = now - pipeline.beganAt(current)
+      if (elapsed >= GRACE && !pipeline.isAborting && current.read?.hasLeft()) {
+        connection.fork(this.relieve(connection, STUCK))
       }
-      connection.expire(elapsed)
+      pipeline.expire(elapsed)
     }
-    this.isWatching = this.watched.size > 0
-    return this.isWatching
+    const [next] = this.watched
+    if (next !== undefined) this.lookLater(next)
   }
 }
 
 /**
- * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may hit it, and what the
- * server was to keep for it may be gone. A read that has failed has changed nothing.
+ * What a driver does for a packed read.
  *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export abstract class Read<Conn extends Pipeline<any>> {
-  private again = false
+export interface Sender<Conn extends Packable, State> {
+  /** What the driver needs to send the request, or why it cannot be sent. Nothing is sent yet. */
+  readonly prepare: (connection: Conn, request: PackedRequest) => State | SqlError
+  /**
+   * Writes the read, behind those that are under way, and calls one of `answered`, `failed`, `refused`, `send`, `drop` and
+   * `lost` of it, once.
+   */
+  readonly write: (read: Read<Conn, State>) => void
+  /** The error of a read that has failed. */
+  readonly error: (read: Read<Conn, State>, failure: unknown) => SqlError
+}
+
+/**
+ * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may have hit it, or the server
+ * may have forgotten the statement that it had prepared. A read that has failed has changed nothing.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Read<Conn extends Packable, State> {
+  private isSecond = false
+  private isLate = false
+  private timer: Timer | undefined = undefined
 
   constructor(
     readonly connection: Conn,
-    protected readonly request: PackedRequest,
-    protected readonly profile: Profile
-  ) {}
+    readonly request: PackedRequest,
+    readonly profile: Profile,
+    readonly state: State,
+    private readonly sender: Sender<Conn, State>
+  ) {
+    const { until } = request
+    if (until !== never) this.timer = connection.pipeline.timers.set(until, () => this.late())
+  }
 
-  /** Writes it, behind those that are under way. */
-  protected abstract write(): void
+  /** The caller is told that its deadline has passed. The lease goes on until the server has answered, as if it had left. */
+  private late(): void {
+    this.timer = undefined
+    this.isLate = true
+    this.request.answer(Effect.fail(this.connection.error(new TimedOut("deadline", 0), "statement")))
+  }
 
   /**
-   * Nobody awaits the answer. Asked of the fiber when it matters: being told would cost each read several steps of its
-   * fiber.
+   * Nobody awaits the answer. The fiber is asked when it matters: to be told of its interruption would cost each read several
+   * steps of its fiber.
    */
   hasLeft(): boolean {
+    if (this.isLate) return true
     const { fiber, interruptible } = this.request
     return interruptible && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))
   }
 
   send(): void {
     const { connection } = this
-    if (connection.isDead) this.lost(connection.fatal ?? new Error("Connection closed"))
+    const { pipeline } = connection
+    if (connection.isDead) this.lost(pipeline.fatal ?? new Error("Connection closed"))
     // While a cancel is under way nothing is sent that it could hit.
-    else if (connection.aborting !== undefined) connection.held.push(this)
+    else if (pipeline.isAborting) pipeline.hold(this)
     else {
-      connection.corkForTick()
-      this.write()
-      if (!connection.isWatched) connection.pipelining?.watch(connection)
+      pipeline.corkForTick()
+      this.sender.write(this)
+      connection.packer?.watch(connection)
     }
   }
 
-  /** Nobody awaits it: it is not sent. */
+  answered(answer: unknown): void {
+    this.end(Effect.succeed(answer))
+  }
+
+  /** It is not sent, for this reason. */
+  refused(error: SqlError): void {
+    this.end(Effect.fail(error))
+  }
+
+  /** Nobody awaits it, so it is not sent. */
   drop(): void {
-    this.request.resume(Effect.interrupt)
+    this.end(Effect.interrupt)
   }
 
-  /** It was never sent. */
+  /** It was never sent, because the connection is lost. */
   lost(cause: unknown): void {
-    this.request.resume(Effect.fail(this.connection.error(cause, "unsent")))
+    this.refused(this.connection.error(cause, "unsent"))
   }
 
-  /** It has failed, and runs again, once, if that was not its own fault. */
-  protected failed(failure: unknown, isInnocent: boolean): void {
-    const { connection } = this
-    if (isInnocent && !this.again && !connection.isDead && !this.hasLeft()) {
-      this.again = true
+  /** It has failed. If that was not its own fault it runs again, once. */
+  failed(failure: unknown, isInnocent: boolean): void {
+    if (isInnocent && !this.isSecond && !this.connection.isDead && !this.hasLeft()) {
+      this.isSecond = true
       this.send()
-    } else this.request.resume(Effect.fail(this.errorOf(failure)))
+    } else this.refused(this.sender.error(this, failure))
   }
 
-  protected errorOf(failure: unknown): SqlError {
-    return this.connection.error(failure, "statement")
+  private end(effect: Effect.Effect<any, SqlError>): void {
+    this.timer?.cancel()
+    this.request.resume(effect)
   }
 }
 
@@ -150,14 +201,14 @@ export abstract class Read<Conn extends Pipeline<any>> {
  * @category models
  */
 export interface Limits {
-  /** Milliseconds. A text that needs more is not packed: those behind it would notice. */
+  /** Milliseconds. A text that needs more is not packed: the reads behind it would notice. */
   readonly short: number
   /** Milliseconds of work that may lie before a read that joins. More packs better, and delays longer. */
   readonly ahead: number
   /**
-   * Milliseconds for which the oldest read of a connection may be under way until no other joins. Shorter, and a machine that
-   * stalls for a moment makes the reads spread over all connections, where they compete and stall each other. Longer, and
-   * more of them wait behind one that is slow.
+   * Milliseconds for which the oldest read of a connection may be under way until no other joins. Less, and a machine that
+   * stalls for a moment makes the reads spread over all connections, where they compete and stall each other. More, and more
+   * of them wait behind one that is slow.
    */
   readonly late: number
 }
@@ -174,31 +225,35 @@ const isLarge = (value: unknown): boolean =>
   (typeof value === "string" || value instanceof Uint8Array) && value.length > LARGE
 
 /**
- * What a driver says about packing, for the connections that were opened with `pipelining`.
+ * What a driver says about packing, for the connections that have this packer.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = <Conn extends Pipeline<any>>(
-  { texts }: Pipelining<Conn>,
+export const make = <Conn extends Packable, State>(
+  { texts }: Packer<Conn>,
   { ahead, late, short }: Limits,
-  /** Nothing is sent yet; an error is what keeps it from being sent. */
-  read: (connection: Conn, request: PackedRequest, profile: Profile) => Read<Conn> | SqlError
+  sender: Sender<Conn, State>
 ): Packing<Conn> => ({
   depth: DEPTH,
   packs: (sql, mode, params) =>
     mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short) && !params.some(isLarge),
-  admits: (connection) =>
-    connection.pipelining !== undefined &&
-    connection.aborting === undefined &&
-    connection.depth < DEPTH &&
-    connection.ahead <= ahead &&
-    !connection.isDead &&
-    // One that takes longer than its text has led us to expect: what joined now would wait for it.
-    (connection.current === undefined || performance.now() - connection.beganAt(connection.current) <= late),
+  admits: (connection) => {
+    const { pipeline } = connection
+    const { current } = pipeline
+    return (
+      connection.packer !== undefined &&
+      !pipeline.isAborting &&
+      pipeline.depth < DEPTH &&
+      pipeline.ahead <= ahead &&
+      !connection.isDead &&
+      // A read that takes longer than its text has led us to expect delays all that join now.
+      (current === undefined || pipeline.timers.now() - pipeline.beganAt(current) <= late)
+    )
+  },
   start: (connection, request) => {
-    const made = read(connection, request, texts.of(request.sql))
-    if (made instanceof Read) made.send()
-    else request.resume(Effect.fail(made))
+    const state = sender.prepare(connection, request)
+    if (state instanceof SqlError) request.resume(Effect.fail(state))
+    else new Read(connection, request, texts.of(request.sql), state, sender).send()
   }
 })

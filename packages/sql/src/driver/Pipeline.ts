@@ -1,16 +1,26 @@
 /**
- * What drivers have in common whose server answers in the order of asking: the operations under way on one connection.
+ * The operations under way on one connection, for drivers whose server answers in the order of asking.
  *
- * @since 0.1.0
+ * A connection of a driver owns one `Pipeline` and tells it what it sends and what the server has answered. The pipeline knows
+ * which operation an answer belongs to, how long the server was at work on it, who has to be told, and until when they wait.
+ *
+ * 1. Either one operation is under way, or several packed reads. The oldest is `current`, from its first byte until the server
+ *    has answered all of it or the connection has ended.
+ * 2. `fatal` is the first failure of the connection. Later failures say less, so they do not replace it.
+ * 3. A fiber that leaves does not end its operation: the connection stays busy until it was aborted.
+ * 4. An operation that has a deadline is told of it by a timer, with a `TimedOut`. Its place in the pipeline stays taken.
+ *
+ * @since 0.2.0
  */
 import type { Socket } from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
+import { type Instant, never, type Timer, type Timers } from "@sluice/pool/Deadline"
+import { TimedOut } from "./Classify.js"
 import type { Phase } from "./Driver.js"
-import type { Pipelining, Read } from "./Packing.js"
 import type { Profile, RoundTrip } from "./Profile.js"
 
 /**
- * Milliseconds that the client waits for the server to enforce its statement timeout before it stops believing in it.
+ * Milliseconds that the client waits for the server to enforce its statement timeout before the client enforces it.
  *
  * @since 0.1.0
  * @category constants
@@ -18,110 +28,215 @@ import type { Profile, RoundTrip } from "./Profile.js"
 export const PATIENCE = 1_000
 
 /**
- * One operation on a connection, from its first byte until the server is ready for the next.
+ * One operation on a connection, from its first byte until the server is ready for the next. The driver makes it; the fields of
+ * the first group belong to the pipeline.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Operation<Self> {
-  failure: unknown
-  /** Told once, when it has ended. `undefined` after that. */
+  /** Called once, when the operation has ended or its deadline has passed. `undefined` after the end. */
   settled: ((failure: unknown) => void) | undefined
-  /** The one that was sent after it, while it was under way. */
+  /** The operation that was sent after this one, while this one was under way. */
   next: Self | undefined
-  sentAt: number
-  /** Milliseconds of work that it is expected to be. */
-  readonly work: number
-  /** Where its time is kept. */
-  readonly profile: Profile | undefined
-  /** There is nothing to do for the server but to answer. */
-  readonly isEmpty: boolean
-  /** Sent together with the one after it, which others await: its answer shows when the server gets to that. */
-  readonly isMark: boolean
-  /** A mark went ahead of it. */
+  sentAt: Instant
+  /** Passes the deadline of the operation, if it has one. */
+  timer: Timer | undefined
+  /** A mark was sent directly before it. */
   isMarked: boolean
-  /** The server was told to prepare it, which is work that is done once. */
-  readonly prepares: boolean
-  /** It shares the connection: whether somebody awaits it still. */
-  readonly read: { readonly hasLeft: () => boolean } | undefined
-  /** It was cancelled, so it may well fail. */
+  /** It was cancelled, so a failure of it is no surprise. */
   condemned: boolean
+
+  /** The server's error, which the driver has read. */
+  failure: unknown
+  /** Milliseconds that the server is expected to work on it. */
+  readonly work: number
+  /** Where the server's time for such operations is kept. */
+  readonly profile: Profile | undefined
+  /** The server has nothing to do for it but to answer. */
+  readonly isEmpty: boolean
+  /** It was sent only to learn when the server begins with the operation after it. */
+  readonly isMark: boolean
+  /** The server was told to prepare a statement for it: that work is done once, and does not count as the statement's. */
+  readonly prepares: boolean
+  /** Set if it is a packed read: whether its caller has left. */
+  readonly read: { readonly hasLeft: () => boolean } | undefined
 }
 
 /**
- * The operations of one connection.
+ * What a pipeline needs of the connection that owns it.
  *
- * 1. One, or several packed reads, which the server answers in the order of sending. `current` is the oldest, from its first
- *    byte until the server has answered all of it or the connection has ended.
- * 2. `fatal` is the first thing that went wrong. What follows it says less.
- * 3. A fiber that leaves does not end its operation: the connection stays busy until `abort`.
- *
- * @since 0.1.0
+ * @since 0.2.0
  * @category models
  */
-export abstract class Pipeline<Op extends Operation<Op>> {
-  current: Op | undefined = undefined
-  private last: Op | undefined = undefined
-  /** Operations under way. */
-  depth = 0
-  /** Milliseconds of work that they are expected to be. */
-  ahead = 0
+export interface Owner<in Op> {
+  readonly socket: Socket
+  /** The connection will never be ready again. */
+  readonly isDead: boolean
+  readonly endpoint: {
+    readonly roundTrip: RoundTrip
+    /** Milliseconds; 0 is off. */
+    readonly statementTimeout: number
+  }
+  /** Sends an operation that asks the server for nothing. */
+  sendMark(): void
+  error(cause: unknown, phase: Phase): SqlError
+  /** Called when an operation has ended, before its caller is told. */
+  ended(operation: Op, failure: unknown): void
+  /** The connection is lost, for this reason. */
+  end(error: unknown): void
+}
+
+/**
+ * A packed read that is kept back while a cancel is under way.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Held {
+  readonly hasLeft: () => boolean
+  readonly send: () => void
+  /** Its caller has left: it is not sent. */
+  readonly drop: () => void
+  /** It was never sent, because the connection is lost. */
+  readonly lost: (cause: unknown) => void
+}
+
+/**
+ * See the head of this module.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Pipeline<Op extends Operation<Op>> {
+  /** Changed by `send` and `finish`. */
+  private oldest: Op | undefined = undefined
+  private newest: Op | undefined = undefined
+  private count = 0
+  private expected = 0
   /** When the server has last said that it is ready. */
-  private readyAt = 0
+  private readyAt: Instant = 0
   /** Packed reads that are sent when the cancel under way is over. */
-  held: Array<Read<any>> = []
-  isWatched = false
+  private held: Array<Held> = []
+  /** Writes wait until the running callbacks have ended. */
   private corked = false
-  fatal: unknown = undefined
-  /** Something was executed since the last reset. */
-  used = false
-  /** Set while an abort is under way. */
-  aborting: Set<(failure: unknown) => void> | undefined = undefined
+  private failure: unknown = undefined
+  private executed = false
+  /** Who is told when the abort under way is over; `undefined` while none is. */
+  private aborting: Set<(failure: unknown) => void> | undefined = undefined
   /** Called once each, when nothing is under way. */
-  protected readonly waiters: Array<() => void> = []
+  private readonly waiters: Array<() => void> = []
 
-  abstract readonly endpoint: { readonly roundTrip: RoundTrip; readonly statementTimeout: number }
-  /** None: nothing is packed here, and nothing is learnt about texts. */
-  abstract readonly pipelining: Pipelining<any> | undefined
-  abstract get isDead(): boolean
-  abstract get socket(): Socket
-  /** Sends an operation that asks for nothing. */
-  protected abstract sendMark(): void
-  abstract error(cause: unknown, phase: Phase): SqlError
-  /** The connection is lost. */
-  protected abstract end(error: unknown): void
+  constructor(
+    private readonly owner: Owner<Op>,
+    readonly timers: Timers["Type"]
+  ) {}
 
-  /** The operation is the connection's from here on. `settled` is called once, when it has ended. */
-  send(operation: Op, settled: (failure: unknown) => void): void {
-    const { last } = this
-    operation.isMarked = last?.isMark === true
-    if (last !== undefined && !operation.isMarked && (operation.read === undefined || last.read === undefined)) {
-      throw new Error("a statement was sent on a connection that is still busy with another one")
-    }
-    if (last === undefined) this.current = operation
-    else last.next = operation
-    this.last = operation
-    this.depth++
-    this.ahead += operation.work
-    this.used = true
-    operation.settled = settled
-    operation.sentAt = performance.now()
+  /** The oldest operation under way. */
+  get current(): Op | undefined {
+    return this.oldest
+  }
+
+  /** Operations under way. */
+  get depth(): number {
+    return this.count
+  }
+
+  /** Milliseconds that the server is expected to work on what is under way. */
+  get ahead(): number {
+    return this.expected
+  }
+
+  /** Why the connection has ended; `undefined` until then. */
+  get fatal(): unknown {
+    return this.failure
+  }
+
+  /** Something was executed since the last `renew`. */
+  get isUsed(): boolean {
+    return this.executed
+  }
+
+  get isAborting(): boolean {
+    return this.aborting !== undefined
+  }
+
+  /** Packed reads that are kept back. */
+  get heldBack(): number {
+    return this.held.length
+  }
+
+  /** The session is as new. */
+  renew(): void {
+    this.executed = false
   }
 
   /**
-   * What is sent next will be measured. The server says at once that it is ready, and again when it is done: what lies
-   * between is its work, whatever the network adds to both. Both leave in one write.
+   * The operation belongs to the connection from here on; the driver writes it right after this. `settled` is called once: when
+   * the operation has ended, or with a `TimedOut` when `until` has passed.
+   */
+  send(operation: Op, settled: (failure: unknown) => void, until: Instant = never): void {
+    const { newest } = this
+    operation.isMarked = newest?.isMark === true
+    if (newest !== undefined && !operation.isMarked && (operation.read === undefined || newest.read === undefined)) {
+      throw new Error("a statement was sent on a connection that is still busy with another one")
+    }
+    if (newest === undefined) this.oldest = operation
+    else newest.next = operation
+    this.newest = operation
+    this.count++
+    this.expected += operation.work
+    this.executed = true
+    operation.settled = settled
+    operation.sentAt = this.timers.now()
+    if (until !== never) this.setTimer(operation, until, "deadline")
+  }
+
+  /** As `send`, for a statement that the connection's own statement timeout bounds as well. */
+  sendBounded(operation: Op, settled: (failure: unknown) => void, until: Instant): void {
+    this.send(operation, settled)
+    this.bound(operation, until)
+  }
+
+  /** From now on, and not before, time counts for an operation: until the deadline, or the statement timeout if that is sooner. */
+  bound(operation: Op, until: Instant): void {
+    this.unbound(operation)
+    const { statementTimeout } = this.owner.endpoint
+    const limit = statementTimeout === 0 ? never : this.timers.now() + statementTimeout + PATIENCE
+    if (until < limit) this.setTimer(operation, until, "deadline")
+    else if (limit !== never) this.setTimer(operation, limit, "statementTimeout")
+  }
+
+  /** No time counts for an operation until the next `bound`. */
+  unbound(operation: Op): void {
+    operation.timer?.cancel()
+    operation.timer = undefined
+  }
+
+  private setTimer(operation: Op, at: Instant, limit: TimedOut["limit"]): void {
+    operation.timer = this.timers.set(at, () => {
+      const { settled } = operation
+      operation.timer = undefined
+      if (settled === undefined) return
+      operation.settled = () => {}
+      settled(new TimedOut(limit, this.owner.endpoint.statementTimeout))
+    })
+  }
+
+  /**
+   * The next operation will be measured. The server answers the mark at once, and the operation when it is done: the time
+   * between the two answers is its work, whatever the network adds to both. Mark and operation leave in one write.
    */
   mark(): void {
     this.corkForTick()
-    this.sendMark()
+    this.owner.sendMark()
   }
 
-  /** What is sent until the running callbacks have ended leaves in one write. */
+  /** What is written until the running callbacks have ended leaves in one write. */
   corkForTick(): void {
     if (this.corked) return
     this.corked = true
-    const { socket } = this
+    const { socket } = this.owner
     socket.cork()
     queueMicrotask(() => {
       this.corked = false
@@ -129,39 +244,57 @@ export abstract class Pipeline<Op extends Operation<Op>> {
     })
   }
 
-  /** When the server can have begun with the oldest operation. */
-  beganAt(operation: Op): number {
-    return Math.max(operation.sentAt + this.endpoint.roundTrip.ms, this.readyAt)
+  /** The earliest instant at which the server can have begun with the oldest operation. */
+  beganAt(operation: Op): Instant {
+    return Math.max(operation.sentAt + this.owner.endpoint.roundTrip.ms, this.readyAt)
   }
 
-  /** The server should have ended the oldest packed read long ago: what enforces the statement timeout is stuck. */
+  /** Ends the connection if the server has not ended the oldest packed read long after its statement timeout. */
   expire(elapsed: number): void {
-    const { statementTimeout } = this.endpoint
-    if (statementTimeout === 0 || elapsed < statementTimeout + PATIENCE || this.current?.read === undefined) return
-    this.end(
+    const { statementTimeout } = this.owner.endpoint
+    if (statementTimeout === 0 || elapsed < statementTimeout + PATIENCE || this.oldest?.read === undefined) return
+    this.owner.end(
       new Error(
         `Connection terminated: no answer within the statement timeout of ${statementTimeout} ms and ${PATIENCE} ms more`
       )
     )
-    this.socket.destroy()
+    this.owner.socket.destroy()
   }
 
-  /** The cancel under way is over: what was kept back is sent, if the connection still works. */
-  reopen(works: boolean): void {
+  /** Keeps a read back until the abort under way is over. */
+  hold(read: Held): void {
+    this.held.push(read)
+  }
+
+  /** An abort begins. Until `abortEnded` no work is added. */
+  abortBegan(): void {
+    this.aborting = new Set()
+  }
+
+  /** `told` is called when the abort under way is over, with its failure if it has failed. Gives a way to stop waiting. */
+  onAbortEnd(told: (failure: unknown) => void): () => void {
+    const { aborting } = this
+    aborting?.add(told)
+    return () => aborting?.delete(told)
+  }
+
+  /** The abort is over. If it has not failed the connection still works, and the reads that were kept back are sent. */
+  abortEnded(failure: unknown): void {
+    const others = this.aborting
     this.aborting = undefined
     const { held } = this
-    if (held.length === 0) return
     this.held = []
     for (const read of held) {
       if (read.hasLeft()) read.drop()
-      else if (works) read.send()
+      else if (failure === undefined) read.send()
       else read.lost(new Error("Connection terminated"))
     }
+    if (others !== undefined) for (const told of others) told(failure)
   }
 
-  /** Calls `f` when no operation is under way, or the connection has ended; gives a way to stop waiting. */
+  /** Calls `f` when no operation is under way, or the connection has ended. Gives a way to stop waiting. */
   whenReady(f: () => void): () => void {
-    if (this.current === undefined) {
+    if (this.oldest === undefined) {
       f()
       return () => {}
     }
@@ -173,81 +306,91 @@ export abstract class Pipeline<Op extends Operation<Op>> {
   }
 
   /** The server has answered all of the oldest operation. */
-  protected answered(): void {
-    const operation = this.current
+  answered(): void {
+    const operation = this.oldest
     if (operation === undefined) return
     this.measure(operation)
-    this.settle(operation, operation.failure)
+    this.finish(operation, operation.failure)
   }
 
-  /** How long the server was at work on it: since it had it, and was done with those before. */
+  /** The server's work on an operation lasts from when the server had both the operation and its answer to the one before. */
   private measure(operation: Op): void {
-    const now = performance.now()
+    const now = this.timers.now()
     const { profile, sentAt } = operation
-    const { roundTrip } = this.endpoint
+    const { roundTrip } = this.owner.endpoint
     if (operation.isEmpty) roundTrip.measured(now - sentAt)
     else if (profile !== undefined) {
       roundTrip.atMost(now - sentAt)
-      // Only where the server is known to have begun when it was done with the one before: of the way there nobody knows
-      // how long it takes this time. Preparing is work too, but done once.
+      // Only where the server is known to have begun when it was done with the one before: nobody knows how long the way there
+      // takes this time. A preparation is work too, but it is done once.
       const began = operation.isMarked || this.readyAt >= sentAt + roundTrip.ms
       if (began && !operation.prepares) profile.observe(now - this.readyAt)
     }
     this.readyAt = now
   }
 
-  private settle(operation: Op, failure: unknown): void {
-    this.current = operation.next
-    // Operations that know each other keep each other, and their rows, until the next full collection.
+  private finish(operation: Op, failure: unknown): void {
+    this.oldest = operation.next
+    // Operations that refer to each other would keep each other, and their rows, until the next full collection.
     operation.next = undefined
-    this.depth--
-    if (this.current === undefined) {
-      this.last = undefined
-      this.ahead = 0
-    } else this.ahead -= operation.work
-    this.ended(operation, failure)
+    this.count--
+    if (this.oldest === undefined) {
+      this.newest = undefined
+      this.expected = 0
+    } else this.expected -= operation.work
+    this.owner.ended(operation, failure)
     this.tell(operation, failure)
-    if (this.current !== undefined || this.waiters.length === 0) return
-    for (const waiter of this.waiters.splice(0)) waiter()
+    if (this.oldest === undefined) this.tellWaiters()
   }
 
-  /** What a driver notes about an operation that has ended, before anybody is told. */
-  protected ended(_operation: Op, _failure: unknown): void {}
-
   private tell(operation: Op, failure: unknown): void {
-    const { settled } = operation
+    const { settled, timer } = operation
     operation.settled = undefined
+    if (timer !== undefined) {
+      timer.cancel()
+      operation.timer = undefined
+    }
     settled?.(failure)
   }
 
-  /** Nothing of it has reached the server: it was never in the line. */
+  private tellWaiters(): void {
+    if (this.waiters.length > 0) for (const waiter of this.waiters.splice(0)) waiter()
+  }
+
+  /** Nothing of the operation has reached the server: it is taken out as if it had never been sent. */
   withdraw(operation: Op): void {
-    if (this.current === operation) {
-      this.settle(operation, operation.failure)
+    if (this.oldest === operation) {
+      this.finish(operation, operation.failure)
       return
     }
-    let before = this.current
+    let before = this.oldest
     while (before !== undefined && before.next !== operation) before = before.next
     if (before === undefined) return
     before.next = operation.next
     operation.next = undefined
-    if (this.last === operation) this.last = before
-    this.depth--
-    this.ahead -= operation.work
+    if (this.newest === operation) this.newest = before
+    this.count--
+    this.expected -= operation.work
     this.tell(operation, operation.failure)
   }
 
-  /** Closes without waiting for anything. Whoever awaits something is told: nothing that the socket still says will be. */
-  destroy(): void {
-    this.fatal ??= new Error("Connection terminated")
-    this.settleAll(this.fatal)
-    this.socket.destroy()
+  /** The connection has failed for this reason, or was closed on purpose. Nobody is told yet. The first reason counts. */
+  fail(reason: unknown): void {
+    this.failure ??= reason
   }
 
-  /** The connection has ended: everybody is told. */
-  protected settleAll(failure: unknown): void {
-    if (this.current === undefined) for (const waiter of this.waiters.splice(0)) waiter()
-    while (this.current !== undefined) this.settle(this.current, failure)
+  /** The connection has ended: everybody who awaits something of it is told why. */
+  ended(failure: unknown): void {
+    this.fail(failure)
+    if (this.oldest === undefined) this.tellWaiters()
+    while (this.oldest !== undefined) this.finish(this.oldest, failure)
     for (const read of this.held.splice(0)) read.lost(failure)
+  }
+
+  /** Closes the connection without waiting for anything, and tells everybody who awaits something of it. */
+  destroy(): void {
+    this.fail(new Error("Connection terminated"))
+    this.ended(this.failure)
+    this.owner.socket.destroy()
   }
 }

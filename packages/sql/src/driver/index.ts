@@ -6,6 +6,7 @@
 export * as Cancel from "./Cancel.js"
 export * as Classify from "./Classify.js"
 export * as Driver from "./Driver.js"
+export * as Fork from "./Fork.js"
 export * as Packing from "./Packing.js"
 export * as Pipeline from "./Pipeline.js"
 export * as Profile from "./Profile.js"

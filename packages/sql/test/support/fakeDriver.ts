@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
 import type { ConnectionState, Driver, Mode } from "@sluice/sql/driver/Driver"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
@@ -93,12 +94,17 @@ export const make = (): Fake => {
       status: (connection) =>
         connection.state !== "dead" && connection.running !== undefined ? "busy" : connection.state,
       describe: () => undefined,
-      execute: (connection, sql, _params, mode, before = []) =>
+      execute: (connection, sql, _params, mode, before = [], until = Deadline.never) =>
         Effect.zipRight(
           Effect.forEach(before, (sql) => execute(fake, connection, sql, "command"), { discard: true }),
-          execute(fake, connection, sql, mode)
+          Effect.clockWith((clock) => {
+            if (until !== Deadline.never) {
+              const late = () => connection.giveUp?.(new Error("no answer in time"))
+              setTimeout(late, Math.ceil(until - Deadline.nowOf(clock)())).unref()
+            }
+            return execute(fake, connection, sql, mode)
+          })
         ),
-      giveUp: (connection, cause) => connection.giveUp?.(cause),
       stream: (connection, sql) => {
         let pieces = 3
         return Effect.succeed({

@@ -27,7 +27,16 @@ export const reader = <Conn>(packing: Packing<Conn>, connection: Conn) => {
           owed--
           callback(effect)
         }
-        packing.start(connection, { sql, params, mode: "rows", fiber, interruptible: true, until: Infinity, resume })
+        packing.start(connection, {
+          sql,
+          params,
+          mode: "rows",
+          fiber,
+          interruptible: true,
+          until: Infinity,
+          resume,
+          answer: callback
+        })
       })
     )
   return { read, owed: () => owed }

@@ -1,8 +1,10 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { type Instant, never, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
+import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Control, Cursor, Mode, Phase } from "@sluice/sql/driver/Driver"
-import type { Pipelining } from "@sluice/sql/driver/Packing"
-import { Pipeline } from "@sluice/sql/driver/Pipeline"
+import type { Packable, Packer } from "@sluice/sql/driver/Packing"
+import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 import * as classify from "../classify.js"
@@ -44,13 +46,15 @@ export interface Server {
  * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
  *    one: what follows is still written together or not at all. But it must not be run again as a whole.
  */
-export class MysqlConnection extends Pipeline<Operation> {
+export class MysqlConnection implements Owner<Operation>, Packable {
+  /** What is under way. */
+  readonly pipeline: Pipeline<Operation>
   /** The server must be asked for a clean session before the next user. */
   session = false
   /** Another database was chosen. */
   moved = false
   /** Set when the server is known to take one statement behind the other. */
-  pipelining: Pipelining<MysqlConnection> | undefined = undefined
+  packer: Packer<MysqlConnection> | undefined = undefined
   /** Since when the server owes an answer to what it was asked over the control connection. */
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
@@ -76,9 +80,11 @@ export class MysqlConnection extends Pipeline<Operation> {
     readonly endpoint: Endpoint,
     private readonly signals: Signals,
     /** The way to the server beside this connection. */
-    public control: Control<MysqlConnection> | undefined
+    public control: Control<MysqlConnection> | undefined,
+    timers: Timers["Type"],
+    readonly fork: (effect: Effect.Effect<void>) => void
   ) {
-    super()
+    this.pipeline = new Pipeline<Operation>(this, timers)
     wire.on("error", (error: unknown) => this.end(error))
   }
 
@@ -87,7 +93,7 @@ export class MysqlConnection extends Pipeline<Operation> {
   }
 
   get isDead(): boolean {
-    return this.fatal !== undefined || this.retired || this.wire.stream.destroyed || !this.wire.stream.writable
+    return this.pipeline.fatal !== undefined || this.retired || this.wire.stream.destroyed || !this.wire.stream.writable
   }
 
   get inTransaction(): boolean {
@@ -100,7 +106,7 @@ export class MysqlConnection extends Pipeline<Operation> {
 
   status(): ConnectionState {
     if (this.isDead) return "dead"
-    if (this.current !== undefined || this.aborting !== undefined) return "busy"
+    if (this.pipeline.current !== undefined || this.pipeline.isAborting) return "busy"
     if (this.rolledBack) return "failed"
     if (this.inTransaction) return "transaction"
     return this.isChanged ? "session" : "idle"
@@ -110,7 +116,7 @@ export class MysqlConnection extends Pipeline<Operation> {
   get isChanged(): boolean {
     switch (this.endpoint.resetOnRelease) {
       case "always":
-        return this.used
+        return this.pipeline.isUsed
       case "never":
         return false
       default:
@@ -119,41 +125,39 @@ export class MysqlConnection extends Pipeline<Operation> {
   }
 
   describe(): string | undefined {
-    if (this.current !== undefined) {
-      const text = withoutLiterals(this.current.text.sql)
+    const { current } = this.pipeline
+    if (current !== undefined) {
+      const text = withoutLiterals(current.text.sql)
       return `busy: ${text.length > 80 ? `${text.slice(0, 79)}…` : text}`
     }
     return this.inTransaction ? "idle in transaction" : undefined
-  }
-
-  /** Whoever awaits something is told `cause` instead; what is under way goes on. */
-  giveUp(cause: Error): void {
-    Object.assign(cause, { code: "PROTOCOL_CONNECTION_LOST" })
-    for (let operation = this.current; operation !== undefined; operation = operation.next) {
-      const { settled } = operation
-      operation.settled = () => {}
-      settled?.(cause)
-    }
   }
 
   /**
    * `begin` goes ahead, in the same write. Only where the statement may: if the server refused the one it would still
    * execute the other.
    */
-  execute(sql: string, params: ReadonlyArray<unknown>, mode: Mode, begin?: string): Effect.Effect<any, SqlError> {
+  execute(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    begin?: string,
+    until: Instant = never
+  ): Effect.Effect<any, SqlError> {
     // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait.
-    return Effect.async((resume) => this.start(sql, params, mode, resume, false, begin))
+    return Effect.async((resume) => this.start(sql, params, mode, until, resume, false, begin))
   }
 
   /** The statement may leave together with the one that begins its transaction. */
   mayFollow(sql: string): boolean {
-    return this.pipelining !== undefined && this.texts.of(sql).isRead
+    return this.packer !== undefined && this.texts.of(sql).isRead
   }
 
   private start(
     sql: string,
     params: ReadonlyArray<unknown>,
     mode: Mode,
+    until: Instant,
     resume: (effect: Effect.Effect<any, SqlError>) => void,
     again: boolean,
     begin?: string
@@ -183,14 +187,15 @@ export class MysqlConnection extends Pipeline<Operation> {
       }
       written = text
     }
-    if (this.pipelining !== undefined && mode !== "unprepared" && mode !== "command") {
-      const profile = this.pipelining.texts.of(sql)
+    if (this.packer !== undefined && mode !== "unprepared" && mode !== "command") {
+      const profile = this.packer.texts.of(sql)
       operation.profile = profile
       const isKept = !prepared || this.wire._statements.get(text.key) !== undefined
-      if (isKept && !operation.inside && begin === undefined && profile.isDue()) this.mark()
+      if (isKept && !operation.inside && begin === undefined && profile.isDue()) this.pipeline.mark()
     }
     if (begin !== undefined) this.beginWith(begin, operation)
-    this.send(operation, (failure) => {
+    const commits = mode === "command" && sql === "COMMIT"
+    const settled = (failure: unknown): void => {
       if (operation.notBegun !== undefined) {
         resume(Effect.fail(this.error(operation.notBegun, "statement")))
         return
@@ -202,7 +207,7 @@ export class MysqlConnection extends Pipeline<Operation> {
       if (operation.unsent) {
         const unsendable = Effect.fail(this.unsendable(classify.read(failure).message))
         // What went ahead of it may be under way.
-        this.whenReady(() => resume(unsendable))
+        this.pipeline.whenReady(() => resume(unsendable))
         return
       }
       if (prepared) {
@@ -210,20 +215,24 @@ export class MysqlConnection extends Pipeline<Operation> {
         const kept = this.wire._statements.get(text.key) !== undefined
         if (isUnpreparable(errno)) {
           text.unpreparable = true
-          return this.start(sql, params, mode, resume, again)
+          this.start(sql, params, mode, until, resume, again)
+          return
         }
         if (kept && isStale(errno)) {
           this.wire._statements.delete(text.key)
           // Nothing was executed, so nothing is lost, inside of a transaction neither.
-          if (!again && this.aborting === undefined && !this.isDead && !operation.condemned) {
-            return this.start(sql, params, mode, resume, true)
+          if (!again && !this.pipeline.isAborting && !this.isDead && !operation.condemned) {
+            this.start(sql, params, mode, until, resume, true)
+            return
           }
         }
       }
-      const phase = mode === "command" && sql === "COMMIT" ? "commit" : operation.inside ? "transaction" : "statement"
-      // Given up, and still under way: whoever has the connection next aborts it.
-      resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.current === operation)))
-    })
+      const phase = commits ? "commit" : operation.inside ? "transaction" : "statement"
+      // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
+      resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.pipeline.current === operation)))
+    }
+    // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
+    this.send(operation, settled, until, !commits)
     if (prepared) operation.executePrepared(params, asArrays)
     else operation.query(written, asArrays)
   }
@@ -257,9 +266,9 @@ export class MysqlConnection extends Pipeline<Operation> {
 
   /** What keeps a statement from being sent. */
   refusal(sql: string): SqlError | undefined {
-    if (this.isDead) return this.error(this.fatal ?? closedByServer(), "unsent")
+    if (this.isDead) return this.error(this.pipeline.fatal ?? closedByServer(), "unsent")
     // While an abort is under way only that itself sends something.
-    if (this.rolledBack && this.aborting === undefined && !replacesTransaction(sql)) {
+    if (this.rolledBack && !this.pipeline.isAborting && !replacesTransaction(sql)) {
       return SqlReason.toError(
         SqlReason.make("TransactionAborted", { outcome: "rolledBack" }),
         `MySQL at ${this.endpoint.label}: the server has ended this transaction because of a failure, and statements are ignored until its own end: let that failure pass`
@@ -276,8 +285,10 @@ export class MysqlConnection extends Pipeline<Operation> {
     )
   }
 
-  override send(operation: Operation, settled: (failure: unknown) => void): void {
-    super.send(operation, settled)
+  /** `until` and, if it `isBounded`, the statement timeout bound the wait for the answer. */
+  send(operation: Operation, settled: (failure: unknown) => void, until = never, isBounded = false): void {
+    if (isBounded) this.pipeline.sendBounded(operation, settled, until)
+    else this.pipeline.send(operation, settled, until)
     if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
     if (operation.begins) return
     if (operation.text.silent || (!this.server.reports && operation.text.dirties)) this.session = true
@@ -309,7 +320,7 @@ export class MysqlConnection extends Pipeline<Operation> {
     return this.begun
   }
 
-  protected sendMark(): void {
+  sendMark(): void {
     const operation = new Operation(this, nothing, false)
     operation.isMark = true
     this.send(operation, () => {})
@@ -322,7 +333,7 @@ export class MysqlConnection extends Pipeline<Operation> {
     begin.begins = true
     begin.isMark = true
     operation.inside = true
-    this.corkForTick()
+    this.pipeline.corkForTick()
     this.send(begin, (failure) => {
       if (failure === undefined) return
       operation.notBegun = failure
@@ -350,6 +361,7 @@ export class MysqlConnection extends Pipeline<Operation> {
   }
 
   error(cause: unknown, phase: Phase, isInterpolated = false, goesOn = false): SqlError {
+    if (cause instanceof TimedOut) return timedOut(cause, phase, "MySQL", this.endpoint.label)
     const found = classify.classify(cause, phase)
     const reason: SqlReason.SqlReason =
       this.partlyWritten && (phase === "transaction" || phase === "commit")
@@ -368,10 +380,10 @@ export class MysqlConnection extends Pipeline<Operation> {
 
   /** The server has answered all of it. */
   hasAnswered(operation: Operation): void {
-    if (this.current === operation) this.answered()
+    if (this.pipeline.current === operation) this.pipeline.answered()
   }
 
-  protected override ended(operation: Operation, failure: unknown): void {
+  ended(operation: Operation, failure: unknown): void {
     const { sql } = operation.text
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
     if (isInside || (this.rolledBack && failure === undefined)) this.rolledBack = false
@@ -385,16 +397,16 @@ export class MysqlConnection extends Pipeline<Operation> {
   }
 
   end(error: unknown): void {
-    if (this.fatal !== undefined) return
-    const operation = this.current
+    if (this.pipeline.fatal !== undefined) return
+    const operation = this.pipeline.current
     // An error of the statement that runs came first; then the socket closes.
     const first = operation?.failure !== undefined ? operation.failure : error
-    this.fatal = first
+    this.pipeline.fail(first)
     const { errno } = classify.read(first)
     if (errno === 1053 || errno === 1077 || errno === 1079) this.signals.fatal(first)
     else this.signals.broken(first)
     if (operation !== undefined) operation.failure = first
-    this.settleAll(first)
+    this.pipeline.ended(first)
   }
 
   /** After a COM_RESET_CONNECTION and the settings that follow it. */
@@ -402,7 +414,7 @@ export class MysqlConnection extends Pipeline<Operation> {
     this.session = false
     this.moved = false
     this.rolledBack = false
-    this.used = false
+    this.pipeline.renew()
     this.orphans.length = 0
   }
 }

@@ -65,7 +65,9 @@ const operate = (
 ): Effect.Effect<void, SqlError> =>
   Effect.async((resume) => {
     if (connection.isDead) {
-      return resume(Effect.fail(connection.error(connection.fatal ?? new Error("Connection closed"), "unsent")))
+      return resume(
+        Effect.fail(connection.error(connection.pipeline.fatal ?? new Error("Connection closed"), "unsent"))
+      )
     }
     const operation = new Operation(connection, none, false)
     connection.send(operation, (failure) =>
@@ -83,7 +85,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
   Effect.suspend(() => {
     const { database } = connection.endpoint
     if (!connection.isChanged) {
-      connection.used = false
+      connection.pipeline.renew()
       return connection.inTransaction ? Effect.asVoid(connection.execute("ROLLBACK", [], "command")) : Effect.void
     }
     // The database stays the one that was chosen.

@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import type { Instant } from "@sluice/pool/Deadline"
 import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
 import type { MysqlConnection } from "../session/connection.js"
@@ -65,7 +66,12 @@ const writtenOf = (
 const failureOf = (connection: MysqlConnection, operation: Operation): SqlError =>
   operation.unsent
     ? connection.unsendable((operation.failure as Error).message)
-    : connection.error(operation.failure, operation.inside ? "transaction" : "statement", operation.interpolated)
+    : connection.error(
+        operation.failure,
+        operation.inside ? "transaction" : "statement",
+        operation.interpolated,
+        connection.pipeline.current === operation
+      )
 
 /**
  * Outside of a transaction: the whole answer is one operation, read only as fast as the program does. A server cannot be told
@@ -78,7 +84,7 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
   let planned = false
   let wake: (() => void) | undefined
 
-  const begin = (): SqlError | undefined => {
+  const begin = (until: Instant): SqlError | undefined => {
     const refusal = connection.refusal(text.sql)
     if (refusal !== undefined) return refusal
     const written = writtenOf(connection, text, params)
@@ -98,35 +104,42 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
         wake?.()
       })
     }
-    connection.send(operation, () => {
+    const settled = (failure: unknown): void => {
       over = true
+      // Set by the server's own error already; not when the deadline of a piece has passed.
+      operation.failure ??= failure
       wake?.()
-    })
+    }
+    connection.send(operation, settled, until, true)
     operation.begin(params, written)
     return undefined
   }
 
-  const next = Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
-    wake = () => {
-      wake = undefined
-      if (reading!.rows.length > 0) return resume(Effect.succeed(reading!.take()))
-      if (over && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
-      resume(Effect.succeed([]))
-    }
-    if (reading === undefined) {
-      const refusal = begin()
-      if (refusal !== undefined) resume(Effect.fail(refusal))
-      return
-    }
-    if (reading.rows.length > 0 || over) wake()
-    if (paused && !over) {
-      paused = false
-      connection.wire.resume()
-    }
-  })
+  const next = (until: Instant) =>
+    Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+      wake = () => {
+        wake = undefined
+        // The time that the program takes for the rows is not the server's.
+        connection.pipeline.unbound(reading!)
+        if (reading!.rows.length > 0) return resume(Effect.succeed(reading!.take()))
+        if (over && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
+        resume(Effect.succeed([]))
+      }
+      if (reading === undefined) {
+        const refusal = begin(until)
+        if (refusal !== undefined) resume(Effect.fail(refusal))
+        return
+      }
+      connection.pipeline.bound(reading, until)
+      if (reading.rows.length > 0 || over) wake()
+      if (paused && !over) {
+        paused = false
+        connection.wire.resume()
+      }
+    })
 
   const rest = Effect.async<void>((resume) => {
-    const leave = connection.whenReady(() => resume(Effect.void))
+    const leave = connection.pipeline.whenReady(() => resume(Effect.void))
     return Effect.sync(leave)
   })
   const close = Effect.suspend(() => {
@@ -135,7 +148,7 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
     reading.abandon()
     return Effect.ignore(Effect.timeout(Effect.interruptible(rest), PATIENCE))
   })
-  return { next: () => next, close }
+  return { next, close }
 }
 
 /** An operation that opens a cursor of the server, or asks it for a piece. */
@@ -182,46 +195,52 @@ export const joined = (
   let statement: Mysql.Prepared | undefined
   let ready: Array<unknown> = []
 
-  const operate = (interpolated: boolean, begin: (piece: Piece) => void) =>
+  const operate = (until: Instant, interpolated: boolean, begin: (piece: Piece) => void) =>
     Effect.async<Piece, SqlError>((resume) => {
       const refusal = connection.refusal(text.sql)
       if (refusal !== undefined) return resume(Effect.fail(refusal))
       const piece = new Piece(connection, text, interpolated)
-      connection.send(piece, () => {
-        if (piece.failure === undefined) return resume(Effect.succeed(piece))
-        state = "complete"
-        resume(Effect.fail(failureOf(connection, piece)))
-      })
-      begin(piece)
-    })
-
-  const open = Effect.suspend((): Effect.Effect<void, SqlError> => {
-    const written = writtenOf(connection, text, params)
-    if (typeof written === "object") return Effect.fail(written)
-    if (written !== undefined) {
-      return Effect.map(
-        operate(params.length > 0, (piece) => piece.begin(params, written)),
-        (piece) => {
-          state = "complete"
-          ready = piece.rows
-        }
-      )
-    }
-    return Effect.map(
-      operate(false, (piece) => piece.open(params, name)),
-      (piece) => {
-        statement = piece.statement
-        if (piece.cursor?.isOpen) {
-          state = "open"
-          cursor = piece.cursor
+      const settled = (failure: unknown): void => {
+        piece.failure ??= failure
+        if (piece.failure === undefined) {
+          resume(Effect.succeed(piece))
           return
         }
         state = "complete"
-        ready = piece.rows
-        forget()
+        resume(Effect.fail(failureOf(connection, piece)))
       }
-    )
-  })
+      connection.send(piece, settled, until, true)
+      begin(piece)
+    })
+
+  const open = (until: Instant) =>
+    Effect.suspend((): Effect.Effect<void, SqlError> => {
+      const written = writtenOf(connection, text, params)
+      if (typeof written === "object") return Effect.fail(written)
+      if (written !== undefined) {
+        return Effect.map(
+          operate(until, params.length > 0, (piece) => piece.begin(params, written)),
+          (piece) => {
+            state = "complete"
+            ready = piece.rows
+          }
+        )
+      }
+      return Effect.map(
+        operate(until, false, (piece) => piece.open(params, name)),
+        (piece) => {
+          statement = piece.statement
+          if (piece.cursor?.isOpen) {
+            state = "open"
+            cursor = piece.cursor
+            return
+          }
+          state = "complete"
+          ready = piece.rows
+          forget()
+        }
+      )
+    })
 
   const forget = () => {
     if (statement === undefined || connection.isDead) return
@@ -230,35 +249,37 @@ export const joined = (
     statement = undefined
   }
 
-  const fetch = Effect.suspend(() =>
-    Effect.map(
-      operate(false, (piece) => piece.fetch(cursor!, statement!)),
-      (piece) => {
-        if (piece.result === true) {
-          state = "complete"
-          forget()
+  const fetch = (until: Instant) =>
+    Effect.suspend(() =>
+      Effect.map(
+        operate(until, false, (piece) => piece.fetch(cursor!, statement!)),
+        (piece) => {
+          if (piece.result === true) {
+            state = "complete"
+            forget()
+          }
+          return piece.take()
         }
-        return piece.take()
-      }
+      )
     )
-  )
 
-  const next: Effect.Effect<ReadonlyArray<any>, SqlError> = Effect.suspend(() => {
-    switch (state) {
-      case "new":
-        return Effect.zipRight(open, next)
-      case "open":
-        // A last piece may be empty, and says so itself.
-        return fetch
-      case "complete":
-        return Effect.sync(() => ready.splice(0, PIECE))
-    }
-  })
+  const next = (until: Instant): Effect.Effect<ReadonlyArray<any>, SqlError> =>
+    Effect.suspend(() => {
+      switch (state) {
+        case "new":
+          return Effect.zipRight(open(until), next(until))
+        case "open":
+          // A last piece may be empty, and says so itself.
+          return fetch(until)
+        case "complete":
+          return Effect.sync(() => ready.splice(0, PIECE))
+      }
+    })
 
   const close = Effect.sync(() => {
     state = "complete"
     ready = []
     forget()
   })
-  return { next: () => next, close }
+  return { next, close }
 }

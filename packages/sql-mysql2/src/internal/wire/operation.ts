@@ -1,3 +1,4 @@
+import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import type { Profile } from "@sluice/sql/driver/Profile"
@@ -19,6 +20,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
   settled: ((failure: unknown) => void) | undefined = undefined
   next: Operation | undefined = undefined
   sentAt = 0
+  timer: Timer | undefined = undefined
   work = 0
   profile: Profile | undefined = undefined
   isMark = false
@@ -152,7 +154,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
     this.unsent = true
     this.running = undefined
     this.failure = error
-    this.connection.withdraw(this)
+    this.connection.pipeline.withdraw(this)
   }
 
   unreadable(error: unknown): void {

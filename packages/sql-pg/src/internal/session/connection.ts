@@ -1,8 +1,10 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { type Instant, never, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
+import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Cursor, Mode, Phase } from "@sluice/sql/driver/Driver"
-import type { Pipelining } from "@sluice/sql/driver/Packing"
-import { Pipeline } from "@sluice/sql/driver/Pipeline"
+import type { Packable, Packer } from "@sluice/sql/driver/Packing"
+import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 import * as classify from "../classify.js"
@@ -19,7 +21,9 @@ const CURSOR_ROWS = 128
  *
  * Each operation ends with a Sync of its own, so that a failure stays its own.
  */
-export class PgConnection extends Pipeline<Operation> {
+export class PgConnection implements Owner<Operation>, Packable {
+  /** What is under way. */
+  readonly pipeline: Pipeline<Operation>
   /** The server must be asked for a clean session before the next user. */
   session = false
   private retired = false
@@ -34,16 +38,17 @@ export class PgConnection extends Pipeline<Operation> {
     private readonly signals: Signals,
     /** What the server says about itself, unasked. */
     private readonly server: { readonly standby: boolean },
-    /** None: nothing is packed here, and nothing is learnt about texts. */
-    readonly pipelining: Pipelining<PgConnection> | undefined
+    timers: Timers["Type"],
+    readonly fork: (effect: Effect.Effect<void>) => void,
+    readonly packer: Packer<PgConnection> | undefined
   ) {
-    super()
+    this.pipeline = new Pipeline<Operation>(this, timers)
     const wire = client.connection
     this.plans = new Plans(wire)
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // After the client's own listener, which has read the transaction status by then.
-    wire.on("readyForQuery", () => this.answered())
+    wire.on("readyForQuery", () => this.pipeline.answered())
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
   }
@@ -57,7 +62,7 @@ export class PgConnection extends Pipeline<Operation> {
   }
 
   get isDead(): boolean {
-    return this.fatal !== undefined || this.retired || this.wire.stream.destroyed || !this.wire.stream.writable
+    return this.pipeline.fatal !== undefined || this.retired || this.wire.stream.destroyed || !this.wire.stream.writable
   }
 
   get inTransaction(): boolean {
@@ -67,13 +72,13 @@ export class PgConnection extends Pipeline<Operation> {
 
   status(): ConnectionState {
     if (this.isDead) return "dead"
-    if (this.current !== undefined || this.aborting !== undefined) return "busy"
+    if (this.pipeline.current !== undefined || this.pipeline.isAborting) return "busy"
     const transaction = this.client.getTransactionStatus()
     if (transaction === "T") return "transaction"
     if (transaction === "E") return "failed"
     switch (this.endpoint.resetOnRelease) {
       case "always":
-        return this.used ? "session" : "idle"
+        return this.pipeline.isUsed ? "session" : "idle"
       case "never":
         return "idle"
       case "auto":
@@ -82,9 +87,10 @@ export class PgConnection extends Pipeline<Operation> {
   }
 
   describe(): string | undefined {
-    if (this.current !== undefined) {
+    const { current } = this.pipeline
+    if (current !== undefined) {
       // Literals may be secrets; parameters are not in the text.
-      const text = this.current.text
+      const text = current.text
         .replace(/'(?:[^']|'')*'/g, "'…'")
         .replace(/\s+/g, " ")
         .trim()
@@ -93,22 +99,15 @@ export class PgConnection extends Pipeline<Operation> {
     return this.inTransaction ? "idle in transaction" : undefined
   }
 
-  /** Whoever awaits the oldest operation is told `cause` instead; the operation goes on. */
-  giveUp(cause: Error): void {
-    const settled = this.current?.settled
-    if (settled === undefined) return
-    this.current!.settled = () => {}
-    settled(cause)
-  }
-
   execute(
     sql: string,
     params: ReadonlyArray<unknown>,
     mode: Mode,
-    before: ReadonlyArray<string> = nothing
+    before: ReadonlyArray<string> = nothing,
+    until: Instant = never
   ): Effect.Effect<any, SqlError> {
     // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait (3).
-    return Effect.async((resume) => this.start(sql, params, mode, before, resume, false))
+    return Effect.async((resume) => this.start(sql, params, mode, before, until, resume, false))
   }
 
   private start(
@@ -116,12 +115,14 @@ export class PgConnection extends Pipeline<Operation> {
     params: ReadonlyArray<unknown>,
     mode: Mode,
     before: ReadonlyArray<string>,
+    until: Instant,
     resume: (effect: Effect.Effect<any, SqlError>) => void,
     again: boolean
   ): void {
     const inside = this.inTransaction
+    const commits = mode === "command" && sql === "COMMIT"
     if (this.isDead) {
-      resume(Effect.fail(this.error(this.fatal ?? new Error("Connection closed"), "unsent")))
+      resume(Effect.fail(this.error(this.pipeline.fatal ?? new Error("Connection closed"), "unsent")))
       return
     }
     const values = prepare(params)
@@ -137,26 +138,33 @@ export class PgConnection extends Pipeline<Operation> {
     const plan = named ? this.plans.of(sql, params) : undefined
     const kept = plan !== undefined && this.plans.isParsed(plan)
     const statement = new Statement(sql, values, mode, plan, this.plans.takeForgotten(), this.client, before)
-    if (plan !== undefined && this.pipelining !== undefined) {
-      const text = this.pipelining.texts.of(sql)
+    if (plan !== undefined && this.packer !== undefined) {
+      const text = this.packer.texts.of(sql)
       statement.profile = text
-      if (kept && !inside && before.length === 0 && text.isDue()) this.mark()
+      if (kept && !inside && before.length === 0 && text.isDue()) this.pipeline.mark()
     }
-    this.send(statement, (failure) => {
-      if (failure === undefined) return resume(Effect.succeed(statement.answer()))
+    const settled = (failure: unknown): void => {
+      if (failure === undefined) {
+        resume(Effect.succeed(statement.answer()))
+        return
+      }
       if (plan !== undefined && (isStale(failure) || (kept && isMistyped(failure)))) {
         this.plans.drop(plan)
         // Nothing was executed; and unless a transaction was open already, nothing else is lost either.
-        if (kept && !again && !inside && this.aborting === undefined && !this.isDead) {
-          const restart = () => this.start(sql, params, mode, before, resume, true)
-          return this.inTransaction ? this.start("ROLLBACK", [], "command", nothing, restart, true) : restart()
+        if (kept && !again && !inside && !this.pipeline.isAborting && !this.isDead) {
+          const restart = () => this.start(sql, params, mode, before, until, resume, true)
+          if (this.inTransaction) this.start("ROLLBACK", [], "command", nothing, until, restart, true)
+          else restart()
+          return
         }
       }
       const within = inside || (before.length > 0 && statement.hasBegun)
-      const phase = mode === "command" && sql === "COMMIT" ? "commit" : within ? "transaction" : "statement"
-      // Given up, and still under way: whoever has the connection next aborts it.
-      resume(Effect.fail(this.error(failure, phase, this.current === statement)))
-    })
+      const phase = commits ? "commit" : within ? "transaction" : "statement"
+      // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
+      resume(Effect.fail(this.error(failure, phase, this.pipeline.current === statement)))
+    }
+    // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
+    this.send(statement, settled, until, !commits)
   }
 
   /** Opens a cursor: sends the statement and reads the first piece with the first `next`. */
@@ -173,26 +181,30 @@ export class PgConnection extends Pipeline<Operation> {
   private joined(sql: string, values: ReadonlyArray<string | Buffer | null>, portal: string): Cursor {
     let opened = false
     let complete = false
-    const next = Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
-      if (complete) return resume(Effect.succeed([]))
-      if (this.isDead)
-        return resume(Effect.fail(this.error(this.fatal ?? new Error("Connection closed"), "transaction")))
-      const piece = new CursorQuery(sql, values, portal, CURSOR_ROWS, opened, true)
-      opened = true
-      this.send(piece, (failure) => {
-        complete = piece.complete || failure !== undefined
-        resume(
-          failure === undefined ? Effect.succeed(piece.takeRows()) : Effect.fail(this.error(failure, "transaction"))
-        )
+    const next = (until: Instant) =>
+      Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+        if (complete) return resume(Effect.succeed([]))
+        if (this.isDead)
+          return resume(Effect.fail(this.error(this.pipeline.fatal ?? new Error("Connection closed"), "transaction")))
+        const piece = new CursorQuery(sql, values, portal, CURSOR_ROWS, opened, true)
+        opened = true
+        const settled = (failure: unknown): void => {
+          complete = piece.complete || failure !== undefined
+          resume(
+            failure === undefined
+              ? Effect.succeed(piece.takeRows())
+              : Effect.fail(this.error(failure, "transaction", this.pipeline.current === piece))
+          )
+        }
+        this.send(piece, settled, until, true)
       })
-    })
     const close = Effect.suspend(() => {
       if (!opened || complete || this.status() !== "transaction") return Effect.void
       complete = true
       // Told with the next operation: the portal costs the server little, a round trip costs everybody.
       return Effect.sync(() => this.wire.close({ type: "P", name: portal }))
     })
-    return { next: () => next, close }
+    return { next, close }
   }
 
   /** Outside of a transaction: the whole cursor is one operation. */
@@ -203,63 +215,72 @@ export class PgConnection extends Pipeline<Operation> {
     let wake: (() => void) | undefined
     query.suspended = () => {
       state = "waiting"
+      // The time that the program takes for the rows is not the server's.
+      this.pipeline.unbound(query)
       wake?.()
     }
-    const next = Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
-      wake = () => {
-        wake = undefined
-        if (failure !== undefined) resume(Effect.fail(this.error(failure, "statement")))
-        else resume(Effect.succeed(query.takeRows()))
-      }
-      switch (state) {
-        case "ended":
-          return wake()
-        case "new": {
-          if (this.isDead)
-            return resume(Effect.fail(this.error(this.fatal ?? new Error("Connection closed"), "unsent")))
-          state = "running"
-          return this.send(query, (error) => {
-            state = "ended"
-            failure = error
-            wake?.()
-          })
+    const next = (until: Instant) =>
+      Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+        wake = () => {
+          wake = undefined
+          if (failure !== undefined)
+            resume(Effect.fail(this.error(failure, "statement", this.pipeline.current === query)))
+          else resume(Effect.succeed(query.takeRows()))
         }
-        case "waiting": {
-          state = "running"
-          return query.more(this.wire)
+        switch (state) {
+          case "ended":
+            return wake()
+          case "new": {
+            if (this.isDead)
+              return resume(Effect.fail(this.error(this.pipeline.fatal ?? new Error("Connection closed"), "unsent")))
+            state = "running"
+            const settled = (error: unknown): void => {
+              state = "ended"
+              failure = error
+              wake?.()
+            }
+            return this.send(query, settled, until, true)
+          }
+          case "waiting": {
+            state = "running"
+            this.pipeline.bound(query, until)
+            return query.more(this.wire)
+          }
+          case "running":
+            // The fiber that asked for this piece has left; the one that asks now gets it.
+            return
         }
-        case "running":
-          // The fiber that asked for this piece has left; the one that asks now gets it.
-          return
-      }
-    })
+      })
     const close = Effect.async<void>((resume) => {
       if (state !== "waiting" || this.isDead) return resume(Effect.void)
       // The server waits for us, so this takes one round trip; if it takes longer the owner of the lease aborts.
-      this.waiters.push(() => resume(Effect.void))
+      this.pipeline.whenReady(() => resume(Effect.void))
       query.abandon(this.wire)
     }).pipe(
       Effect.interruptible,
       Effect.timeoutTo({ duration: 100, onSuccess: () => undefined, onTimeout: () => undefined })
     )
-    return { next: () => next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
+    return { next, close: Effect.suspend(() => (state === "waiting" ? close : Effect.void)) }
   }
 
-  protected sendMark(): void {
+  sendMark(): void {
     this.send(new Mark(), () => {})
   }
 
-  override send(operation: Operation, settled: (failure: unknown) => void): void {
-    super.send(operation, settled)
+  /** `until` and, if it `isBounded`, the statement timeout bound the wait for the answer. */
+  send(operation: Operation, settled: (failure: unknown) => void, until = never, isBounded = false): void {
+    if (isBounded) this.pipeline.sendBounded(operation, settled, until)
+    else this.pipeline.send(operation, settled, until)
     if (operation.plan !== undefined) operation.plan.users++
     this.client.query(operation)
   }
 
-  protected override ended({ plan }: Operation): void {
+  ended({ plan }: Operation): void {
     if (plan !== undefined) plan.users--
   }
 
   error(cause: unknown, phase: Phase, goesOn = false): SqlError {
+    if (cause instanceof TimedOut) return timedOut(cause, phase, "PostgreSQL", this.endpoint.label)
     let reason = classify.classify(cause, phase)
     if (reason._tag === "NotWritable" && this.server.standby) {
       // Not a read-only transaction but a read-only server: whoever wanted to write needs another one.
@@ -281,16 +302,16 @@ export class PgConnection extends Pipeline<Operation> {
     if (code === "57P01" || code === "57P02") this.farewell = Object.assign(new Error(message), { code, severity })
   }
 
-  protected end(error: unknown): void {
-    if (this.fatal !== undefined) return
-    const operation = this.current
+  end(error: unknown): void {
+    if (this.pipeline.fatal !== undefined) return
+    const operation = this.pipeline.current
     // A FATAL answer comes first, as an ordinary error of the statement that runs; then the socket closes.
     const first = operation?.failure !== undefined ? operation.failure : (this.farewell ?? error)
-    this.fatal = first
+    this.pipeline.fail(first)
     const { code } = classify.read(first)
     if (code === "57P01" || code === "57P02") this.signals.fatal(first)
     else this.signals.broken(first)
-    this.settleAll(first)
+    this.pipeline.ended(first)
   }
 
   /** The command tag is the only thing that says what a statement has done to the session. */
@@ -304,7 +325,7 @@ export class PgConnection extends Pipeline<Operation> {
         else if (tag === "DO" || tag.startsWith("DECLARE")) this.session = true
         return
       case 83: // S
-        if (tag === "SET" && !local.test(this.current?.text ?? "")) this.session = true
+        if (tag === "SET" && !local.test(this.pipeline.current?.text ?? "")) this.session = true
         else if (tag.startsWith("SELECT") && this.makesTemporary()) this.session = true
         return
       case 67: // C
@@ -321,7 +342,7 @@ export class PgConnection extends Pipeline<Operation> {
 
   private makesTemporary(): boolean {
     // Statements with a name were looked at when they got it.
-    return this.current?.name === undefined && temporary.test(this.current?.text ?? "")
+    return this.pipeline.current?.name === undefined && temporary.test(this.pipeline.current?.text ?? "")
   }
 }
 

@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function* (
     while (true) {
       // Looked at before anything else: who comes now has not been heard by a connection that is gone.
       if (connection.isDead) {
-        return yield* connection.error(connection.fatal ?? new Error("Connection terminated"), "statement")
+        return yield* connection.error(connection.pipeline.fatal ?? new Error("Connection terminated"), "statement")
       }
       for (const channel of channels.keys()) {
         if (!told.has(channel)) {

@@ -1,7 +1,7 @@
+import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import type { Profile } from "@sluice/sql/driver/Profile"
-import type { Read } from "../read.js"
 import { command, execution } from "./message.js"
 import * as Pg from "./pg.js"
 import type { Plan } from "./plans.js"
@@ -36,12 +36,13 @@ export class Statement extends Pg.QueryBase implements Operation {
   settled: ((failure: unknown) => void) | undefined = undefined
   next: Operation | undefined = undefined
   sentAt = 0
+  timer: Timer | undefined = undefined
   work = 0
   profile: Profile | undefined = undefined
   readonly isEmpty: boolean
   readonly isMark = false
   prepares = false
-  read: Read | undefined = undefined
+  read: Pipeline.Operation<Operation>["read"] = undefined
   condemned = false
   isMarked = false
   /** `pg` marks what it is told to parse as parsed under this name. */
@@ -191,6 +192,7 @@ export class Mark extends Pg.QueryBase implements Operation {
   settled: ((failure: unknown) => void) | undefined = undefined
   next: Operation | undefined = undefined
   sentAt = 0
+  timer: Timer | undefined = undefined
   readonly work = 0
   readonly profile = undefined
   readonly plan = undefined
@@ -227,6 +229,7 @@ export class CursorQuery extends Pg.Query implements Operation {
   settled: ((failure: unknown) => void) | undefined = undefined
   next: Operation | undefined = undefined
   sentAt = 0
+  timer: Timer | undefined = undefined
   readonly work = 0
   readonly profile = undefined
   readonly plan = undefined

@@ -120,7 +120,7 @@ export const make = <Conn>(
     const intent = Router.intentOf(context)
     if (packing?.packs(sql, mode, params) && isUrgent(context)) {
       const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
-      const read = Router.share<Conn, any>(router, intent, (connection, resume) =>
+      const read = Router.share<Conn, any>(router, intent, (connection, resume, answer) =>
         packing.start(connection, {
           sql,
           params,
@@ -128,6 +128,7 @@ export const make = <Conn>(
           fiber,
           interruptible,
           until: Deadline.currentIn(context),
+          answer,
           resume
         })
       )

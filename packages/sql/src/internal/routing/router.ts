@@ -170,7 +170,7 @@ export const lend = <Conn, A>(
 export const share = <Conn, A>(
   router: Router<Conn>,
   intent: Intent | undefined,
-  start: (connection: Conn, resume: (effect: Effect.Effect<A, SqlError>) => void) => void
+  start: Pool.Register<Conn, A, SqlError>
 ): Effect.Effect<A, AcquireError | SqlError> =>
   route(router, intent, undefined, (pool, options) => Pool.shareAsync(pool, start, options))
 

@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
 import { type Cause, Clock, Duration, Effect } from "effect"
 import type { BeginOptions } from "../../driver/Driver.js"
 import * as SqlReason from "../../SqlReason.js"
@@ -8,7 +9,6 @@ import { invalidUse } from "../client/errors.js"
 import { markNotBegun } from "../client/retry.js"
 import { type Intent, use } from "../routing/router.js"
 import { bounded } from "./bounded.js"
-import * as Deadlines from "./deadlines.js"
 import * as Pin from "./pin.js"
 import * as Verify from "./verify.js"
 
@@ -221,13 +221,10 @@ const send = <Conn>(
   verify: Effect.Effect<SqlReason.CommitFate> | undefined
 ): Effect.Effect<void, SqlError> => {
   const { router } = block.pin
-  let isLate = false
-  const late = () => {
-    isLate = true
-    router.driver.giveUp(connection, new Error("Connection terminated: no answer to COMMIT within its timeout"))
-  }
   const answer = (millis: number) =>
-    Deadlines.bound(router.deadlines, millis, late, command(block, connection, "COMMIT"))
+    Effect.clockWith((clock) =>
+      router.driver.execute(connection, "COMMIT", [], "command", undefined, Deadline.nowOf(clock)() + millis)
+    )
   const { commitTimeout, deadline } = options
   const millis = Duration.toMillis(commitTimeout)
   return Effect.matchEffect(
@@ -239,7 +236,6 @@ const send = <Conn>(
       onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
       // Refused by the server: nothing is written. But a connection that is lost takes the answer with it.
       onFailure: (error) => {
-        if (isLate) return Effect.fail(unknownCommit(undefined, verify))
         const { _tag, connection, outcome } = SqlReason.of(error)
         // A server that only reads has answered too, although its connection is of no more use.
         if (connection !== "destroy" || _tag === "NotWritable") return Effect.fail(error)

@@ -72,6 +72,31 @@ describe("timers", () => {
     })
   )
 
+  it.scoped("fire in order also when many are set and cancelled at random", () =>
+    Effect.gen(function* () {
+      for (let seed = 1; seed <= 20; seed++) {
+        let state = seed
+        const random = (below: number) => {
+          state = (state * 48_271) % 2_147_483_647
+          return state % below
+        }
+        const rests = Array.from({ length: 200 }, () => 1 + random(10_000))
+        const { fired, set } = yield* timersAt(rests)
+        const left = rests.filter((_, i) => {
+          if (random(2) === 0) return true
+          set[i]!.cancel()
+          return false
+        })
+        yield* TestClock.adjust(10_001)
+        assert.deepStrictEqual(
+          fired,
+          left.sort((a, b) => a - b),
+          `seed ${seed}`
+        )
+      }
+    })
+  )
+
   it.scoped("may set further ones when they fire, and those fire too", () =>
     Effect.gen(function* () {
       const timers = yield* Deadline.make

@@ -59,7 +59,7 @@ interface Scenario {
 
 const emptied = (f: Fixture) =>
   Effect.suspend(() => {
-    for (const entry of f.engine.entries()) f.engine.evict(entry, "evicted")
+    for (const entry of f.engine.state.entries()) f.engine.evict(entry, "evicted")
     return settle
   })
 
@@ -81,9 +81,8 @@ const holdAll = (f: Fixture) =>
     Effect.sync(() => f.engine.take(undefined))
   )
 const releaseAll = (f: Fixture): void => {
-  for (let entry = f.engine.leased.head; entry !== undefined; entry = f.engine.leased.head) {
-    if (entry.holder !== undefined || entry.shared) return
-    f.engine.release(entry, entry.leaseId)
+  for (const lease of f.engine.state.leases) {
+    if (lease.holder === undefined && !lease.shared) f.engine.release(lease)
   }
 }
 
@@ -106,7 +105,7 @@ const scenarios: ReadonlyArray<Scenario> = [
     prepare: (f) =>
       Effect.gen(function* () {
         f.host.connects = "ok"
-        while (f.stats().host !== "closed") yield* f.pass(1_000)
+        while (f.stats().host !== "up") yield* f.pass(1_000)
         yield* emptied(f)
         f.host.connects = "rejected"
       }),

@@ -132,8 +132,7 @@ describe("I4: a released connection", () => {
       const second = yield* f.park()
       // Granted, but its fiber has not run yet: the interrupt replaces the value it was resumed with.
       yield* Effect.sync(() => {
-        const entry = f.engine.leased.head!
-        f.engine.release(entry, entry.leaseId)
+        f.engine.release(f.engine.state.leases.oldest!)
         first.fiber.unsafeInterruptAsFork(first.fiber.id())
       })
       yield* settle

@@ -138,7 +138,7 @@ describe("messages", () => {
     min: 1,
     oldestWaitMs: 12_345,
     oldestLeaseMs: 60_000,
-    host: "closed",
+    host: "up",
     phase: "running",
     acquired: 1,
     timeouts: 0,

@@ -326,7 +326,7 @@ const balance = (
       { phase: "closed", using: 0, waiting: 0, connecting: 0 }
     )
     assert.strictEqual(host.closed, host.opened, "I9: opened and closed differ")
-    assert.strictEqual(engine.total, 0)
+    assert.strictEqual(engine.state.total, 0)
     host.letGo()
     yield* settle
     assert.strictEqual(clock.sleeping, 0, "I9: a timer is left")

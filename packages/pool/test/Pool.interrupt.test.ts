@@ -35,6 +35,31 @@ const operations: Readonly<Record<string, Operation>> = {
         })
       )
     }),
+  // The record gives the lease back when the operation is over, whoever ends it: so it does for a lease that was granted
+  // when the interrupt struck.
+  hold: (f, body) =>
+    Effect.suspend(() => {
+      const record: Array<() => void> = []
+      return Effect.ensuring(
+        Effect.flatMap(
+          Pool.hold(f.pool, (connection, release) => {
+            record.push(release)
+            return connection
+          }),
+          body
+        ),
+        Effect.sync(() => {
+          for (const release of record) release()
+        })
+      )
+    }),
+  "hold that throws": (f) =>
+    Effect.catchAllDefect(
+      Pool.hold(f.pool, () => {
+        throw new Error("no")
+      }),
+      () => Effect.yieldNow()
+    ),
   "acquire in a scope": (f, body) => Effect.scoped(Effect.flatMap(Pool.acquire(f.pool), body)),
   "acquire in a scope of somebody else": (f, body) =>
     Effect.acquireUseRelease(

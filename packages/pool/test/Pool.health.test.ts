@@ -19,6 +19,20 @@ describe("a check before the hand-out", () => {
     })
   )
 
+  test("C22: happens before every hand-out with validateAfterIdle 0", { maxSize: 1, validateAfterIdle: 0 }, (f) =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 1_000; i++) yield* Pool.use(f.pool, () => Effect.void)
+      assert.strictEqual(f.host.checked.length, 1_000)
+      // One for each caller, also where several wait.
+      yield* Effect.all(
+        Array.from({ length: 10 }, () => Pool.use(f.pool, () => Effect.sleep(1))),
+        { concurrency: "unbounded", discard: true }
+      ).pipe(Effect.fork)
+      yield* f.pass(100)
+      assert.strictEqual(f.host.checked.length, 1_010)
+    })
+  )
+
   test("does not happen if there is no validate", { maxSize: 1, validates: false }, (f) =>
     Effect.gen(function* () {
       yield* f.warm(1)

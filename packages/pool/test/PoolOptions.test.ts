@@ -129,6 +129,64 @@ describe("options", () => {
     assert.deepStrictEqual(problems({ name: " " }), ["name must be a text that is not empty"])
   })
 
+  const connect = () => Effect.succeed({})
+  const made = (options: unknown) =>
+    Effect.flip(Effect.scoped(Pool.make(options as PoolOptions.PoolOptions<object, never, never>)))
+  const kinds: ReadonlyArray<readonly [options: unknown, problem: string]> = [
+    [undefined, "the options must be an object with at least `connect`, not undefined"],
+    [null, "the options must be an object with at least `connect`, not null"],
+    ["postgres://", 'the options must be an object with at least `connect`, not "postgres://"'],
+    [{}, "connect is missing: it must be a function that gives an effect: `() => …`"],
+    [{ connect: Effect.succeed({}) }, "connect must be a function that gives an effect: `() => …`, not an effect"],
+    [{ connect, validate: true }, "validate must be a function that gives an effect: `(resource) => …`, not true"],
+    [
+      { connect, reset: Effect.void },
+      "reset must be a function that gives an effect: `(resource) => …`, not an effect"
+    ],
+    [{ connect, abort: "no" }, 'abort must be a function that gives an effect: `(resource) => …`, not "no"'],
+    [{ connect, status: "clean" }, 'status must be a function that gives a status: `(resource) => …`, not "clean"'],
+    [{ connect, admits: 1n }, "admits must be a function that gives a boolean: `(resource) => …`, not 1n"],
+    [{ connect, classify: [] }, "classify must be a function that gives a kind of failure: `(error) => …`, not []"],
+    [{ connect, describe: {} }, "describe must be a function that gives a text: `(resource) => …`, not {}"],
+    [
+      { connect, backoff: { base: 1, cap: 2 } },
+      'backoff must be a Schedule, such as Backoff.decorrelated({ base: 50, cap: 1_000 }), not {"base":1,"cap":2}'
+    ],
+    [{ connect, ownSpans: "sql" }, 'ownSpans must be an array of texts, not "sql"'],
+    [{ connect, ownSpans: [1] }, "ownSpans must be an array of texts, not [1]"]
+  ]
+  for (const [options, problem] of kinds) {
+    it.effect(`of the wrong kind are named: ${problem}`, () =>
+      Effect.gen(function* () {
+        const error = yield* made(options)
+        assert.deepStrictEqual([error._tag, error.problems], ["InvalidOptions", [problem]])
+      })
+    )
+  }
+
+  it.effect("of the wrong kind are listed with all other problems", () =>
+    Effect.gen(function* () {
+      const { message } = yield* made({ name: "orders", maxSize: 0, status: 1, backoff: "slow" })
+      for (const key of ["connect", "status", "maxSize", "backoff"]) assert.include(message, key)
+      assert.include(message, 'pool "orders": ')
+    })
+  )
+
+  it.live("that give no effect where one is due fail the callers, in words that say so", () =>
+    Effect.gen(function* () {
+      const pool = yield* Pool.make({
+        name: "orders",
+        connect: (() => ({ query: 1 })) as unknown as () => Effect.Effect<object>
+      })
+      const error = yield* Effect.flip(Pool.use(pool, () => Effect.void))
+      assert.strictEqual(error._tag, "ConnectFailed")
+      assert.strictEqual(
+        error.message,
+        'pool "orders": no connection can be opened: connect must give an effect, but it gave object: write `connect: () => Effect.…`. Correct the option; retrying does not help.'
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("that are invalid fail `make`, before anything is opened", () =>
     Effect.gen(function* () {
       let opened = 0

@@ -228,7 +228,7 @@ const isReserve = <A>({ admission, config, host, state }: Engine<A>): boolean =>
   state.leases.sharedEntries.size <= 1
 
 /** Close reasons that say that a connection was no good. */
-const broken: ReadonlyArray<string | undefined> = ["error", "validation", "reset"]
+const broken: ReadonlyArray<string> = ["error", "validation", "reset"]
 
 /** Checks the engine after each of its transitions from now on, and compares its queue with the reference. */
 export const watch = <A>(engine: Engine<A>): Watched => {
@@ -330,14 +330,23 @@ export const watch = <A>(engine: Engine<A>): Watched => {
       return original(...args)
     }
   }
-  spy("connect", () => {
+  spy("connect", () => connecting++)
+  // Where it is decided, because the work of one transition may end others before it has all begun.
+  const { growth, health } = target
+  const startConnect = growth.startConnect.bind(growth)
+  growth.startConnect = (now: number) => {
     attempt(() => {
       // A connection that is used makes an end of it, also one that is used in this very transition.
       const isProven = [...state.leases].some((lease) => !proven.has(lease.entry))
-      must(isProven || engine.host.now() > lastUnused, () => "I10: a connect follows at once on one that was of no use")
+      must(isProven || now > lastUnused, () => "I10: a connect follows at once on one that was of no use")
     })
-    connecting++
-  })
+    startConnect(now)
+  }
+  const close = health.close.bind(health)
+  health.close = (entry: Entry<A>, reason: string, now: number) => {
+    if (broken.includes(reason) && entry.uses === 0 && !proven.has(entry)) noteUnused()
+    close(entry, reason, now)
+  }
   spy("close", (entry) => {
     attempt(() => {
       must(
@@ -347,7 +356,6 @@ export const watch = <A>(engine: Engine<A>): Watched => {
       must(!closing.has(entry), () => `connection ${entry.id} is closed twice`)
     })
     closing.add(entry)
-    if (broken.includes(entry.closeReason) && entry.uses === 0 && !proven.has(entry)) noteUnused()
   })
   spy("resume", (waiter: Waiter<A>) =>
     attempt(() => {

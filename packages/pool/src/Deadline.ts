@@ -7,7 +7,7 @@
  * 1. A timer fires once, after its instant, unless it was cancelled before.
  * 2. All timers of one `Timers` share one sleeping fiber. Setting and cancelling a timer costs a number in a heap.
  * 3. A timer that is more than 50 milliseconds late was held up by a process that did not run. Then the answer that the timer
- *    bounds may lie in a socket already, so all due timers wait another 100 milliseconds, in which the event loop reads it.
+ *    bounds may lie in a socket already, so all due timers wait another 100 milliseconds, in which the event loop reads it; longer if these are late as well.
  * 4. After the scope of `Timers` has closed nothing fires.
  *
  * @since 0.2.0
@@ -140,6 +140,9 @@ const LATE = 50
 /** What a late timer waits for more. Less is too short for the round trips of a connect whose answers lie in the socket. */
 const GRACE = 100
 
+/** How often it waits more when it is late again, on a machine that hardly lets it run. Without a bound it might never fire. */
+const GRACES = 5
+
 /** The timers of JavaScript go no further than 24 days; the sleeper looks again after an hour. */
 const LONGEST_SLEEP = 3_600_000
 
@@ -260,6 +263,13 @@ export const make: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.ge
 
   const isLate = (): boolean => isReal && sleeper !== undefined && performance.now() - expected > LATE
 
+  const grace = (times: number): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const until = performance.now() + GRACE
+      const isLateAgain = () => times > 1 && performance.now() - until > LATE
+      return Effect.flatMap(clock.sleep(Duration.millis(GRACE)), () => (isLateAgain() ? grace(times - 1) : Effect.void))
+    })
+
   const stop = (): void => {
     const old = sleeper
     sleeper = undefined
@@ -277,7 +287,7 @@ export const make: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.ge
     const sleep = Effect.zipRight(
       // Without the yield a clock whose time has come would fire the timer inside of the call that sets it.
       Effect.zipRight(Effect.yieldNow(), clock.sleep(Duration.millis(duration))),
-      Effect.suspend(() => (isLate() ? clock.sleep(Duration.millis(GRACE)) : Effect.void))
+      Effect.suspend(() => (isLate() ? grace(GRACES) : Effect.void))
     )
     const fiber = Runtime.runFork(runtime, sleep)
     sleeper = fiber

@@ -31,7 +31,7 @@ import {
   Pipeable,
   Predicate,
   type Scope,
-  Stream
+  type Stream
 } from "effect"
 import * as Deadline from "./Deadline.js"
 import * as config from "./internal/config.js"
@@ -94,7 +94,7 @@ const Proto = {
  *
  * When the scope closes the pool drains: leases have `drainTimeout` to end, after which they are taken away.
  *
- * **When to use** For a pool that one effect makes and uses. A pool that several parts of a program share is a service: `layer`.
+ * **When to use** For a pool that one effect makes and uses. Several parts of a program share a service: `layer`.
  *
  * - Fails with `InvalidOptions`, which lists every problem.
  * - Does not fail when the host is down: the callers find that out. To find it out at the start, `use` the pool once.
@@ -143,7 +143,7 @@ export const make = <A, E, R>(
 /**
  * A pool as a service of the program, under a tag of your own. It opens with the layer and drains when the layer ends.
  *
- * **When to use** For a pool that several parts of a program share: requests and background jobs get connections from one bounded set.
+ * **When to use** For a pool that several parts of a program share, such as requests and background jobs.
  *
  * - Fails with `InvalidOptions`, which lists every problem.
  *
@@ -392,17 +392,7 @@ export const gauge = <A>(self: Pool<A>): PoolGauge => self[TypeId].gauge
  * @since 0.1.0
  * @category observability
  */
-export const events = <A>(self: Pool<A>): Stream.Stream<PoolEvent> => {
-  const { drained, listen } = self[TypeId]
-  return Stream.asyncPush<PoolEvent>(
-    (emit) =>
-      Effect.acquireRelease(
-        Effect.sync(() => listen(emit.single)),
-        (stop) => Effect.sync(stop)
-      ),
-    { bufferSize: 4_096, strategy: "sliding" }
-  ).pipe(Stream.interruptWhen(Deferred.await(drained)))
-}
+export const events = <A>(self: Pool<A>): Stream.Stream<PoolEvent> => runtime.events(self[TypeId])
 
 /**
  * Changes `maxSize`, and `minIdle` to at most that. Idle connections above it close at once, leased ones on release. Does not

@@ -54,12 +54,12 @@ export interface Signals {
  * @category models
  */
 export interface PoolConfig {
-  /** Used in errors, spans and metrics. Default `"pool"`. */
+  /** The name that errors use. Default `"pool"`. */
   readonly name?: string | undefined
   /** Connections at most, counting those being opened and closed. Default 10. Range 1 to 100,000. */
   readonly maxSize?: number | undefined
   /**
-   * Connections kept open although nobody needs them; opened one at a time in the background. Default 1 (or `maxSize`
+   * Connections that stay open although nobody needs them. The pool opens them one at a time in the background. Default 1 (or `maxSize`
    * if that is less). Range 0 to `maxSize`.
    */
   readonly minIdle?: number | undefined
@@ -97,8 +97,9 @@ export interface PoolConfig {
   readonly validateTimeout?: Duration.DurationInput | undefined
   /**
    * Callers that may wait, counting those for whom a connection is opened or checked. A guard for memory, not a way to
-   * shed load. Default 10,000, or `1,000 × maxSize` if that is more. Range 1 to 10,000,000. Above it the youngest waiter of the
-   * lowest class below the newcomer's fails with `PoolSaturated`; if there is none, the newcomer does.
+   * shed load. Default 10,000, or `1,000 × maxSize` if that is more. Range 1 to 10,000,000. When so many wait and one more
+   * comes, the youngest waiter of the lowest class below its class fails with `PoolSaturated`; if there is none, the one that
+   * came does.
    */
   readonly maxWaiters?: number | undefined
   /**
@@ -112,7 +113,7 @@ export interface PoolConfig {
   readonly backoff?: Schedule.Schedule<unknown, unknown> | undefined
   /**
    * With nothing open and every connect failing for this long, arriving acquires fail at once with
-   * `ConnectUnavailable`; those that wait already keep their places. Default 5 seconds. 0: never.
+   * `ConnectUnavailable`; callers that wait already keep their places. Default 5 seconds. 0: never.
    */
   readonly failFastAfter?: Duration.DurationInput | undefined
   /** Bound of one `reset`. Default 1 second. */

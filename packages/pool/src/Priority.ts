@@ -27,7 +27,11 @@ export class CurrentPriority extends Context.Reference<CurrentPriority>()("@slui
 }) {}
 
 /**
- * Every acquire inside `effect` belongs to class `priority`, unless it names another one itself.
+ * Every acquire inside `effect` belongs to class `priority`, unless its own options name another one.
+ *
+ * **When to use** For background work that shares a pool with requests: while connections are scarce, requests come first.
+ *
+ * @see `AcquireOptions` for the class of a single acquire.
  *
  * @example
  * ```ts

@@ -68,6 +68,29 @@ describe("a connection that comes back", () => {
       })
   )
 
+  test(
+    "its reset is told the same where it had to be stopped first, and that took no time",
+    { maxSize: 1, describe: ({ status }) => `is ${status}` },
+    (f) =>
+      Effect.gen(function* () {
+        f.host.stops = "dirty"
+        const fiber = yield* Effect.fork(
+          Pool.use(f.pool, (connection) =>
+            Effect.zipRight(
+              Effect.sleep(20),
+              Effect.sync(() => {
+                connection.status = "busy"
+              })
+            )
+          ).pipe(Effect.withSpan("handler"))
+        )
+        yield* f.pass(20)
+        yield* Fiber.join(fiber)
+        yield* settle
+        assert.deepStrictEqual(f.host.left, [{ connection: 1, heldMs: 20, activity: "is busy", span: "handler" }])
+      })
+  )
+
   test("nobody is remembered by it when it is clean", { maxSize: 1 }, (f) =>
     Effect.gen(function* () {
       for (const status of ["clean", "dirty"] as const) {

@@ -292,6 +292,12 @@ describe("drain", () => {
       })
   )
 
+  test(
+    "leaves no fiber behind when what it cancels is deaf",
+    { maxSize: 2, drainTimeout: 1_000, abortTimeout: 5_000, setUp: (host) => Object.assign(host, { aborts: "hang" }) },
+    (f) => Effect.asVoid(f.saturate)
+  )
+
   test("interrupts nobody: the caller whose connection was taken away goes on", { maxSize: 1 }, (f) =>
     Effect.gen(function* () {
       const fiber = yield* Effect.fork(Pool.use(f.pool, () => Effect.as(Effect.sleep(5_000), "done")))

@@ -33,7 +33,7 @@ export class Acquire<A> {
     const { admission, state } = this
     if (state.phase !== "running") return undefined
     const now = state.host.now()
-    if (admission.size !== 0 && (admission.queue.sharers.size !== 0 || !admission.keepsReserve(now))) return undefined
+    if (admission.size !== 0 && (admission.hasSharers || !admission.keepsReserve(now))) return undefined
     const entry = this.joinable() ?? state.idle.head
     if (entry === undefined) return undefined
     if (entry.holders === 0) {

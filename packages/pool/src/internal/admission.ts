@@ -16,7 +16,7 @@ const RESERVE_KEPT = 100
 const RESERVE_LEAST = 4
 
 export class Admission<A> {
-  /** Nobody but this class changes it. */
+  /** Nobody but this class and the tests look into it. */
   readonly queue = new WaiterQueue<A>()
   /**
    * Until when one connection is kept for shared leases. When slow exclusive work takes every connection, short shared work
@@ -30,6 +30,21 @@ export class Admission<A> {
   /** How many callers wait. */
   get size(): number {
     return this.queue.size
+  }
+
+  /** Whether a caller waits for a shared lease. */
+  get hasSharers(): boolean {
+    return this.queue.sharers.size !== 0
+  }
+
+  /** Since when the queue has not been empty; if a connect has started for it, since that moment. */
+  get busySince(): number {
+    return this.queue.busySince
+  }
+
+  /** A connect starts for the queue. */
+  noteConnect(now: number): void {
+    this.queue.busySince = now
   }
 
   /** Milliseconds that the oldest waiter has waited; 0 if nobody waits. */

@@ -67,7 +67,7 @@ export class Entry<A> {
   retireReason: CloseReason = "lifetime"
   /** The lease that left the connection unclean, until the connection is clean or closed. Only `Release` changes it. */
   leftBy: Lease<A> | undefined = undefined
-  /** What the host noted about that lease when it ended. Only the host changes it. */
+  /** What the host noted about that lease when it ended, for as long. The host sets it, `Release` and `Health` forget it. */
   left: Holder | undefined = undefined
   /** The number of fatal events at the moment at which the running check began. Only `Health` changes it. */
   checkEpoch = 0

@@ -98,7 +98,7 @@ export class Growth<A> {
   startConnect(now: number): void {
     const { state } = this
     state.connecting++
-    this.admission.queue.busySince = now
+    this.admission.noteConnect(now)
     state.later(() => state.host.connect(now))
   }
 
@@ -112,7 +112,7 @@ export class Growth<A> {
       return
     }
     if (!waits) return
-    const patience = this.admission.queue.busySince + this.load.connect
+    const patience = this.admission.busySince + this.load.connect
     if (patience > now) this.state.wakeBy(patience)
     const age = leases.meanShare(now)
     // Nothing else happens at the moment at which the present leases turn out to be slow.
@@ -140,7 +140,7 @@ export class Growth<A> {
     if (connecting === 0 && (this.isBelowMinimum() || this.isDown())) return true
     const waiting = this.admission.size - validating
     if (phase !== "running" || waiting <= connecting) return false
-    const busyFor = now - this.admission.queue.busySince
+    const busyFor = now - this.admission.busySince
     return this.load.wantsOneMore(waiting, open + connecting, connecting, leases.meanShare(now), busyFor)
   }
 }

@@ -96,6 +96,7 @@ export class Health<A> {
     entry.state = EntryState.Closing
     entry.closeReason = reason
     entry.leftBy = undefined
+    entry.left = undefined
     state.closing++
     state.later(() => state.host.close(entry))
     const cause = entry.isProven ? undefined : unusedCause[reason]

@@ -78,7 +78,7 @@ export class Maintenance<A> {
         this.health.closeIdle(entry, "idle", now)
       }
     }
-    // A connection that always has some shared holder never comes back. So its end is decided now, and it takes no more holders.
+    // A connection that always has some shared holder never comes back. So its end is decided now: it takes no more holders.
     for (const entry of leases.sharedEntries) {
       if (entry.closeReason !== undefined) continue
       entry.closeReason = this.health.unfit(entry, this.state.open - 1, now)

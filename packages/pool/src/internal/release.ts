@@ -69,6 +69,7 @@ export class Release<A> {
     if (status === "clean") {
       entry.state = EntryState.Idle
       entry.leftBy = undefined
+      entry.left = undefined
       if (entry.lastUsedAt === now) state.idle.push(entry)
       else state.idle.insertByLastUse(entry)
       if (this.admission.size !== 0) this.acquire.dispatch(now)

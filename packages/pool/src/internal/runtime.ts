@@ -20,6 +20,7 @@ import {
   ScheduleDecision,
   ScheduleIntervals,
   Scope,
+  Stream,
   type Tracer
 } from "effect"
 import { PCGRandom } from "effect/Utils"
@@ -49,6 +50,19 @@ type ConnectError<E> = E | PoolError.InvalidOptions
 interface Attempt {
   stop: (() => void) | undefined
 }
+
+/** Events that a listener may be behind before it misses the oldest ones. */
+const BEHIND = 4_096
+
+export const events = <A>({ drained, listen }: Runtime<A>): Stream.Stream<PoolEvent> =>
+  Stream.asyncPush<PoolEvent>(
+    (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => listen(emit.single)),
+        (stop) => Effect.sync(stop)
+      ),
+    { bufferSize: BEHIND, strategy: "sliding" }
+  ).pipe(Stream.interruptWhen(Deferred.await(drained)))
 
 /** The oldest leases that an error names. */
 const HOLDERS = 3
@@ -318,11 +332,7 @@ export const make = <A, E, R>(
       () => offset + now(),
       (step, then) => runWithin(Effect.withRandom(step, chance), config.connectTimeout, then)
     )
-    const stop = task(options.abort, config.abortTimeout, (entry, works) => {
-      // If the connection must be cleaned now as well, that is because of the same lease.
-      engine.aborted(entry, works)
-      entry.left = undefined
-    })
+    const abort = task(options.abort, config.abortTimeout, (entry, works) => engine.aborted(entry, works))
     const host: Host<A> = {
       now,
       isLate: timers.isLate,
@@ -350,8 +360,9 @@ export const make = <A, E, R>(
         task(clean, config.resetTimeout, (entry, works) => engine.wasReset(entry, works))(entry)
       },
       abort: (entry) => {
+        // If the connection must be cleaned afterwards as well, that is because of the same lease.
         entry.left = leftBy(entry)
-        stop(entry)
+        abort(entry)
       },
       cancel: task(options.abort, config.abortTimeout, () => undefined),
       close: (entry) => closeScope(entry.handle as Scope.CloseableScope, () => engine.wasClosed(entry)),

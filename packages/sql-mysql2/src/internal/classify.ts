@@ -1,5 +1,6 @@
 import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
+import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
@@ -111,19 +112,15 @@ interface Raised {
 }
 
 export const read = (cause: unknown): Raised => {
-  const error = (typeof cause === "object" && cause !== null ? cause : {}) as Record<string, unknown>
-  // Node tries all addresses of a name, and wraps the failures; they carry the same code as a rule.
-  const first = Array.isArray(error["errors"]) ? (error["errors"][0] as Record<string, unknown> | undefined) : undefined
-  const code = error["code"] ?? first?.["code"]
-  const message = error["message"] || first?.["message"]
-  // An error that nobody had asked for has its number in `code`; one of the system has a negative one of its own.
+  const { code, error, message } = ErrorText.read(cause)
+  // An error that the server sends unasked has its number in `code`. An error of the system has a negative errno.
   const errno = typeof code === "number" ? code : error["errno"]
   const known = typeof errno === "number" && errno > 0 ? errno : undefined
   return {
     errno: known,
     state: typeof error["sqlState"] === "string" && error["sqlState"] !== "" ? error["sqlState"] : undefined,
     code: known !== undefined ? String(known) : typeof code === "string" ? code : undefined,
-    message: typeof message === "string" ? message : String(cause)
+    message
   }
 }
 
@@ -167,59 +164,38 @@ export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
     : found
 }
 
-/** What to do about a connect that failed; empty when the driver's own words say it all. */
-const hint = ({ code, errno, message }: Raised, endpoint: { readonly host: string; readonly port: number }): string => {
-  switch (errno ?? code) {
-    case "ECONNREFUSED":
-      return "nothing listens there: check host and port, or start the server"
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return `the name ${endpoint.host} cannot be resolved: check the host`
-    case "ENOENT":
-      return "there is no such socket: check the path, or start the server"
-    case 1045:
-    case 1698:
-      return "the server refuses user or password: check username and password, and from which hosts the user may come"
-    case 1130:
-      return "the server refuses this host: create the user for it"
-    case 1044:
-      return "the user may not use this database: grant it"
-    case 1049:
-      return "there is no such database: create it, or correct its name"
-    case 1040:
-    case 1203:
-    case 1226:
-      return "the server takes no more connections: lower maxSize, or raise its limit"
-    case 1129:
-      return "the server has blocked this host after many failed connects: run FLUSH HOSTS there"
-    case 1053:
-      return "the server is stopping: try again"
-    case "HANDSHAKE_NO_SSL_SUPPORT":
-      return "the server does not speak TLS: leave ssl out, or enable it there"
-    case "HANDSHAKE_UNKNOWN_ERROR":
-    case "PROTOCOL_CONNECTION_LOST":
-    case "PROTOCOL_ERROR":
-      return `what answers there does not speak MySQL's protocol, or gave up: check that ${endpoint.port} is the port of a MySQL or MariaDB server`
-  }
-  if ((code !== undefined && isTls(code)) || /certificate/i.test(message)) {
-    return "the server's certificate is not trusted: give its authority in ssl.ca"
-  }
-  return ""
+const FULL = "The server takes no more connections: lower maxSize, or raise its limit"
+
+const REFUSED =
+  "The server refuses user or password: check username and password, and from which hosts the user may come"
+
+const notMysql = ({ port }: ErrorText.Address) =>
+  `What answers there does not speak MySQL's protocol, or gave up: check that ${port} is the port of a MySQL or MariaDB server`
+
+const hints: ErrorText.Hints = {
+  byCode: {
+    1045: REFUSED,
+    1698: REFUSED,
+    1130: "The server refuses this host: create the user for it",
+    1044: "The user may not use this database: grant it",
+    1049: "There is no such database: create it, or correct its name",
+    1040: FULL,
+    1203: FULL,
+    1226: FULL,
+    1129: "The server has blocked this host after many failed connects: run FLUSH HOSTS there",
+    1053: "The server is stopping: try again",
+    HANDSHAKE_NO_SSL_SUPPORT: "The server does not speak TLS: leave ssl out, or enable it there",
+    HANDSHAKE_UNKNOWN_ERROR: notMysql,
+    PROTOCOL_CONNECTION_LOST: notMysql,
+    PROTOCOL_ERROR: notMysql
+  },
+  byText: []
 }
 
-const named = ({ code, message }: Raised): string =>
-  `${message}${code === undefined || message.includes(code) ? "" : ` (${code})`}`
+export const connectMessage = (cause: unknown, address: ErrorText.Address): string =>
+  ErrorText.connect(read(cause), "MySQL", address, hints)
 
-export const connectMessage = (
-  cause: unknown,
-  endpoint: { readonly host: string; readonly port: number; readonly label: string }
-): string => {
-  const raised = read(cause)
-  const todo = hint(raised, endpoint)
-  return `cannot connect to MySQL at ${endpoint.label}: ${named(raised)}${todo === "" ? "" : `. ${todo[0]!.toUpperCase()}${todo.slice(1)}`}`
-}
-
-/** The server quotes the values that it complains about, and values stay out of messages. */
+/** The server quotes the value that it refuses. Values must not appear in messages, so the quote is removed. */
 export const statementMessage = (cause: unknown, label: string, isInterpolated: boolean): string => {
   const raised = read(cause)
   let { message } = raised
@@ -234,9 +210,9 @@ export const statementMessage = (cause: unknown, label: string, isInterpolated: 
       message = message.replace(/: '[\s\S]*'( for column|$)/, "$1")
       break
     case 1064:
-      // It quotes the text, which is the program's own unless values were written into it.
+      // The server quotes a part of the text. Values are in the text only if the driver has written them into it.
       if (isInterpolated) message = message.replace(/ near '[\s\S]*' at/, " at")
       break
   }
-  return `MySQL at ${label}: ${named({ ...raised, message })}`
+  return `MySQL at ${label}: ${ErrorText.named(message, raised.code)}`
 }

@@ -2,7 +2,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { invalidOptionsOf } from "@sluice/sql/driver/Classify"
 import { Effect, Redacted } from "effect"
 import type * as Pg from "pg"
-import type { PgSqlConfig } from "../PgSql.js"
+import type { PgSqlConfig } from "../Config.js"
 
 /** Seconds and milliseconds of which 0 means "none" to a pool of `pg`, and which then are left to our defaults. */
 const set = (value: number | undefined, unit: 1 | 1_000): number | undefined =>

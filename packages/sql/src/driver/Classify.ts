@@ -120,23 +120,6 @@ export const reason = (kind: Kind, phase: Phase, code: string | undefined, cause
 }
 
 /**
- * Whether a server can listen there.
- *
- * @since 0.1.0
- * @category guards
- */
-export const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65_536
-
-/**
- * What is wrong with the port of the endpoint `name`; `undefined` when nothing is, or when none was given.
- *
- * @since 0.1.0
- * @category options
- */
-export const portProblem = (name: string, port: number | undefined): string | undefined =>
-  port === undefined || isPort(port) ? undefined : `${name}: port must be an integer from 1 to 65535, and is ${port}`
-
-/**
  * The failure of options that cannot work, for all that is wrong with them at once. `name` is the module that was given
  * them, such as `PgSql`. `cause.problems` of the failure is the list.
  *
@@ -156,19 +139,6 @@ export const invalidOptions = (name: string, problems: ReadonlyArray<string>): S
  */
 export const invalidOptionsOf = (cause: Error): SqlError =>
   SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause }), cause.message)
-
-/**
- * The failure of a connect whose password is an effect that has failed. `database` is the product, `label` the endpoint.
- * It may be tried again: the effect may read it then.
- *
- * @since 0.1.0
- * @category options
- */
-export const unreadablePassword = (database: string, label: string, cause: unknown): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }),
-    `${database} at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
-  )
 
 /**
  * The failure that a caller is told when it has waited long enough for an answer of the server. The operation is still under

@@ -1,7 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Clock, Effect, Either, Exit, Mailbox, Option, Queue, Random, type Scope, Stream } from "effect"
-import type { ListenEvent } from "../../PgSql.js"
+import type { ListenEvent } from "../../Config.js"
 import type { PgConnection } from "./connection.js"
 
 /** How often a silent connection is asked whether it still works: a path that died in the middle says nothing by itself. */

@@ -51,11 +51,13 @@ const start = Effect.fnUntraced(function* (
 const layers = Layers.make({ tag: MysqlClient, start })
 
 /**
- * A database without a Layer, for as long as the scope lives; for a second one beside the Layer's.
+ * Starts a client without a Layer. It lives as long as the scope.
  *
- * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else why the
- *   first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
- *   `AcquireTimeout` when nobody answered at all.
+ * **When to use:** for a second database beside the one of the Layer.
+ *
+ * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else the reason
+ *   why the first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
+ *   `AcquireTimeout` when no server has answered.
  *
  * @since 0.1.0
  * @category constructors
@@ -64,8 +66,8 @@ export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError,
   layers.make
 
 /**
- * `Sql`, `SqlClient` and `MysqlClient` on one pool for each endpoint. Keep the Layer in a constant, so that everything that
- * needs it shares the pool.
+ * `Sql`, `SqlClient` and `MysqlClient` on one pool for each endpoint. Keep the Layer in a constant, so that all parts of the
+ * program share the pool.
  *
  * - Fails as `make` does. The message never has a password in it.
  *
@@ -86,7 +88,7 @@ export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError,
 export const layer: (config: MysqlSqlConfig) => Layer.Layer<Sql | SqlClient | MysqlClient, SqlError> = layers.layer
 
 /**
- * As `layer`, from Effect's configuration.
+ * The same as `layer`, with options that are read from Effect's configuration.
  *
  * @since 0.1.0
  * @category layers

@@ -70,11 +70,13 @@ const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
   )
 
 /**
- * A database without a Layer, for as long as the scope lives; for a second one beside the Layer's.
+ * Starts a client without a Layer. It lives as long as the scope.
  *
- * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else why the
- *   first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
- *   `AcquireTimeout` when nobody answered at all.
+ * **When to use:** for a second database beside the one of the Layer.
+ *
+ * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else the reason
+ *   why the first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
+ *   `AcquireTimeout` when no server has answered.
  *
  * @since 0.1.0
  * @category constructors
@@ -85,16 +87,16 @@ export const make: (config: PgSqlConfig) => Effect.Effect<PgSql, SqlError, Scope
 const HubKey: unique symbol = Symbol.for("@sluice/sql-pg/Hub")
 
 /**
- * The notifications of a channel, and the moments at which some may have been missed. `PgClient.listen` is the same without
- * those moments.
+ * The notifications of a channel. A `Resubscribed` among them says that notifications may have been missed; `PgClient.listen`
+ * gives the notifications alone.
  *
- * - All listeners of a client share one connection, leased from the pool while there are any, so it counts towards `maxSize`.
- *   One that ends leaves the others alone.
- * - A lost connection is replaced, after a pause of up to 1 second while that fails. Notifications that are sent between the
- *   loss and the `Resubscribed` are never delivered: PostgreSQL keeps none for who is not there. A path that dies without a
- *   word is noticed after 35 seconds at most. A warning is logged at each loss.
- * - Fails when the first LISTEN does, as a statement would, and with `PoolClosed` when the Layer ends.
- * - What is not read yet is kept without a bound.
+ * - All listeners of a client share one connection. It is leased from the pool while there is any listener, so it counts towards
+ *   `maxSize`. A listener that ends does not affect the others.
+ * - A lost connection is replaced. While connecting fails, there are pauses of up to 1 second. Notifications that are sent
+ *   between the loss and the `Resubscribed` are never delivered, because PostgreSQL keeps none for a session that is gone. A
+ *   network that silently stops delivering is noticed after 35 seconds at most. A warning is logged at each loss.
+ * - Fails when the first LISTEN fails, with the failure of that statement, and with `PoolClosed` when the Layer ends.
+ * - Notifications that the program has not read yet are kept without a bound.
  *
  * @example
  * ```ts
@@ -117,7 +119,7 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
     Effect.map(PgClient, (client) => {
       const hub = (client as { readonly [HubKey]?: Listen.Hub })[HubKey]
       return hub === undefined
-        ? // Another library's client fails or goes silent when it is lost; it cannot say so.
+        ? // The client is not from this package, and has no `Resubscribed`: it fails or goes silent when its connection is lost.
           Stream.map(
             client.listen(channel),
             (payload): ListenEvent => ({
@@ -132,8 +134,8 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
   )
 
 /**
- * `Sql`, `SqlClient` and `PgClient` on one pool for each endpoint. Keep the Layer in a constant, so that everything that
- * needs it shares the pool.
+ * `Sql`, `SqlClient` and `PgClient` on one pool for each endpoint. Keep the Layer in a constant, so that all parts of the
+ * program share the pool.
  *
  * - Fails as `make` does. The message never has a password in it.
  *
@@ -154,7 +156,7 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
 export const layer: (config: PgSqlConfig) => Layer.Layer<Sql | SqlClient | PgClient, SqlError> = layers.layer
 
 /**
- * As `layer`, from Effect's configuration.
+ * The same as `layer`, with options that are read from Effect's configuration.
  *
  * @since 0.1.0
  * @category layers
@@ -164,9 +166,10 @@ export const layerConfig: (
 ) => Layer.Layer<Sql | SqlClient | PgClient, ConfigError.ConfigError | SqlError> = layers.layerConfig
 
 /**
- * For programs that hand a pool of `pg` to `@effect/sql-pg`. The pool is taken as a description: its options say where to
- * connect to and how many connections there may be, and not one connection of it is used, because two owners of one pool
- * could both lose it. `password` as a function is called for each connection.
+ * The same as `layer`, with the options of a pool of `pg`: where to connect to, and how many connections there may be. The pool
+ * itself stays unused: none of its connections is opened or taken. A `password` that is a function is called for each connection.
+ *
+ * **When to use:** in programs that gave a pool of `pg` to `@effect/sql-pg`.
  *
  * - Fails as `make` does, and with `InvalidOptions` when the pool has options that act on its own connections (`Client`,
  *   `verify`, `onConnect`).

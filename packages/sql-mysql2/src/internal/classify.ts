@@ -1,13 +1,15 @@
-import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import { type Kind, lost, ofClient, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
- * What each errno means. Looked up by errno, then by the class of the SQLSTATE (its first two characters), then by text: the
- * SQLSTATE of MySQL says little (too many connections is 08004 or 42000, a lock timeout HY000).
+ * What each error means. An error is looked up by errno, then by the class of its SQLSTATE (the first two characters), then by
+ * its text. The errno comes first because different errors share a SQLSTATE (too many connections is 08004 or 42000, a lock
+ * timeout is HY000).
  */
 
+/** By errno. */
 export const byErrno: Readonly<Record<number, Kind>> = {
   1040: unopened("TooManyConnections"),
   1203: unopened("TooManyConnections"),
@@ -63,7 +65,7 @@ export const byErrno: Readonly<Record<number, Kind>> = {
   1114: refused("ResourceExhausted", "idempotent")
 }
 
-/** Errors of a login that are something else when a statement gets them. */
+/** By errno, for errors that mean `AuthenticationFailed` during a connect and this when a statement gets them. */
 export const ofLogin: Readonly<Record<number, Kind>> = {
   1044: refused("PermissionDenied"),
   1045: refused("PermissionDenied"),
@@ -106,7 +108,7 @@ export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
 interface Raised {
   readonly errno: number | undefined
   readonly state: string | undefined
-  /** The errno, or the code of the system or of the library. */
+  /** The errno, else the code of the operating system or of `mysql2`. */
   readonly code: string | undefined
   readonly message: string
 }
@@ -128,15 +130,15 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
   if (errno !== undefined) {
     switch (errno) {
       case 1226:
-        // The limits of a user: connections, or statements in an hour.
+        // The user has reached one of its limits: connections, or statements in an hour.
         return phase === "connect" ? unopened("TooManyConnections") : refused("ResourceExhausted", "idempotent")
       case 1290:
         return /read.only/i.test(message) ? retired("NotWritable", "always") : refused("Unclassified")
       case 1047:
-        // A Galera node that is not ready answers so to everything.
+        // A Galera node that is not ready answers every statement with this error.
         return /wsrep/i.test(message) ? retired("ConnectionLost", "always") : refused("Unclassified")
       case 4025:
-        // MariaDB's CHECK; MySQL has another error of this number.
+        // In MariaDB a CHECK constraint has failed; MySQL uses the number for another error.
         return state === undefined || state === "23000" ? refused("CheckViolation") : refused("Unclassified")
     }
     const login = ofLogin[errno]
@@ -146,19 +148,13 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
     const family = state === undefined ? undefined : byClass[state.slice(0, 2)]
     return family ?? (phase === "connect" ? unopened() : refused("Unclassified"))
   }
-  if (code !== undefined) {
-    const known = byLibrary[code] ?? bySystem[code]
-    if (known !== undefined) return known
-    if (isTls(code)) return unopened("ConnectFailed", "never")
-  }
-  for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
-  return phase === "connect" ? unopened() : refused("Unclassified")
+  return ofClient({ code, message }, phase, byText, byLibrary)
 }
 
 export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
   const raised = read(cause)
   const found = reason(kindOf(raised, phase), phase, raised.code, cause)
-  // A server that only reads: whoever wanted to write needs another one, and inside a transaction from its beginning.
+  // The server is read-only, so the write has to go to another server. A transaction has to begin again there.
   return found.retry === "always" && found.connection === "destroy" && (phase === "transaction" || phase === "commit")
     ? { ...found, retry: "transaction" }
     : found

@@ -31,8 +31,9 @@ const connect = (
 }
 
 /**
- * The isolation level is that of the next transaction, so both are one text: nothing can come between. `deferrable` has no
- * counterpart, and read-write is what a transaction is anyway; said aloud, a read-only server would refuse what only reads.
+ * The isolation level holds for the next transaction, so both statements are one text: then no other statement comes between
+ * them. MySQL has no `deferrable`. READ WRITE is the default of a transaction and is never sent, because a read-only server would
+ * refuse it even for a transaction that only reads.
  */
 const begin = ({ isolation, readOnly }: BeginOptions): ReadonlyArray<string> => {
   const start = readOnly === true ? "START TRANSACTION READ ONLY" : "START TRANSACTION"

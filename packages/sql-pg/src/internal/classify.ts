@@ -1,11 +1,11 @@
-import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import { type Kind, lost, ofClient, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
- * What each SQLSTATE and each error of the system means. Looked up by code, then by the class of the code (its first two
- * characters), then by text.
+ * What each error means. An error is looked up by its code (a SQLSTATE, or a code of the operating system), then by the class of
+ * a SQLSTATE (the first two characters), then by its text.
  */
 
 /** By SQLSTATE. */
@@ -90,17 +90,11 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
     }
     if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "transaction")
     if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
-    // The permission to connect to the database.
+    // During a connect this is the missing permission to connect to the database.
     if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "never")
     return byState[code] ?? byClass[code.slice(0, 2)] ?? refused("Unclassified")
   }
-  if (code !== undefined) {
-    const known = bySystem[code]
-    if (known !== undefined) return known
-    if (isTls(code)) return unopened("ConnectFailed", "never")
-  }
-  for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
-  return phase === "connect" ? unopened() : refused("Unclassified")
+  return ofClient({ code, message }, phase, byText)
 }
 
 export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {

@@ -1,11 +1,10 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
-import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
+import type { Cursor, Mode, Phase } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
-import type { MysqlConnection } from "../session/connection.js"
 import * as Commands from "./commands.js"
 import * as Mysql from "./mysql.js"
-import { Operation } from "./operation.js"
+import { type Connection as Executing, Operation } from "./operation.js"
 import type { Text } from "./texts.js"
 import * as values from "./values.js"
 
@@ -17,6 +16,22 @@ const AHEAD = 256
 
 /** Milliseconds that the rest of an answer gets to come by itself when a stream is left. */
 const PATIENCE = 5
+
+/** What a stream needs of the connection that it reads from. */
+export interface Connection extends Executing {
+  readonly isDead: boolean
+  /** Prepared statements that are closed with the next operation. */
+  readonly orphans: Array<Mysql.Prepared>
+  /** Whether the statement is prepared, and not sent as text. */
+  prepares(text: Text, params: ReadonlyArray<unknown>, mode: Mode): boolean
+  /** The text with the values in it. */
+  write(sql: string, params: ReadonlyArray<unknown>, mode: Mode): string | SqlError
+  /** What keeps a statement from being sent. */
+  refusal(sql: string): SqlError | undefined
+  send(operation: Operation, settled: (failure: unknown) => void, until: Instant, isBounded: boolean): void
+  error(cause: unknown, phase: Phase, isInterpolated: boolean, goesOn: boolean): SqlError
+  unsendable(problem: string): SqlError
+}
 
 /** An operation whose rows are told one by one. */
 class Reading extends Operation {
@@ -51,7 +66,7 @@ class Reading extends Operation {
 
 /** How the statement is sent: prepared (`undefined`), or as this text. */
 const writtenOf = (
-  connection: MysqlConnection,
+  connection: Connection,
   text: Text,
   params: ReadonlyArray<unknown>
 ): string | undefined | SqlError => {
@@ -63,7 +78,7 @@ const writtenOf = (
   return params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
 }
 
-const failureOf = (connection: MysqlConnection, operation: Operation): SqlError =>
+const failureOf = (connection: Connection, operation: Operation): SqlError =>
   operation.unsent
     ? connection.unsendable((operation.failure as Error).message)
     : connection.error(
@@ -77,7 +92,7 @@ const failureOf = (connection: MysqlConnection, operation: Operation): SqlError 
  * Outside of a transaction: the whole answer is one operation, read only as fast as the program does. A server cannot be told
  * to stop sending; a stream that is left early leaves the connection busy, and its owner aborts it.
  */
-export const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<unknown>): Cursor => {
+export const single = (connection: Connection, text: Text, params: ReadonlyArray<unknown>): Cursor => {
   let reading: Reading | undefined
   let over = false
   let paused = false
@@ -184,12 +199,7 @@ class Piece extends Reading {
  * Inside a transaction: a cursor of the server, so that other statements can run between two pieces. The server executes all
  * of it at the first piece and keeps the rows. What cannot have a cursor is read as a whole.
  */
-export const joined = (
-  connection: MysqlConnection,
-  text: Text,
-  params: ReadonlyArray<unknown>,
-  name: string
-): Cursor => {
+export const joined = (connection: Connection, text: Text, params: ReadonlyArray<unknown>, name: string): Cursor => {
   let state: "new" | "open" | "complete" = "new"
   let cursor: Commands.OpenCursor | undefined
   let statement: Mysql.Prepared | undefined

@@ -2,10 +2,27 @@ import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import type { Profile } from "@sluice/sql/driver/Profile"
-import type { MysqlConnection } from "../session/connection.js"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
+
+/** What an operation needs of the connection that it is sent on. */
+export interface Connection {
+  readonly wire: Mysql.Wire
+  readonly pipeline: Pipeline.Pipeline<Operation>
+  readonly inTransaction: boolean
+  readonly isAutocommit: boolean
+  /** The server has reported the status of its session. */
+  observe(status: number): void
+  /** The server has reported changes of its session. */
+  changed(changes: NonNullable<Mysql.Header["stateChanges"]>): void
+  /** The statement that begins the transaction again, if this operation has committed it. */
+  broughtToAnEnd(operation: Operation): string | undefined
+  /** The server has answered all of the operation. */
+  hasAnswered(operation: Operation): void
+  /** The connection is lost, for this reason. */
+  end(error: unknown): void
+}
 
 /**
  * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
@@ -43,7 +60,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
-    protected readonly connection: MysqlConnection,
+    protected readonly connection: Connection,
     readonly text: Text,
     /** Written into the text, and not sent beside it. */
     readonly interpolated: boolean

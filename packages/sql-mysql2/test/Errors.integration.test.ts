@@ -17,6 +17,7 @@ import {
   urlThrough,
   user
 } from "./support/fixture.js"
+import { takePlaces } from "./support/places.js"
 
 /** Tag, fate of the connection, outcome, class. */
 type Told = readonly [SqlReason.Tag, SqlReason.ConnectionFate, SqlReason.Outcome, SqlReason.Retry]
@@ -114,7 +115,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         yield* table("locked", "id int primary key")
         yield* Sql.query("insert into locked values (1)")
         yield* row(
-          Sql.query("set statement max_statement_time = 0.02 for select sleep(5)"),
+          Sql.query("set statement max_statement_time = 0.2 for select sleep(30)"),
           "1969",
           kept("StatementTimeout"),
           /max_statement_time/
@@ -192,7 +193,6 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         const between = Effect.gen(function* () {
           yield* Sql.query("insert into ended values (2)")
           yield* terminate(name)
-          yield* Effect.sleep("20 millis")
           yield* Sql.query("select 1")
         }).pipe(Sql.withTransaction)
         const lost = SqlReason.of(yield* Effect.flip(between))
@@ -255,8 +255,8 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       Effect.gen(function* () {
         const ended = (around: <A, E>(effect: Effect.Effect<A, E, Sql.Sql>) => Effect.Effect<A, E, Sql.Sql>) =>
           Effect.gen(function* () {
-            const fiber = yield* Effect.fork(Effect.exit(around(Sql.query("select sleep(0.4)"))))
-            yield* running(name, "sleep(0.4)")
+            const fiber = yield* Effect.fork(Effect.exit(around(Sql.query("select sleep(1.5)"))))
+            yield* running(name, "sleep(1.5)")
             yield* terminate(name)
             return Exit.isSuccess(yield* Fiber.join(fiber))
           })
@@ -323,17 +323,21 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       const { primary } = yield* MariaDbCluster.MariaDbCluster
       const proxy = yield* FaultProxy.make({ target: primary })
       const url = yield* urlThrough(proxy)
-      const pool = { connectTimeout: "200 millis", acquireTimeout: "2 seconds" } as const
       const none: Told = ["ConnectFailed", "none", "none", "always"]
       yield* proxy.blackhole()
-      told(yield* refused({ url, pool }), undefined, none, /Check that the address is right/)
+      told(
+        yield* refused({ url, pool: { connectTimeout: "200 millis" } }),
+        undefined,
+        none,
+        /Check that the address is right/
+      )
       yield* proxy.reset
       yield* proxy.heal
       yield* proxy.refuse
-      told(yield* refused({ url, pool }), "ECONNREFUSED", none, /nothing listens there/i)
-      told(yield* refused({ host: "no-such-host.invalid", username: "app", pool }), "ENOTFOUND", none, /check the host/)
+      told(yield* refused({ url }), "ECONNREFUSED", none, /nothing listens there/i)
+      told(yield* refused({ host: "no-such-host.invalid", username: "app" }), "ENOTFOUND", none, /check the host/)
       const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
-      const cut = SqlReason.of(yield* refused({ url: yield* urlThrough(gone), pool }))
+      const cut = SqlReason.of(yield* refused({ url: yield* urlThrough(gone) }))
       assert.deepStrictEqual([cut._tag, cut.connection, cut.retry], ["ConnectFailed", "none", "always"])
     }).pipe(Effect.scoped)
   )
@@ -360,49 +364,37 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
   it.effect("a server that is full: callers share what is open; nothing open is TooManyConnections", () =>
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster
-      const full: Told = ["TooManyConnections", "none", "none", "always"]
-      yield* user("errors_two", "with max_user_connections 2")
-      const url = as(primary, "errors_two")
-      yield* onPool({ url, pool: { maxSize: 6 } }, () =>
-        Effect.gen(function* () {
-          yield* Effect.forEach(Array.from({ length: 30 }), () => Sql.query("select sleep(0.01)"), {
-            concurrency: "unbounded"
-          })
-          assert.isAtMost((yield* sessions("errors_two")).length, 2)
-          yield* eventually(
-            "both are open",
-            Effect.zipRight(
-              Effect.forEach([1, 2], () => Sql.query("select sleep(0.02)"), { concurrency: 2 }),
-              Effect.map(sessions("errors_two"), (all) => all.length === 2)
+      /** The pool has one connection, the test takes the others, and then 40 callers come. */
+      const full = (name: string, places: number, code: string, says: RegExp) => {
+        const url = as(primary, name)
+        return onPool({ url, pool: { maxSize: 40 } }, () =>
+          Effect.gen(function* () {
+            yield* thread
+            yield* takePlaces(url, places - 1)
+            yield* eventually(
+              "forty callers were served, and the server has refused the pool another connection",
+              Effect.zipRight(
+                Effect.forEach(Array.from({ length: 40 }), () => Sql.query("select sleep(0.01)"), {
+                  concurrency: "unbounded"
+                }),
+                Effect.map(Sql.stats, ({ write }) => write.connectFailures > 0)
+              )
             )
-          )
-          told(yield* refused({ url }), "1226", full, /max_user_connections.*lower maxSize/i)
-        })
-      )
+            assert.strictEqual((yield* Sql.stats).write.size, 1)
+            assert.strictEqual((yield* sessions(name)).length, places)
+            told(yield* refused({ url }), code, ["TooManyConnections", "none", "none", "always"], says)
+          }).pipe(Effect.scoped)
+        )
+      }
+      yield* user("errors_two", "with max_user_connections 2")
+      yield* full("errors_two", 2, "1226", /max_user_connections.*lower maxSize/i)
+      yield* user("errors_many")
       yield* primary.query("set global max_user_connections = 3")
-      yield* onPool({ pool: { maxSize: 4, minIdle: 3 } }, (name) =>
-        Effect.gen(function* () {
-          yield* eventually(
-            "three are open",
-            Effect.map(sessions(name), (all) => all.length === 3)
-          )
-          told(yield* refused({ url: as(primary, name) }), "1203", full, /lower maxSize/i)
-        })
-      ).pipe(Effect.ensuring(Effect.ignore(primary.query("set global max_user_connections = 1000"))))
-      yield* onPool({ pool: { maxSize: 40, minIdle: 40 } }, (name) =>
-        Effect.gen(function* () {
-          yield* eventually(
-            "every place is taken",
-            Effect.map(sessions(name), (all) => all.length === 20)
-          )
-          yield* Effect.forEach(Array.from({ length: 60 }), () => Sql.query("select sleep(0.01)"), {
-            concurrency: "unbounded"
-          })
-          const { write } = yield* Sql.stats
-          assert.isAtMost(write.size, 20)
-          told(yield* refused({ url: as(primary, name) }), "1040", full, /Too many connections/)
-        })
+      yield* full("errors_many", 3, "1203", /lower maxSize/i).pipe(
+        Effect.ensuring(Effect.ignore(primary.query("set global max_user_connections = 1000")))
       )
+      const [places] = yield* primary.query<{ n: number }>("select @@max_connections as n")
+      yield* full("errors_many", places!.n, "1040", /Too many connections/)
     })
   )
 

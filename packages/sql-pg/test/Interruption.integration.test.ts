@@ -94,7 +94,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
       const late = driver.abort(connection)
       yield* Fiber.join(first)
-      const second = yield* Effect.fork(driver.execute(connection, "select pg_sleep(0.2)", [], "rows"))
+      const second = yield* Effect.fork(driver.execute(connection, "select pg_sleep(1)", [], "rows"))
       while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
       yield* late
       assert.strictEqual(driver.status(connection), "busy")
@@ -130,14 +130,16 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
     Effect.gen(function* () {
       const cluster = yield* PgCluster.PgCluster
       const proxy = yield* FaultProxy.make({ target: cluster.primary })
-      yield* proxy.delay("200 millis")
+      yield* proxy.blackhole()
       const url = yield* urlThrough(proxy)
       yield* onPool({ url, startup: "lazy", pool: { maxSize: 1, minIdle: 0 } }, () =>
         Effect.gen(function* () {
-          yield* atOnce(Effect.timeoutOption(pid, "20 millis"))
+          yield* Effect.timeoutOption(pid, "20 millis")
+          const { connecting, waiting } = (yield* Sql.stats).write
+          assert.deepStrictEqual([connecting, waiting], [1, 0])
+          yield* proxy.heal
           yield* pid
           assert.strictEqual((yield* Sql.stats).write.connects, 1)
-          yield* proxy.heal
         })
       )
     }).pipe(Effect.scoped)
@@ -235,7 +237,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
           yield* sleeping(name)
           yield* atOnce(Fiber.interrupt(fiber))
           yield* nothingRuns(name)
-          yield* Effect.timeout(around(Stream.runDrain(Stream.take(slow, 3))), "2 seconds")
+          yield* atOnce(around(Stream.runDrain(Stream.take(slow, 3))))
         }
         assert.strictEqual(yield* pid, before)
       })
@@ -247,7 +249,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
       const cluster = yield* PgCluster.PgCluster
       const proxy = yield* FaultProxy.make({ target: cluster.primary })
       const url = yield* urlThrough(proxy)
-      yield* onPool({ url, pool: { maxSize: 2, closeTimeout: "200 millis" } }, (name) =>
+      yield* onPool({ url, pool: { maxSize: 2, abortTimeout: "2 seconds", closeTimeout: "200 millis" } }, (name) =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
           const slow = sql`select i, pg_sleep(case when i > 128 then 30 else 0 end) from generate_series(1, 1000) as i`
@@ -256,7 +258,13 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("i
             const fiber = yield* Effect.fork(around(Stream.runDrain(slow)))
             yield* sleeping(name)
             yield* proxy.blackhole({ forGood: true })
-            yield* atOnce(Fiber.interrupt(fiber))
+            const { error } = (yield* Sql.stats).write.closed
+            yield* Fiber.interrupt(fiber)
+            assert.strictEqual((yield* Sql.stats).write.closed.error, error, "the caller left before abortTimeout")
+            yield* eventually(
+              "the connection is given up",
+              Effect.map(Sql.stats, ({ write }) => write.closed.error === error + 1)
+            )
             yield* proxy.heal
             // What the frozen path has left behind on the server is not ours to see.
             yield* cluster.primary.terminateBackends({ applicationName: name })

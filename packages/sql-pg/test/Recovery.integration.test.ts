@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Cause, Duration, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Redacted, Stream } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import { backends, eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
@@ -52,7 +52,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
     )
   )
 
-  it.effect("after a crash of the server statements succeed again within two seconds of its being back", () =>
+  it.effect("after a crash of the server statements succeed again, under a load that never stops asking", () =>
     onPool({ pool: { maxSize: 5 } }, () =>
       Effect.gen(function* () {
         const cluster = yield* PgCluster.PgCluster
@@ -69,10 +69,19 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
             Effect.fork
           )
         )
-        yield* Effect.sleep("50 millis")
+        const served = Effect.map(Sql.stats, ({ write }) => write.acquired)
+        yield* eventually(
+          "the load is served",
+          Effect.map(served, (n) => n > 10)
+        )
         yield* cluster.primary.restart("immediate")
-        const [elapsed] = yield* Effect.timed(Effect.retry(pid, Schedule.spaced("5 millis")))
-        assert.isBelow(Duration.toMillis(elapsed), 2_000)
+        // How soon is measured by the fault tests, with nothing beside them.
+        const before = yield* served
+        yield* eventually("a statement succeeds", Effect.map(Effect.exit(pid), Exit.isSuccess))
+        yield* eventually(
+          "the load is served again",
+          Effect.map(served, (n) => n > before + 10)
+        )
         yield* Fiber.interruptAll(load)
       })
     )
@@ -151,18 +160,17 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
             const fiber = yield* Effect.fork(reasonOf(Sql.query("select pg_sleep(30)")))
             yield* eventually(
               "it runs",
-              Effect.map(Sql.stats, ({ write }) => write.using === 1)
+              Effect.map(backends(name), (all) => all.some((one) => one.state === "active"))
             )
-            yield* Effect.sleep("20 millis")
             yield* fault
             const reason = yield* Fiber.join(fiber)
             assert.strictEqual(reason._tag, "ConnectionLost")
             assert.strictEqual(reason.outcome, "unknown")
             assert.strictEqual(reason.connection, "destroy")
             yield* pid
+            // The server goes on with what it was told before the network failed.
+            yield* cluster.primary.terminateBackends({ applicationName: name })
           }
-          // The server goes on with what it was told before the network failed.
-          yield* cluster.primary.terminateBackends({ applicationName: name })
         })
       )
     }).pipe(Effect.scoped)
@@ -249,7 +257,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
       const cluster = yield* PgCluster.PgCluster
       const proxy = yield* FaultProxy.make({ target: cluster.primary })
       const url = yield* urlThrough(proxy)
-      yield* onPool({ url, pool: { maxSize: 1, abortTimeout: "300 millis", closeTimeout: "200 millis" } }, (name) =>
+      yield* onPool({ url, pool: { maxSize: 1, abortTimeout: "2 seconds", closeTimeout: "200 millis" } }, (name) =>
         Effect.gen(function* () {
           const fiber = yield* Effect.fork(Sql.query("select pg_sleep(30)"))
           yield* eventually(
@@ -257,8 +265,8 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
             Effect.map(backends(name), (all) => all.some((one) => one.state === "active"))
           )
           yield* proxy.blackhole({ forGood: true })
-          const [elapsed] = yield* Effect.timed(Fiber.interrupt(fiber))
-          assert.isBelow(Duration.toMillis(elapsed), 100)
+          yield* Fiber.interrupt(fiber)
+          assert.strictEqual((yield* Sql.stats).write.closed.error, 0, "the caller left before abortTimeout")
           yield* eventually(
             "it was closed",
             Effect.map(Sql.stats, ({ write }) => write.closed.error === 1)

@@ -249,23 +249,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
       )
     )
 
-    it.effect("a read whose backend is ended is read again, unseen; so is what is idempotent; a write is not", () =>
-      onPool(one, (name) =>
-        Effect.gen(function* () {
-          const ended = (around: <A, E>(effect: Effect.Effect<A, E, Sql.Sql>) => Effect.Effect<A, E, Sql.Sql>) =>
-            Effect.gen(function* () {
-              const fiber = yield* Effect.fork(Effect.exit(around(Sql.query("select pg_sleep(1.5)"))))
-              yield* active(name, "pg_sleep(1.5)")
-              yield* terminate(name)
-              return Exit.isSuccess(yield* Fiber.join(fiber))
-            })
-          assert.isTrue(yield* ended(Sql.read))
-          assert.isTrue(yield* ended(Sql.idempotent))
-          assert.isFalse(yield* ended((effect) => effect))
-        })
-      )
-    )
-
     it.effect("conflicts: with retry the loser runs again, and everybody is written", () =>
       onPool({ pool: { maxSize: 8 } }, () =>
         Effect.gen(function* () {
@@ -390,30 +373,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
         )
     )
 
-    it.effect("an open BEGIN written by hand is rolled back, however its handler ends, and is never handed on", () =>
-      onPool(one, () =>
-        Effect.gen(function* () {
-          yield* table("by_hand", "id int")
-          const begun = Effect.zipRight(Sql.query("begin"), Sql.query("insert into by_hand values (1)"))
-          const endings: ReadonlyArray<Effect.Effect<unknown, unknown, Sql.Sql>> = [
-            Effect.void,
-            Effect.fail("no"),
-            Effect.die("bug"),
-            Effect.interrupt,
-            Sql.query("select 1 / 0"),
-            Effect.timeout(Sql.query("select pg_sleep(5)"), "20 millis")
-          ]
-          for (const ending of endings) {
-            yield* Effect.exit(Sql.withConnection(Effect.zipRight(begun, ending)))
-            assert.deepStrictEqual(
-              yield* Sql.query("select count(*)::int as n, pg_current_xact_id_if_assigned() as xid from by_hand"),
-              [{ n: 0, xid: null }]
-            )
-          }
-        })
-      )
-    )
-
     it.effect("no connection: refused, unknown name, no answer, cut while connecting", () =>
       Effect.gen(function* () {
         const { primary } = yield* PgCluster.PgCluster
@@ -511,31 +470,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             retry: "idempotent"
           })
           yield* (yield* PgCluster.PgCluster).primary.awaitReady
-        })
-      )
-    )
-
-    it.effect("a server that restarts, or crashes, under a statement and under a transaction", () =>
-      onPool(one, (name) =>
-        Effect.gen(function* () {
-          const { primary } = yield* PgCluster.PgCluster
-          for (const mode of ["fast", "immediate"] as const) {
-            for (const inside of [false, true]) {
-              const sleep = Sql.query("select pg_sleep(33)")
-              yield* row(
-                Effect.gen(function* () {
-                  const fiber = yield* Effect.fork(inside ? Sql.withTransaction(sleep) : sleep)
-                  yield* active(name, "pg_sleep(33)")
-                  yield* primary.restart(mode)
-                  return yield* Fiber.join(fiber)
-                }),
-                // A server that stops at once has no time for an error, only for a warning.
-                "57P01",
-                ["ServerShutdown", "destroy", inside ? "rolledBack" : "unknown", inside ? "transaction" : "idempotent"],
-                mode === "fast" ? /administrator command \(57P01\)/ : /immediate shutdown command \(57P01\)/
-              )
-            }
-          }
         })
       )
     )

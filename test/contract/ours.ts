@@ -4,6 +4,8 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import { MysqlClient } from "@effect/sql-mysql2"
+import { PgClient } from "@effect/sql-pg"
 import { assert, layer, type Vitest } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import type { ConnectionState } from "@sluice/sql/driver/Driver"
@@ -65,15 +67,14 @@ export interface Dialect {
   readonly tls: (options: Common) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
   /** What other servers say first; `undefined`: a server of HTTP, which waits for the client. */
   readonly foreign: Readonly<Record<string, Buffer | undefined>>
-  /** Milliseconds within which all of them are found out: our client speaks first on PostgreSQL, and waits on MySQL. */
-  readonly patience: number
-  /** Those of them whose failure says that they are another kind of server, and how. */
+  /** Those of them that are found out at once, and what the failure says of them. For the others the driver waits. */
   readonly recognised: { readonly names: ReadonlyArray<string>; readonly says: RegExp }
   readonly layer: (options: Options) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
   readonly layerConfig: (
     config: Config.Config.Wrap<Pick<Options, "url">>
   ) => Layer.Layer<Sql.Sql | SqlClient, SqlError | ConfigError.ConfigError>
-  readonly make: (options: Options) => ReturnType<typeof PgSql.make> | ReturnType<typeof MysqlSql.make>
+  /** The driver's own client, which its Layer provides too. */
+  readonly client: Effect.Effect<unknown>
   /** A connection, which can be aborted. */
   readonly connect: (options: Options) => Effect.Effect<Connection, SqlError, Scope.Scope>
 }
@@ -104,11 +105,10 @@ const postgresql: Dialect = {
     mysql: Buffer.from([0x4a, 0, 0, 0, 0x0a, 0x35, 0x2e, 0x35, 0, 0, 0, 0]),
     ssh: Buffer.from("SSH-2.0-OpenSSH_9.2\r\n")
   },
-  patience: 30_000,
   recognised: { names: ["http", "mysql"], says: /does not speak PostgreSQL's protocol/i },
   layer: PgSql.layer,
   layerConfig: PgSql.layerConfig as Dialect["layerConfig"],
-  make: PgSql.make,
+  client: PgClient.PgClient as unknown as Effect.Effect<unknown>,
   connect: (options) =>
     Effect.gen(function* () {
       const { primary } = yield* PgEndpoint.resolve(options)
@@ -149,11 +149,10 @@ const mysql: Dialect = {
     ssh: Buffer.from("SSH-2.0-OpenSSH_9.2\r\n"),
     garbage: Buffer.from([5, 0, 0, 0, 1, 2, 3, 4, 5])
   },
-  patience: 300,
   recognised: { names: [], says: /MySQL/ },
   layer: MysqlSql.layer,
   layerConfig: MysqlSql.layerConfig as Dialect["layerConfig"],
-  make: MysqlSql.make,
+  client: MysqlClient.MysqlClient as unknown as Effect.Effect<unknown>,
   connect: (options) =>
     Effect.gen(function* () {
       const { primary } = yield* MysqlEndpoint.resolve(options)

@@ -1,22 +1,11 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
-import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
+import { MariaDbCluster } from "@sluice/testkit"
 import { Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
-import {
-  as,
-  eventually,
-  onPool,
-  rowsOf,
-  running,
-  sessions,
-  table,
-  thread,
-  urlThrough,
-  user
-} from "./support/fixture.js"
+import { as, eventually, onPool, rowsOf, running, sessions, table, thread, user } from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
 /** Tag, fate of the connection, outcome, class. */
@@ -276,30 +265,6 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         )
       )
     )
-  )
-
-  it.effect("no connection: refused, unknown name, no answer, cut while connecting", () =>
-    Effect.gen(function* () {
-      const { primary } = yield* MariaDbCluster.MariaDbCluster
-      const proxy = yield* FaultProxy.make({ target: primary })
-      const url = yield* urlThrough(proxy)
-      const none: Told = ["ConnectFailed", "none", "none", "always"]
-      yield* proxy.blackhole()
-      told(
-        yield* refused({ url, pool: { connectTimeout: "200 millis" } }),
-        undefined,
-        none,
-        /Check that the address is right/
-      )
-      yield* proxy.reset
-      yield* proxy.heal
-      yield* proxy.refuse
-      told(yield* refused({ url }), "ECONNREFUSED", none, /nothing listens there/i)
-      told(yield* refused({ host: "no-such-host.invalid", username: "app" }), "ENOTFOUND", none, /check the host/)
-      const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
-      const cut = SqlReason.of(yield* refused({ url: yield* urlThrough(gone) }))
-      assert.deepStrictEqual([cut._tag, cut.connection, cut.retry], ["ConnectFailed", "none", "always"])
-    }).pipe(Effect.scoped)
   )
 
   it.effect("no entry: password, user, database", () =>

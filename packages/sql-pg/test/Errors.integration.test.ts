@@ -1,9 +1,9 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason, SqlRetry } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
-import { FaultProxy, PgCluster } from "@sluice/testkit"
+import { PgCluster } from "@sluice/testkit"
 import { Deferred, Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
-import { backends, eventually, onPool, pid, rowsOf, table, urlThrough } from "./support/fixture.js"
+import { backends, eventually, onPool, pid, rowsOf, table } from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
 /** Tag, fate of the connection, outcome, class. */
@@ -371,31 +371,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             assert.strictEqual(yield* pid, before)
           })
         )
-    )
-
-    it.effect("no connection: refused, unknown name, no answer, cut while connecting", () =>
-      Effect.gen(function* () {
-        const { primary } = yield* PgCluster.PgCluster
-        const proxy = yield* FaultProxy.make({ target: primary })
-        const url = yield* urlThrough(proxy)
-        const none: Told = ["ConnectFailed", "none", "none", "always"]
-        yield* proxy.blackhole()
-        told(
-          yield* refused({ url, pool: { connectTimeout: "200 millis" } }),
-          undefined,
-          none,
-          /Check that the address is right/
-        )
-        yield* proxy.reset
-        yield* proxy.heal
-        yield* proxy.refuse
-        told(yield* refused({ url }), "ECONNREFUSED", none, /nothing listens there/i)
-        told(yield* refused({ host: "no-such-host.invalid", username: "app" }), "ENOTFOUND", none, /check the host/)
-        const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
-        const cut = yield* refused({ url: yield* urlThrough(gone) })
-        const reason = SqlReason.of(cut)
-        assert.deepStrictEqual([reason._tag, reason.connection, reason.retry], ["ConnectFailed", "none", "always"])
-      }).pipe(Effect.scoped)
     )
 
     it.effect("no entry: password, user, database", () =>

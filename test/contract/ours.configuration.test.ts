@@ -8,7 +8,7 @@ import { FaultProxy } from "@sluice/testkit"
 import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Redacted } from "effect"
 import { eventually, unique } from "./contract.js"
 import { Server } from "./databases.js"
-import { type Options, ours } from "./ours.js"
+import { failureOf, type Options, ours } from "./ours.js"
 
 /** A server of another kind, for as long as the scope lives: one that says this first, or one of HTTP. Gives its port. */
 const foreign = (greeting: Buffer | undefined) =>
@@ -40,14 +40,6 @@ const SHORT = 300
 ours("configuration", ({ dialect, it, onPool, optionsOf, session }) => {
   const { otherScheme, scheme } = dialect
   const password = Redacted.make("s3cret")
-
-  const failureOf = (layer: Layer.Layer<any, unknown>) =>
-    Effect.gen(function* () {
-      const error = yield* Layer.build(layer).pipe(Effect.scoped, Effect.flip, Effect.timeout("40 seconds"))
-      assert.strictEqual((error as any)._tag, "SqlError")
-      assert.notInclude(String(error) + JSON.stringify(error) + (error as any).message, "s3cret")
-      return { reason: SqlReason.of(error), message: (error as Error).message }
-    })
 
   const layerOf = (options: Options) => dialect.layer({ duplicates: "allow", ...options })
 

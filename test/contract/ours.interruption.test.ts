@@ -6,7 +6,7 @@ import { FaultProxy } from "@sluice/testkit"
 import { Deferred, Effect, Fiber, Random, Stream } from "effect"
 import { booksBalance, eventually, unique } from "./contract.js"
 import { Server } from "./databases.js"
-import { atOnce, executing, nothingRuns, ours, rowsOf, tableNamed } from "./ours.js"
+import { atOnce, executing, nothingRuns, ours, rowsOf, table } from "./ours.js"
 
 ours("interruption", ({ dialect, insert, it, onPool, optionsOf, session, sleep, words }) => {
   it.effect("an interrupted statement ends on the server, its connection is kept, and nobody waits for that", () =>
@@ -130,7 +130,7 @@ ours("interruption", ({ dialect, insert, it, onPool, optionsOf, session, sleep, 
     () =>
       onPool({ pool: { maxSize: 2 } }, (name) =>
         Effect.gen(function* () {
-          yield* tableNamed("locked", "id int primary key")
+          yield* table("locked", "id int primary key")
           yield* insert("locked", 1)
           const fiber = yield* Sql.query("delete from locked").pipe(
             Effect.zipRight(Sql.withTransaction(sleep(30))),
@@ -150,7 +150,7 @@ ours("interruption", ({ dialect, insert, it, onPool, optionsOf, session, sleep, 
   it.effect("on a pinned connection a timeout stops its own statement; the next one has the same session", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
-        yield* tableNamed("innermost", "id int")
+        yield* table("innermost", "id int")
         yield* Effect.gen(function* () {
           const before = yield* session
           yield* Sql.query("create temporary table mine (id int)")
@@ -182,7 +182,7 @@ ours("interruption", ({ dialect, insert, it, onPool, optionsOf, session, sleep, 
   it.effect("inside a transaction a nested one that times out is taken back alone, and the outer one commits", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
-        yield* tableNamed("outer_", "id int")
+        yield* table("outer_", "id int")
         const add = (id: number) => insert("outer_", id)
         yield* Effect.gen(function* () {
           yield* add(1)

@@ -5,7 +5,7 @@ import { FaultProxy } from "@sluice/testkit"
 import { Cause, Effect, Exit, Fiber, Layer, Redacted } from "effect"
 import { booksBalance, eventually, noSessions, unique } from "./contract.js"
 import { Server } from "./databases.js"
-import { assertLost, executing, ours, reasonOf, tableNamed } from "./ours.js"
+import { assertLost, executing, ours, reasonOf, table } from "./ours.js"
 
 ours("recovery", ({ dialect, end, it, onPool, optionsOf, session, sleep, words }) => {
   it.effect("sessions that end in the middle of statements give typed failures, and the pool goes on", () =>
@@ -236,7 +236,7 @@ ours("recovery", ({ dialect, end, it, onPool, optionsOf, session, sleep, words }
   it.effect("an open transaction begun by hand is rolled back, however its handler ends, and is never handed on", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
-        yield* tableNamed("by_hand", "id int")
+        yield* table("by_hand", "id int")
         const begun = Effect.zipRight(Sql.query("begin"), Sql.query("insert into by_hand values (1)"))
         const endings: ReadonlyArray<Effect.Effect<unknown, unknown, Sql.Sql>> = [
           Effect.void,

@@ -4,7 +4,7 @@ import { assert } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { Chunk, Effect, Schema, Stream } from "effect"
 import { Server } from "./databases.js"
-import { ours, reasonOf, rowsOf, tableNamed } from "./ours.js"
+import { ours, reasonOf, rowsOf, table } from "./ours.js"
 
 ours("statements of ours", ({ it, onPool, session, sleep, words }) => {
   it.effect("names of rows and of columns are transformed, and withoutTransforms leaves them alone", () =>
@@ -16,7 +16,7 @@ ours("statements of ours", ({ it, onPool, session, sleep, words }) => {
       () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          yield* tableNamed("transforms", "user_id int")
+          yield* table("transforms", "user_id int")
           assert.deepStrictEqual(yield* sql`insert into transforms ${sql.insert({ userId: 7 })} returning *`, [
             { userId: 7 }
           ])
@@ -73,7 +73,7 @@ ours("statements of ours", ({ it, onPool, session, sleep, words }) => {
       onPool({ pool: { maxSize: 2 } }, () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          yield* tableNamed("beside", "id int")
+          yield* table("beside", "id int")
           const copy = sql
             .unsafe<{ i: number }>(`select i from ${words.series(300)}`)
             .stream.pipe(Stream.runForEach(({ i }) => sql`insert into beside values (${i})`))
@@ -114,7 +114,7 @@ ours("statements of ours", ({ it, onPool, session, sleep, words }) => {
     onPool({}, () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        yield* tableNamed("resolved", "id int")
+        yield* table("resolved", "id int")
         const make = (withContext: boolean) =>
           SqlResolver.ordered("Insert", {
             withContext: withContext as true,

@@ -4,13 +4,13 @@ import { assert } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import { eventually } from "./contract.js"
-import { atOnce, ours, reasonOf, rowsOf, tableNamed } from "./ours.js"
+import { atOnce, ours, reasonOf, rowsOf, table } from "./ours.js"
 
 ours("transactions of ours", ({ dialect, end, insert, it, onPool, session, sleep }) => {
   it.effect("what succeeds is written, what fails or is interrupted is not, and the failure is the body's own", () =>
     onPool({}, () =>
       Effect.gen(function* () {
-        yield* tableNamed("basics", "id int")
+        yield* table("basics", "id int")
         assert.strictEqual(yield* Sql.withTransaction(Effect.as(insert("basics", 1), "done")), "done")
         const failed = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 2), Effect.fail("no"))))
         assert.deepStrictEqual(failed, Exit.fail("no"))
@@ -29,7 +29,7 @@ ours("transactions of ours", ({ dialect, end, insert, it, onPool, session, sleep
     onPool({}, () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        yield* tableNamed("nested", "id int primary key")
+        yield* table("nested", "id int primary key")
         const add = (id: number) => insert("nested", id)
         yield* sql.withTransaction(
           Effect.gen(function* () {
@@ -54,7 +54,7 @@ ours("transactions of ours", ({ dialect, end, insert, it, onPool, session, sleep
     onPool({ pool: { maxSize: 2 } }, () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        yield* tableNamed("siblings", "id int primary key")
+        yield* table("siblings", "id int primary key")
         yield* Effect.forEach(
           Array.from({ length: 12 }, (_, id) => id),
           (id) =>
@@ -77,7 +77,7 @@ ours("transactions of ours", ({ dialect, end, insert, it, onPool, session, sleep
     () =>
       onPool({}, (name) =>
         Effect.gen(function* () {
-          yield* tableNamed("killed", "id int")
+          yield* table("killed", "id int")
           const kill = Effect.orDie(end(name))
           const next = yield* reasonOf(
             Sql.withTransaction(insert("killed", 1).pipe(Effect.zipRight(kill), Effect.zipRight(insert("killed", 2))))
@@ -98,7 +98,7 @@ ours("transactions of ours", ({ dialect, end, insert, it, onPool, session, sleep
   it.effect("a fiber that outlives its transaction gets a typed failure, and writes nothing", () =>
     onPool({}, () =>
       Effect.gen(function* () {
-        yield* tableNamed("outlived", "id int")
+        yield* table("outlived", "id int")
         const ended = yield* Deferred.make<void>()
         const fiber = yield* Effect.zipRight(Deferred.await(ended), insert("outlived", 1)).pipe(
           Effect.forkDaemon,
@@ -142,7 +142,7 @@ ours("transactions of ours", ({ dialect, end, insert, it, onPool, session, sleep
   it.effect("a transaction on a pinned connection leaves the pin usable, whether it succeeds or fails", () =>
     onPool({}, () =>
       Effect.gen(function* () {
-        yield* tableNamed("pinned", "id int")
+        yield* table("pinned", "id int")
         yield* Effect.gen(function* () {
           const before = yield* session
           yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("pinned", 1), Effect.fail("no"))))

@@ -11,7 +11,7 @@ import { Sql, SqlReason } from "@sluice/sql"
 import type { ConnectionState } from "@sluice/sql/driver/Driver"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { type Config, type ConfigError, Duration, Effect, type Layer, type Scope } from "effect"
+import { type Config, type ConfigError, Effect, type Layer, type Scope } from "effect"
 import { describe } from "vitest"
 import * as MysqlDriver from "../../packages/sql-mysql2/src/internal/driver.js"
 import * as MysqlEndpoint from "../../packages/sql-mysql2/src/internal/endpoint.js"
@@ -78,6 +78,8 @@ export interface Dialect {
   /** A connection, which can be aborted. */
   readonly connect: (options: Options) => Effect.Effect<Connection, SqlError, Scope.Scope>
 }
+
+export * from "../../packages/sql/test/support/checks.js"
 
 const signals = { broken: () => {}, fatal: () => {} }
 
@@ -236,16 +238,6 @@ export const ours = (name: string, suite: (subject: Subject) => void): void => {
   }
 }
 
-/** The failure of an effect as its reason; anything else fails the test. */
-export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)
-
-/** A table of this name, and not the one that an earlier test has left. */
-export const tableNamed = (name: string, columns: string) =>
-  Effect.zipRight(Sql.query(`drop table if exists ${name}`), Sql.query(`create table ${name} (${columns})`))
-
-export const rowsOf = (name: string) =>
-  Effect.map(Sql.query<{ id: number }>(`select id from ${name} order by id`), (rows) => rows.map(({ id }) => id))
-
 /** A statement of this client is executed that contains `text`. */
 export const executing = (name: string, text: string, count = 1) =>
   Effect.flatMap(Server, (server) =>
@@ -265,16 +257,6 @@ export const nothingRuns = (name: string) =>
       Effect.map(server.sessions(name), (all) => all.every((one) => one.isIdle))
     )
   )
-
-/**
- * Fails when `effect` waits for a statement of these tests, which run for 20 seconds and longer. The bound is a quarter of
- * that, because a busy machine makes a caller that waits for nobody slow as well.
- */
-export const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.timed(effect), ([elapsed, a]) => {
-    assert.isBelow(Duration.toMillis(elapsed), 5_000)
-    return a
-  })
 
 /** Asserts that a failure says what this kind of loss says. */
 export const assertLost = (error: unknown, { code, says, tags }: Lost): SqlReason.SqlReason => {

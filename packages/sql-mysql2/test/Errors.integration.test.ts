@@ -5,28 +5,23 @@ import { MariaDbCluster } from "@sluice/testkit"
 import { Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
-import { as, eventually, onPool, rowsOf, running, sessions, table, thread, user } from "./support/fixture.js"
+import {
+  as,
+  eventually,
+  onPool,
+  rowOn,
+  rowsOf,
+  running,
+  sessions,
+  type Told,
+  table,
+  thread,
+  told,
+  user
+} from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
-/** Tag, fate of the connection, outcome, class. */
-type Told = readonly [SqlReason.Tag, SqlReason.ConnectionFate, SqlReason.Outcome, SqlReason.Retry]
-
-const told = (error: unknown, code: string | undefined, expected: Told, says: RegExp) => {
-  const { _tag, connection, outcome, retry, ...reason } = SqlReason.of(error)
-  assert.deepStrictEqual([_tag, connection, outcome, retry], expected, String(error))
-  assert.strictEqual(reason.code, code)
-  assert.match((error as Error).message, says)
-}
-
-/** A statement of a row: what the server does with it, and whether the next one has the same session. */
-const row = <A, E, R>(failing: Effect.Effect<A, E, R>, code: string | undefined, expected: Told, says: RegExp) =>
-  Effect.gen(function* () {
-    const before = yield* thread
-    told(yield* Effect.flip(failing), code, expected, says)
-    const after = yield* thread
-    if (expected[1] === "keep") assert.strictEqual(after, before, `${code}: the connection is kept`)
-    else assert.notStrictEqual(after, before, `${code}: the connection is destroyed`)
-  })
+const row = rowOn(thread)
 
 const terminate = (name: string) =>
   Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) => primary.terminateBackends({ user: name }))

@@ -4,18 +4,9 @@ import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Layer, Redacted } from "effect"
 import Pg from "pg"
+import { failureOf } from "./support/fixture.js"
 
-const failureOf = (config: PgSql.PgSqlConfig) =>
-  Effect.gen(function* () {
-    const error = yield* Layer.build(PgSql.layer({ duplicates: "allow", ...config })).pipe(
-      Effect.scoped,
-      Effect.flip,
-      Effect.timeout("40 seconds")
-    )
-    assert.strictEqual((error as any)._tag, "SqlError")
-    assert.notInclude(String(error) + JSON.stringify(error) + (error as any).message, "s3cret")
-    return { reason: SqlReason.of(error), message: (error as Error).message }
-  })
+const refused = (config: PgSql.PgSqlConfig) => failureOf(PgSql.layer({ duplicates: "allow", ...config }))
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("configuration", (it) => {
   const cases: ReadonlyArray<{
@@ -42,7 +33,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("c
     it.effect(`${name}: the Layer fails with ${tag}, says what to do, and shows no password`, () =>
       Effect.gen(function* () {
         const { primary } = yield* PgCluster.PgCluster
-        const { message, reason } = yield* failureOf(config(primary))
+        const { message, reason } = yield* refused(config(primary))
         assert.strictEqual(reason._tag, tag)
         assert.match(message, says)
         assert.strictEqual(reason.outcome, "none")
@@ -63,7 +54,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("c
         pool: { maxSize: 1 }
       }
       yield* Layer.build(PgSql.layer(config))
-      const { reason } = yield* failureOf(config)
+      const { reason } = yield* refused(config)
       assert.strictEqual(reason._tag, "TooManyConnections")
       assert.strictEqual(reason.retry, "always")
     }).pipe(Effect.scoped)

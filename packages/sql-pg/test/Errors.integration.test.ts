@@ -3,28 +3,10 @@ import { Sql, SqlReason, SqlRetry } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Deferred, Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
-import { backends, eventually, onPool, pid, rowsOf, table } from "./support/fixture.js"
+import { backends, eventually, onPool, pid, rowOn, rowsOf, type Told, table, told } from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
-/** Tag, fate of the connection, outcome, class. */
-type Told = readonly [SqlReason.Tag, SqlReason.ConnectionFate, SqlReason.Outcome, SqlReason.Retry]
-
-const told = (error: unknown, code: string | undefined, expected: Told, says: RegExp) => {
-  const { _tag, connection, outcome, retry, ...reason } = SqlReason.of(error)
-  assert.deepStrictEqual([_tag, connection, outcome, retry], expected, String(error))
-  assert.strictEqual(reason.code, code)
-  assert.match((error as Error).message, says)
-}
-
-/** A statement of a row: what the server does with it, and whether the next one has the same backend. */
-const row = <A, E, R>(failing: Effect.Effect<A, E, R>, code: string | undefined, expected: Told, says: RegExp) =>
-  Effect.gen(function* () {
-    const before = yield* pid
-    told(yield* Effect.flip(failing), code, expected, says)
-    const after = yield* pid
-    if (expected[1] === "keep") assert.strictEqual(after, before, `${code}: the connection is kept`)
-    else assert.notStrictEqual(after, before, `${code}: the connection is destroyed`)
-  })
+const row = rowOn(pid)
 
 const active = (name: string, text: string) =>
   eventually(

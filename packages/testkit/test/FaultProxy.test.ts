@@ -292,6 +292,26 @@ describe("FaultProxy", () => {
     })
   )
 
+  it.scoped("a wall clock that is set back does not lengthen a delay", () =>
+    Effect.gen(function* () {
+      const { proxy } = yield* fixture
+      const client = yield* open(proxy)
+      const { now } = Date
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          Date.now = now
+        })
+      )
+      yield* proxy.delay("500 millis")
+      client.socket.write("a")
+      yield* settle
+      client.socket.write("b")
+      yield* settle
+      Date.now = () => now() - 3_600_000
+      yield* client.received("ab")
+    })
+  )
+
   it.scoped("heal delivers at once what a delay held back", () =>
     Effect.gen(function* () {
       const { proxy } = yield* fixture

@@ -9,6 +9,9 @@ const clock = Clock.make()
  */
 export const live = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => Effect.withClock(effect, clock)
 
+/** Milliseconds on a clock that nobody sets, from an unknown beginning: only the difference of two readings has a meaning. */
+export const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
+
 /** Looks every 10 milliseconds until the condition holds. The caller bounds it. */
 export const until = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
   Effect.repeat(condition, { until: (met) => met, schedule: Schedule.spaced(Duration.millis(10)) }).pipe(

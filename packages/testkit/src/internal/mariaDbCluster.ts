@@ -2,16 +2,17 @@ import { randomBytes } from "node:crypto"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import Mysql from "mysql2"
-import type { MariaDbCluster, Options } from "../MariaDbCluster.js"
 import { live } from "./live.js"
 import { user as admin } from "./mariaDbAdmin.js"
 import * as Binaries from "./mariaDbBinaries.js"
 import { fail, type MariaDbClusterError } from "./mariaDbClusterError.js"
 import * as Config from "./mariaDbConfig.js"
+import type { MariaDbNode, Options } from "./mariaDbModel.js"
 import * as Node from "./mariaDbNode.js"
 import { awaitReached, cluster, copyData, replicaNames } from "./nodes.js"
 import { makeFolder, run } from "./programs.js"
 import * as Reaper from "./reaper.js"
+import type { ServerCluster } from "./serverNode.js"
 
 /**
  * The application has every right on every database and none on the server, so a replica refuses its writes. The
@@ -63,7 +64,9 @@ const awaitReplicated = (primary: Node.Made, replicas: ReadonlyArray<Node.Made>)
   })
 
 /** See `MariaDbCluster.make`. */
-export const make = (options: Options = {}): Effect.Effect<MariaDbCluster, MariaDbClusterError, Scope.Scope> =>
+export const make = (
+  options: Options = {}
+): Effect.Effect<ServerCluster<MariaDbNode, MariaDbClusterError>, MariaDbClusterError, Scope.Scope> =>
   Effect.gen(function* () {
     const { database = "sluice", password = "sluice", replicas: count = 0, settings = {}, user = "sluice" } = options
     const { directory } = yield* Reaper.make(fail, "mariadb")

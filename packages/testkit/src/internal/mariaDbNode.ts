@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Redacted } from "effect"
-import type { Activity, BackendFilter, MariaDbNode, StopMode } from "../MariaDbCluster.js"
 import { freePort, live } from "./live.js"
 import * as Admin from "./mariaDbAdmin.js"
 import type { Binaries } from "./mariaDbBinaries.js"
 import { fail, MariaDbClusterError } from "./mariaDbClusterError.js"
 import * as Config from "./mariaDbConfig.js"
+import type { Activity, BackendFilter, MariaDbNode, StopMode } from "./mariaDbModel.js"
 import { awaitAnswer, awaitGone, host, url } from "./nodes.js"
 import * as Server from "./server.js"
 

@@ -1,15 +1,16 @@
 import { rmSync } from "node:fs"
 import { basename, join } from "node:path"
 import { Effect, type Scope } from "effect"
-import type { Options, PgCluster } from "../PgCluster.js"
 import { live } from "./live.js"
 import { awaitReached, cluster, copyData, replicaNames } from "./nodes.js"
 import * as Binaries from "./pgBinaries.js"
 import { fail, type PgClusterError } from "./pgClusterError.js"
 import { conninfo } from "./pgConfig.js"
+import type { Options, PgNode } from "./pgModel.js"
 import * as Node from "./pgNode.js"
 import { makeFile, makeFolder, run } from "./programs.js"
 import * as Reaper from "./reaper.js"
+import type { ServerCluster } from "./serverNode.js"
 
 const initialize = (dataDir: string, directory: string, binaries: Binaries.Binaries, identity: Node.Identity) => {
   const passwordFile = join(directory, "password")
@@ -56,7 +57,9 @@ const awaitReplicated = (primary: Node.Made, replicas: ReadonlyArray<Node.Made>)
   })
 
 /** See `PgCluster.make`. */
-export const make = (options: Options = {}): Effect.Effect<PgCluster, PgClusterError, Scope.Scope> =>
+export const make = (
+  options: Options = {}
+): Effect.Effect<ServerCluster<PgNode, PgClusterError>, PgClusterError, Scope.Scope> =>
   Effect.gen(function* () {
     const { database = "sluice", password = "sluice", replicas: count = 0, settings = {}, user = "sluice" } = options
     const { directory, programs } = yield* Reaper.make(fail, "pg")

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, Redacted } from "effect"
-import type { Activity, BackendFilter, PgNode, StopMode } from "../PgCluster.js"
 import { freePort, live } from "./live.js"
 import { awaitAnswer, awaitGone, host, url } from "./nodes.js"
 import * as Admin from "./pgAdmin.js"
 import type { Binaries } from "./pgBinaries.js"
 import { fail, PgClusterError } from "./pgClusterError.js"
 import * as Config from "./pgConfig.js"
+import type { Activity, BackendFilter, PgNode, StopMode } from "./pgModel.js"
 import * as Server from "./server.js"
 
 /** Who may log in, and what the cluster is called. */

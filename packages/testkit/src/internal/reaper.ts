@@ -70,15 +70,15 @@ const reap = async () => {
   if (begun) return
   begun = true
   const orderly = told.includes("end")
-  const start = Date.now()
+  const start = performance.now()
   const asked = new Set()
   for (let empty = 0; empty < (orderly ? 1 : 3); ) {
     const found = ours()
     empty = found.size === 0 ? empty + 1 : 0
-    if (Date.now() - start > 20000) break
+    if (performance.now() - start > 20000) break
     for (const { pid, parent, text } of found.values()) {
       send(pid, "SIGCONT")
-      if (Date.now() - start > 3000 || /(^|\/)mariadbd\b/.test(text)) send(pid, "SIGKILL")
+      if (performance.now() - start > 3000 || /(^|\/)mariadbd\b/.test(text)) send(pid, "SIGKILL")
       else if (!found.has(parent) && !asked.has(pid)) { asked.add(pid); send(pid, "SIGQUIT") }
     }
     if (found.size > 0 || !orderly) await sleep(15)

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
 import { join } from "node:path"
-import { Clock, Deferred, Effect, FiberId, Ref, Schedule } from "effect"
+import { Deferred, Effect, FiberId, Ref, Schedule } from "effect"
 import { type CommonPhase, type Fail, type Failure, reasonOf } from "./clusterError.js"
-import { live, until } from "./live.js"
+import { live, monotonicMillis, until } from "./live.js"
 import * as Processes from "./processes.js"
 import { type Account, environment } from "./programs.js"
 
@@ -133,8 +133,8 @@ export const make = <E extends Failure<string>, Mode extends string>(options: {
 
     const awaitAccepting = (current: Running) =>
       Effect.gen(function* () {
-        const begun = yield* Clock.currentTimeMillis
-        const took = Effect.map(Clock.currentTimeMillis, (now) => `after ${now - begun} ms`)
+        const begun = yield* monotonicMillis
+        const took = Effect.map(monotonicMillis, (now) => `after ${Math.round(now - begun)} ms`)
         yield* until(
           Effect.suspend(() => (current.ending !== undefined ? Effect.succeed(true) : accepts(current)))
         ).pipe(

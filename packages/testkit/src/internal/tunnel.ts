@@ -1,6 +1,6 @@
 import * as Net from "node:net"
-import { Clock, Deferred, Effect, Exit, Queue } from "effect"
-import { live } from "./live.js"
+import { Deferred, Effect, Exit, Queue } from "effect"
+import { live, monotonicMillis } from "./live.js"
 
 /** What happens to bytes on their way; read anew for every piece, so a change works at once. */
 export interface Conditions {
@@ -77,7 +77,7 @@ const forward = (from: Net.Socket, to: Net.Socket, gate: Effect.Latch, condition
     }>(inFlight)
     const receive: Effect.Effect<void> = Effect.gen(function* () {
       const piece = yield* read(from)
-      const due = (yield* Clock.currentTimeMillis) + conditions.delayMillis
+      const due = (yield* monotonicMillis) + conditions.delayMillis
       yield* Queue.offer(queue, { piece, due, healed: conditions.healed })
       return piece
     }).pipe(Effect.repeat({ until: (piece) => typeof piece === "string" }), Effect.asVoid)
@@ -85,7 +85,8 @@ const forward = (from: Net.Socket, to: Net.Socket, gate: Effect.Latch, condition
     // One fiber takes the pieces in order, so a shorter delay cannot let a later one overtake.
     const send = Effect.gen(function* () {
       const { due, healed, piece } = yield* Queue.take(queue)
-      const wait = due - (yield* Clock.currentTimeMillis)
+      // Rounded up, because a timer of Node drops the part of a millisecond.
+      const wait = Math.ceil(due - (yield* monotonicMillis))
       if (wait > 0) yield* Effect.raceFirst(Effect.sleep(wait), Deferred.await(healed))
       yield* gate.await
       if (piece === "rst") return yield* Effect.fail("rst" as const)

@@ -135,24 +135,19 @@ export interface PgSql {
   readonly client: PgClient
 }
 
-/**
- * What a listener hears.
- *
- * - `Notification`: `payload` is empty when none was sent; `processId` is the backend that sent it.
- * - `Resubscribed`: the listening connection had been lost and there is another one. What was sent in the `lostForMs`
- *   milliseconds before is lost: read again whatever the notifications stand for.
- *
- * @since 0.1.0
- * @category models
- */
-export type ListenEvent =
-  | {
-      readonly _tag: "Notification"
-      readonly channel: string
-      readonly payload: string
-      readonly processId: number
-    }
-  | { readonly _tag: "Resubscribed"; readonly channel: string; readonly lostForMs: number }
+export type {
+  /**
+   * What a listener hears.
+   *
+   * - `Notification`: `payload` is empty when none was sent; `processId` is the backend that sent it.
+   * - `Resubscribed`: the listening connection had been lost and there is another one. What was sent in the `lostForMs`
+   *   milliseconds before is lost: read again whatever the notifications stand for.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ListenEvent
+} from "./internal/session/listen.js"
 
 const PgJson = Statement.custom<PgCustom>("PgJson")
 
@@ -259,7 +254,7 @@ const HubKey: unique symbol = Symbol.for("@sluice/sql-pg/Hub")
  * @since 0.1.0
  * @category notifications
  */
-export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, PgClient> =>
+export const listen = (channel: string): Stream.Stream<Listen.ListenEvent, SqlError, PgClient> =>
   Stream.unwrap(
     Effect.map(PgClient, (client) => {
       const hub = (client as { readonly [HubKey]?: Listen.Hub })[HubKey]
@@ -267,7 +262,7 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
         ? // Another library's client fails or goes silent when it is lost; it cannot say so.
           Stream.map(
             client.listen(channel),
-            (payload): ListenEvent => ({
+            (payload): Listen.ListenEvent => ({
               _tag: "Notification",
               channel,
               payload,

@@ -11,12 +11,47 @@ import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import { makePacker, type Packer, packing } from "./read.js"
 import { PgConnection } from "./session/connection.js"
+import * as cursor from "./session/cursor.js"
+import { execute } from "./session/execute.js"
 import { transactionId } from "./session/transactionId.js"
+import * as warnings from "./session/warnings.js"
+import { Reported } from "./wire/formats.js"
+import type { ParameterStatus } from "./wire/pg.js"
 
 /** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
 const GOODBYE = 500
 
+/** Opens a connection that gives values as they can be read, if the way to the server lets it. */
 export const connect = (
+  endpoint: Endpoint,
+  signals: Signals,
+  packer?: Packer
+): Effect.Effect<PgConnection, SqlError, Scope.Scope> => {
+  const { label, server } = endpoint
+  const attempt = open(endpoint, signals, packer)
+  return Effect.flatMap(
+    Effect.catchIf(
+      attempt,
+      ({ cause }) => server.startup.isWorthAnother(cause),
+      ({ cause }) =>
+        Effect.zipRight(
+          server.isNew("proxy") ? warnings.startupRefused(label, classify.read(cause).message) : Effect.void,
+          attempt
+        )
+    ),
+    (connection) => {
+      const { reported } = connection
+      if (reported.isReadable) return Effect.succeed(connection)
+      if (server.startup.adopts(reported)) return Effect.zipRight(close(connection), attempt)
+      const said = server.isNew("style")
+        ? warnings.styleUnreadable(label, reported.dateStyle, reported.intervalStyle)
+        : Effect.void
+      return Effect.as(said, connection)
+    }
+  )
+}
+
+const open = (
   endpoint: Endpoint,
   signals: Signals,
   packer?: Packer
@@ -26,10 +61,10 @@ export const connect = (
       Effect.all([Deadline.ofContext, Fork.make, restore(endpoint.newClient)]),
       ([timers, fork, client]) => {
         const wire = client.connection
-        const server = { standby: false }
-        wire.on("parameterStatus", (message: { parameterName: string; parameterValue: string }) => {
-          if (message.parameterName === "in_hot_standby") server.standby = message.parameterValue === "on"
-        })
+        const reported = new Reported()
+        wire.on("parameterStatus", ({ parameterName, parameterValue }: ParameterStatus) =>
+          reported.set(parameterName, parameterValue)
+        )
         // After the callback was called once, errors come as events; without a listener they would end the process.
         const ignore = () => {}
         client.on("error", ignore)
@@ -43,7 +78,7 @@ export const connect = (
                 )
               )
             }
-            const connection = new PgConnection(client, endpoint, signals, server, timers, fork, packer)
+            const connection = new PgConnection(client, endpoint, signals, reported, timers, fork, packer)
             client.off("error", ignore)
             resume(Effect.succeed(connection))
           })
@@ -80,12 +115,16 @@ const close = (connection: PgConnection): Effect.Effect<void> =>
   })
 
 const ping = (connection: PgConnection): Effect.Effect<void, SqlError> =>
-  Effect.asVoid(connection.execute("", [], "command"))
+  Effect.asVoid(execute(connection, "", [], "command"))
 
 const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
-    if (connection.inTransaction) yield* connection.execute("ROLLBACK", [], "command")
-    if (connection.status() === "session") yield* connection.execute("DISCARD ALL", [], "command")
+    if (connection.inTransaction) yield* execute(connection, "ROLLBACK", [], "command")
+    if (connection.status() === "session") {
+      if (connection.outlivesReset)
+        return yield* connection.unsendable(new Error("what dblink has opened cannot be closed"))
+      yield* execute(connection, "DISCARD ALL", [], "command")
+    }
     connection.pipeline.renew()
   })
 
@@ -109,8 +148,8 @@ export const driver: Driver<Endpoint, PgConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  execute: (connection, sql, params, mode, before, until) => connection.execute(sql, params, mode, before, until),
-  stream: (connection, sql, params) => connection.cursor(sql, params),
+  execute: (connection, sql, params, mode, before, until) => execute(connection, sql, params, mode, before, until),
+  stream: cursor.open,
   begin,
   transactionId,
   classify: classify.classify

@@ -3,6 +3,7 @@ import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice
 import { RoundTrip } from "@sluice/sql/driver/Profile"
 import { Duration, Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../PgSql.js"
+import { Server } from "./session/server.js"
 import * as Pg from "./wire/pg.js"
 
 /** Where to connect to, with every default applied. */
@@ -21,6 +22,8 @@ export interface Endpoint {
   /** Milliseconds; 0 is off. */
   readonly statementTimeout: number
   readonly roundTrip: RoundTrip
+  /** What its connections have found out about the server. */
+  readonly server: Server
   /** With the password that is valid now. */
   readonly newClient: Effect.Effect<Pg.WireClient, SqlError>
   /** What a cancel needs to speak to the same server in the same way. */
@@ -79,7 +82,11 @@ export const resolve = (
       const found = problemsOf(config, at, name)
       problems.push(...found)
       if (found.length > 0) return undefined
-      const options = clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout)))
+      const server = new Server(config.proxy !== undefined)
+      const options = {
+        ...clientConfig(config, at, Math.max(timeout > 0 ? 1 : 0, Math.round(timeout))),
+        startup: (options: string | undefined) => server.startup.parameters(options)
+      }
       const secret = at.password ?? config.password
       try {
         const { host, port, user, database, ssl, connectionParameters, password } = new Pg.Client(options)
@@ -106,6 +113,7 @@ export const resolve = (
           named: config.proxy === undefined,
           statementTimeout: timeout,
           roundTrip: new RoundTrip(),
+          server,
           newClient: Effect.isEffect(secret)
             ? Effect.mapBoth(secret, {
                 onFailure: (cause) => unreadablePassword("PostgreSQL", label, cause),

@@ -2,10 +2,28 @@ import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import type { Profile } from "@sluice/sql/driver/Profile"
-import type { MysqlConnection } from "../session/connection.js"
+import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
+
+/** What an operation needs of its connection. */
+export interface Session {
+  readonly wire: Mysql.Wire
+  readonly pipeline: Pipeline.Pipeline<Operation>
+  readonly inTransaction: boolean
+  readonly isAutocommit: boolean
+  /** The status that an answer has shown. */
+  observe(status: number): void
+  /** What an answer says that the statement has done to the session. */
+  changed(changes: NonNullable<Mysql.Header["stateChanges"]>): void
+  /** The operation has committed its transaction: the text that begins the rest of it, if it goes on. */
+  broughtToAnEnd(operation: Operation): string | undefined
+  /** The server has answered all of the operation. */
+  hasAnswered(operation: Operation): void
+  /** The connection is lost, for this reason. */
+  end(error: unknown): void
+}
 
 /**
  * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
@@ -43,7 +61,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
-    protected readonly connection: MysqlConnection,
+    protected readonly connection: Session,
     readonly text: Text,
     /** Written into the text, and not sent beside it. */
     readonly interpolated: boolean
@@ -140,7 +158,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
       this.settle(this.failure)
       return
     }
-    this.failure = error
+    this.failure ??= error
     // Outside of a transaction a single statement that fails leaves none behind; and what comes next will tell by itself.
     const isTold = this.next !== undefined || this.isMark
     if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
@@ -157,9 +175,8 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
     this.connection.pipeline.withdraw(this)
   }
 
-  unreadable(error: unknown): void {
-    this.connection.end(error)
-    this.connection.wire.stream.destroy()
+  unread(error: unknown): void {
+    this.failure ??= new Unreadable(error)
   }
 
   lost(error: unknown): void {

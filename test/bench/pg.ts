@@ -1,9 +1,9 @@
 /** PostgreSQL behind a real server: ours, the other clients, and how fast it can be at all. */
 import type { Results } from "./harness/results.js"
 import { atLeast, atMost } from "./harness/results.js"
-import type { Benchmark, Case } from "./harness.js"
+import type { Benchmark, Case, Scenario } from "./harness.js"
 import { findPgbench } from "./pg/pgbench.js"
-import { serverSettings, startServer } from "./pg/server.js"
+import { farMillis, serverSettings, startServer } from "./pg/server.js"
 import { at, comparing, connections, type Database, levels, scenariosOf, share, warmMillis } from "./sql/scenarios.js"
 
 /** `pg` in pipeline mode is fastest with two: more of them leave less to send at once. */
@@ -65,6 +65,30 @@ const database: Database<Name> = {
         }))
 }
 
+const cold = "cold pool"
+
+const coldPool = (url: string): Scenario => ({
+  name: cold,
+  title: `ten statements of 1 s on a pool without connections, through a network with a round trip of ${farMillis} ms`,
+  unit: "ns",
+  measure: "wall",
+  opsPerCall: connections,
+  reference: reference,
+  roundMillis: 1_000,
+  warmMillis: 1_000,
+  cases: (
+    [
+      [ours, "sluice"],
+      [reference, "pgPool"]
+    ] as const
+  ).map(([name, start]) => ({
+    name,
+    module: new URL("./pg/cold.ts", import.meta.url).href,
+    start,
+    settings: { url, connections, seconds: 1 }
+  }))
+})
+
 const goals = (results: Results) => {
   const { p99, rate } = comparing(results)
   const alone = at("point read", 1)
@@ -103,6 +127,7 @@ const goals = (results: Results) => {
     ),
     atMost(`${mix}: Sql.query, p99 of the others against pg-pool's`, p99(mix, ours, reference), 1.2),
     atLeast(`${slowish}: Sql.query, against pg-pool named`, rate(slowish, ours, reference), 0.95),
+    atMost(`${cold}: Sql.query, time against pg-pool's`, results.ratio(cold, ours, reference)?.median, 1.2),
     // There is no exporter yet that could be switched on.
     atLeast("telemetry in full, against none", undefined, 0.9)
   ]
@@ -121,7 +146,11 @@ export const pg: Benchmark = {
   },
   scenarios: async () => {
     const server = await startServer()
-    return { scenarios: scenariosOf(database, server), close: server.close, serverCpu: server.cpu }
+    return {
+      scenarios: [...scenariosOf(database, server), coldPool(server.farUrl)],
+      close: server.close,
+      serverCpu: server.cpu
+    }
   },
   goals
 }

@@ -7,11 +7,14 @@ import { describe } from "vitest"
 import { type Database, databases, type Kinds, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
 
-/** Polls, because neither server nor pool tell; bounded, so that a condition that never comes true fails. */
+/**
+ * Looks until the condition holds: neither the server nor the pool announces it. The bound is only for a condition that
+ * never comes true, so it is far longer than any machine needs.
+ */
 export const eventually = <E, R>(
   what: string,
   condition: Effect.Effect<boolean, E, R>,
-  within: Duration.DurationInput = "5 seconds"
+  within: Duration.DurationInput = "30 seconds"
 ): Effect.Effect<void, E, R> =>
   condition.pipe(
     Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (isTrue) => isTrue }),

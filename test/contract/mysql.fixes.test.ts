@@ -124,13 +124,13 @@ pairs(
         Effect.gen(function* () {
           const server = yield* Server
           const url = yield* server.url(unique("aged"))
-          return yield* on({ url, maxConnections: 1, connectionTTL: "500 millis" }, () =>
+          return yield* on({ url, maxConnections: 1, connectionTTL: "500 millis" }, (_, patience) =>
             Effect.gen(function* () {
               const sql = yield* SqlClient.SqlClient
               const session = Effect.map(sql<{ id: number }>`select connection_id() as id`, (rows) => rows[0]!.id)
               const first = yield* session
               return yield* endsAfter(
-                1_500,
+                Math.max(1_500, patience),
                 eventually(
                   "another connection serves",
                   Effect.map(session, (id) => id !== first)

@@ -15,10 +15,13 @@ const all = <A, E, R>(effects: Iterable<Effect.Effect<A, E, R>>) => Effect.all(e
 
 const codeOf = (error: unknown): unknown => (SqlReason.of(error as any).cause as any).code
 
-/** Fails when `effect` takes longer than a caller that waits for nobody. */
+/**
+ * Fails when `effect` waits for a statement of these tests, which run for 20 seconds and longer. The bound is a quarter of
+ * that, because a busy machine makes a caller that waits for nobody slow as well.
+ */
 const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(effect), ([elapsed, a]) => {
-    assert.isBelow(Duration.toMillis(elapsed), 500)
+    assert.isBelow(Duration.toMillis(elapsed), 5_000)
     return a
   })
 
@@ -85,7 +88,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
 
   it.effect("a read is sent although the one before it has no answer yet", () =>
     Effect.gen(function* () {
-      const { line, read, slow } = yield* asleep(0.1)
+      const { line, read, slow } = yield* asleep(1)
       const written = line.socket.bytesWritten
       const second = yield* Effect.fork(read(texts.session, [1]))
       yield* isTrue("the second was sent", () => line.pipeline.depth === 2)
@@ -179,7 +182,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
   it.effect("a read that is hit by the cancel of its neighbour is sent again, and its caller does not notice", () =>
     Effect.gen(function* () {
       const { admits, id, line, name, read, slow } = yield* asleep(30)
-      const innocent = yield* Effect.fork(read(texts.sleep, [0.2, 7]))
+      const innocent = yield* Effect.fork(read(texts.sleep, [1.5, 7]))
       yield* isTrue("both were sent", () => line.pipeline.depth === 2)
       yield* Fiber.interrupt(slow)
       yield* isTrue("the innocent one runs", () => line.pipeline.isAborting && line.pipeline.depth === 1)
@@ -237,20 +240,21 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
   it.effect("a short read whose caller leaves is not cancelled: its answer is thrown away", () =>
     Effect.gen(function* () {
       const { abort, line, read } = yield* connection
-      let cancels = 0
+      let round = 0
+      const cancelled = new Set<number>()
       const watch = setInterval(() => {
-        if (line.pipeline.isAborting) cancels++
+        if (line.pipeline.isAborting) cancelled.add(round)
       }, 1)
-      for (let i = 0; i < 50; i++) {
-        const leaving = yield* Effect.fork(read(texts.session, [i]))
+      for (; round < 50; round++) {
+        const leaving = yield* Effect.fork(read(texts.session, [round]))
         while (line.pipeline.depth === 0) yield* Effect.yieldNow()
         yield* Fiber.interrupt(leaving)
         yield* abort
         assert.strictEqual(line.status(), "idle")
       }
       clearInterval(watch)
-      // Not none: a machine that is busy makes any of them long.
-      assert.isBelow(cancels, 25)
+      // A busy machine makes some of them long, and those are cancelled.
+      assert.isBelow(cancelled.size, 25)
     }).pipe(Effect.scoped)
   )
 
@@ -319,7 +323,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
 
   it.effect("no more than 128 reads are under way on one connection", () =>
     Effect.gen(function* () {
-      const { admits, line, read, slow } = yield* asleep(0.4)
+      const { admits, line, read, slow } = yield* asleep(1.5)
       const reads = yield* Effect.fork(all(times(126, (n) => read(texts.session, [n]))))
       yield* isTrue("they were sent", () => line.pipeline.depth === 127)
       assert.isTrue(admits())
@@ -336,16 +340,20 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
   it.effect("100 callers of a slow statement spread over the connections", () =>
     onPacked(
       packer,
-      { pool: { maxSize: 10 } },
+      { pool: { maxSize: 10, minIdle: 10 } },
       ({ packs }) =>
         Effect.gen(function* () {
+          yield* eventually(
+            "ten connections are open",
+            Effect.map(Sql.stats, ({ write }) => write.available === 10)
+          )
           const slow = (n: number) => Sql.query<{ id: number }>(texts.sleep, [0.02, n])
           yield* Effect.replicateEffect(slow(0), 5)
           const rows = yield* all(times(100, slow))
           const uses = new Map<number, number>()
           for (const [row] of rows) uses.set(row!.id, (uses.get(row!.id) ?? 0) + 1)
-          assert.isAtLeast(uses.size, 8)
-          assert.isBelow(Math.max(...uses.values()), 25)
+          assert.strictEqual(uses.size, 10)
+          assert.isBelow(Math.max(...uses.values()), 50)
           assert.strictEqual(packs(), 0)
         }),
       shortOnly
@@ -356,7 +364,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     Effect.gen(function* () {
       const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2, late: 4 })
       yield* read(texts.sleep, [0, 0])
-      const reading = yield* Effect.fork(read(texts.sleep, [0.3, 0]))
+      const reading = yield* Effect.fork(read(texts.sleep, [1, 0]))
       yield* isTrue("it is closed to others", () => line.pipeline.depth === 1 && !admits())
       assert.isNull(reading.unsafePoll())
       yield* Fiber.join(reading)
@@ -367,17 +375,17 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
   it.effect("neither a long way nor idle time makes a short read look slow, and it does not hide a slow one", () =>
     Effect.gen(function* () {
       const proxy = yield* FaultProxy.make({ target: yield* Server })
-      yield* proxy.delay(10)
+      yield* proxy.delay(25)
       yield* onPacked(
         packer,
         { at: { port: proxy.port }, pool: { maxSize: 1 } },
         ({ packs }) =>
           Effect.gen(function* () {
-            const slow = (n: number) => Sql.query(texts.sleep, [0.02, n])
+            const slow = (n: number) => Sql.query(texts.sleep, [0.1, n])
             for (let i = 0; i < 20; i++) {
               yield* Sql.query(texts.session, [i])
               if (i < 6) yield* slow(i)
-              yield* Effect.sleep(10)
+              yield* Effect.sleep(25)
             }
             const before = packs()
             yield* all(times(20, (n) => Sql.query(texts.session, [n])))
@@ -385,7 +393,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
             yield* slow(0)
             assert.strictEqual(packs() - before, 20)
           }),
-        { short: 8, ahead: Infinity, late: Infinity }
+        { short: 25, ahead: Infinity, late: Infinity }
       )
     }).pipe(Effect.scoped)
   )
@@ -412,9 +420,14 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
       { pool: { maxSize: 4 }, pipeline: false },
       Effect.gen(function* () {
         yield* learn(texts.session, [0])
-        yield* all(times(4, (n) => Sql.query(texts.sleep, [0.05, n])))
+        yield* eventually(
+          "four slow statements have opened more than one connection",
+          Effect.zipRight(
+            all(times(4, (n) => Sql.query(texts.sleep, [0.05, n]))),
+            Effect.map(Sql.stats, ({ write }) => write.size > 1)
+          )
+        )
         const { write } = yield* Sql.stats
-        assert.isAbove(write.size, 1)
         const held = yield* all(times(write.size, (n) => Sql.query<{ id: number }>(texts.session, [n])))
         assert.strictEqual(new Set(held.map(([row]) => row!.id)).size, write.size)
       })

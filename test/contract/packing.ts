@@ -27,7 +27,7 @@ export interface Packed {
 
 /** What a pool on packed connections is told. */
 export interface Settings {
-  readonly pool?: { readonly maxSize: number }
+  readonly pool?: { readonly maxSize: number; readonly minIdle?: number }
   readonly resetOnRelease?: "always"
   readonly pipeline?: boolean
 }

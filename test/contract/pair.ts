@@ -57,7 +57,7 @@ const onOurs =
     const name = driver.words.nameIn(options) ?? unique("ours")
     return Effect.flatMap(
       Effect.flatMap(Server, (server) => server.client(name)),
-      (client) => runOn(driver)({ ...client, ...options }, Effect.scoped(body(name, 2_000)) as any)
+      (client) => runOn(driver)({ ...client, ...options }, Effect.scoped(body(name, 10_000)) as any)
     ) as any
   }
 

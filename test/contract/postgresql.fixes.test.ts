@@ -147,14 +147,14 @@ pairs(
       { maxConnections: 2 },
       (name) =>
         Effect.gen(function* () {
-          const interrupted = yield* Effect.forkDaemon(sleep(0.6))
-          const other = yield* Effect.forkDaemon(sleep(1))
+          const interrupted = yield* Effect.forkDaemon(sleep(1.2))
+          const other = yield* Effect.forkDaemon(sleep(2))
           yield* eventually(
             "both run",
             Effect.map(active(name, "pg_sleep"), (n) => n === 2)
           )
           // Waits for a connection, and gets the one of the interrupted statement.
-          const innocent = yield* Effect.forkDaemon(sleep(1.5))
+          const innocent = yield* Effect.forkDaemon(sleep(3))
           yield* Effect.repeatN(Effect.yieldNow(), 10)
           yield* Effect.forkDaemon(Fiber.interrupt(interrupted))
           yield* Fiber.await(other)
@@ -330,7 +330,7 @@ pairs(
           const server = yield* Server
           const { stop } = yield* listenTo(unique("c"))
           const sleeping = yield* Effect.fork(
-            Effect.forEach(Array.from({ length: 6 }), () => sleep(0.2), { concurrency: "unbounded", discard: true })
+            Effect.forEach(Array.from({ length: 6 }), () => sleep(0.5), { concurrency: "unbounded", discard: true })
           )
           yield* running(name, "pg_sleep")
           const most = yield* Effect.iterate(

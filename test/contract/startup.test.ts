@@ -154,7 +154,7 @@ const startup = <D extends Database>(database: D) => {
     it.live(`${driver.name}: a connect timeout that is configured bounds the first connect`, () =>
       Effect.gen(function* () {
         const silent = yield* fake(() => {})
-        const error = yield* Effect.flip(Effect.timeout(build(driver, options(silent.port, 200)), "3 seconds"))
+        const error = yield* Effect.flip(Effect.timeout(build(driver, options(silent.port, 200)), "30 seconds"))
         assert.strictEqual(error._tag, "SqlError")
       }).pipe(Effect.scoped)
     )

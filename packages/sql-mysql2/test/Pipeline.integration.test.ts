@@ -93,7 +93,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
 
   it.effect("the one that a statement is prepared for leaves: the others that wait for it are answered", () =>
     Effect.gen(function* () {
-      const { connection, read, slow } = yield* asleep(0.1)
+      const { connection, read, slow } = yield* asleep(1)
       const first = yield* Effect.fork(read(text, [0]))
       yield* isTrue("it is prepared", () => connection.pipeline.depth === 2)
       const others = yield* Effect.fork(all(times(10, (n) => read(text, [n]))))
@@ -116,7 +116,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
         const making = yield* Effect.fork(
           other.driver.execute(
             other.connection,
-            "create table packed_made as select 1 as id from (select sleep(0.5)) t",
+            "create table packed_made as select 1 as id from (select sleep(3)) t",
             [],
             "unprepared"
           )

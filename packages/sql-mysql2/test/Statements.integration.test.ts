@@ -717,16 +717,16 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   )
 
   it.effect("a statement timeout is the server's, and the connection goes on", () =>
-    onPool({ statementTimeout: "100 millis", pool: { maxSize: 1 } }, () =>
+    onPool({ statementTimeout: "500 millis", pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
         const before = yield* thread
-        const reason = yield* reasonOf(Sql.query("select sleep(5)"))
+        const reason = yield* reasonOf(Sql.query("select sleep(30)"))
         assert.strictEqual(reason._tag, "StatementTimeout")
         assert.strictEqual(reason.code, "1969")
         assert.strictEqual(yield* thread, before)
         yield* Sql.query("set max_statement_time = 0")
         // The session is new, and has its limit again.
-        assert.strictEqual((yield* reasonOf(Sql.query("select sleep(5)")))._tag, "StatementTimeout")
+        assert.strictEqual((yield* reasonOf(Sql.query("select sleep(30)")))._tag, "StatementTimeout")
         assert.strictEqual(yield* thread, before)
       })
     )

@@ -142,14 +142,15 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("l
             "the loss is noticed",
             Effect.map(Sql.stats, ({ write }) => write.size === write.connecting)
           )
-          const reason = yield* reasonOf(Effect.timeout(Stream.runDrain(PgSql.listen("c")), "3 seconds"))
+          const [away, reason] = yield* Effect.timed(reasonOf(Stream.runDrain(PgSql.listen("c"))))
           assert.include(["AcquireTimeout", "DatabaseDown"], reason._tag)
           yield* proxy.heal
           yield* came("it listens again", () => old.got.length === 1)
           yield* sql.notify("c", "back")
           yield* came("it has come", () => old.got.length === 2)
           const [resubscribed] = old.got
-          assert.isTrue(resubscribed?._tag === "Resubscribed" && resubscribed.lostForMs >= 150)
+          // The loss began before that attempt, and ended after it.
+          assert.isTrue(resubscribed?._tag === "Resubscribed" && resubscribed.lostForMs >= Duration.toMillis(away) - 1)
           yield* Fiber.interrupt(old.fiber)
         })
       )
@@ -162,14 +163,21 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("l
       const name = `listen-${process.pid}`
       const scope = yield* Scope.make()
       const context = yield* Scope.extend(
-        Layer.build(PgSql.layer({ url: cluster.primary.url, applicationName: name, duplicates: "allow" })),
+        Layer.build(
+          PgSql.layer({
+            url: cluster.primary.url,
+            applicationName: name,
+            duplicates: "allow",
+            pool: { drainTimeout: "30 seconds" }
+          })
+        ),
         scope
       )
       const fiber = yield* Effect.fork(Effect.provide(Effect.flip(Stream.runDrain(PgSql.listen("c"))), context))
       yield* listening(name, 'LISTEN "c"')
       const [elapsed] = yield* Effect.timed(Scope.close(scope, Exit.void))
-      assert.isBelow(Duration.toMillis(elapsed), 2_000)
-      assert.strictEqual(SqlReason.of(yield* Effect.timeout(Fiber.join(fiber), "1 second"))._tag, "PoolClosed")
+      assert.isBelow(Duration.toMillis(elapsed), 15_000, "half of drainTimeout")
+      assert.strictEqual(SqlReason.of(yield* Fiber.join(fiber))._tag, "PoolClosed")
       assert.isEmpty(yield* backends(name))
       assert.strictEqual(
         SqlReason.of(yield* Effect.provide(Effect.flip(Stream.runDrain(PgSql.listen("c"))), context))._tag,

@@ -85,7 +85,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("b
 
   it.effect("a statement timeout is the client's", () =>
     through(
-      { statementTimeout: "100 millis" },
+      { statementTimeout: "1 second" },
       Effect.gen(function* () {
         const reason = yield* reasonOf(Sql.query("select pg_sleep(30)"))
         assert.strictEqual(reason._tag, "StatementTimeout")

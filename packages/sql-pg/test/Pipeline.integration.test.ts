@@ -41,7 +41,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
       assert.instanceOf(new Pg.QueryBase(), pg.Query)
       yield* read("select 1 as n")
       const { stream } = connection.wire
-      const first = yield* Effect.fork(read("select pg_sleep(0.05)"))
+      const first = yield* Effect.fork(read("select pg_sleep(1)"))
       while (connection.pipeline.depth < 1) yield* Effect.yieldNow()
       yield* Effect.sleep(5)
       const written = stream.bytesWritten

@@ -136,7 +136,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
       onPool({}, () =>
         Effect.gen(function* () {
           const fiber = yield* Effect.zipRight(
-            Sql.query<{ x: number }>("select 1 as x, pg_sleep(0.2)"),
+            Sql.query<{ x: number }>("select 1 as x, pg_sleep(1)"),
             Sql.query<{ x: number }>("select 2 as x")
           ).pipe(
             Effect.forkDaemon,
@@ -208,10 +208,10 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
           Chunk.toArray(all).map(({ i }) => i),
           Array.from({ length: 1000 }, (_, i) => i + 1)
         )
-        // Two million rows would take seconds to read to the end.
+        // Two thousand million rows: who reads them to the end does not end in the time of a test.
         const some = yield* Stream.runCollect(
-          Stream.take(sql<{ i: number }>`select generate_series(1, 2000000) as i`.stream, 5)
-        ).pipe(Effect.timeout("1 second"))
+          Stream.take(sql<{ i: number }>`select generate_series(1, 2000000000) as i`.stream, 5)
+        )
         assert.strictEqual(some.length, 5)
         assert.strictEqual((yield* Stream.runCollect(sql`select 1 where false`.stream)).length, 0)
         assert.strictEqual(
@@ -512,10 +512,10 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
   )
 
   it.effect("a statement timeout is the server's, and the connection goes on", () =>
-    onPool({ statementTimeout: "100 millis", pool: { maxSize: 1 } }, () =>
+    onPool({ statementTimeout: "500 millis", pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
         const before = yield* pid
-        assert.strictEqual((yield* reasonOf(Sql.query("select pg_sleep(5)")))._tag, "StatementTimeout")
+        assert.strictEqual((yield* reasonOf(Sql.query("select pg_sleep(30)")))._tag, "StatementTimeout")
         assert.strictEqual(yield* pid, before)
       })
     )

@@ -28,6 +28,8 @@ const schema = [
   "checkpoint"
 ]
 
+export const farMillis = 60
+
 const start = Effect.gen(function* () {
   const { primary } = yield* PgCluster.make({ settings: serverSettings })
   yield* Effect.forEach(schema, (statement) => primary.query(statement), { discard: true })
@@ -37,8 +39,10 @@ const start = Effect.gen(function* () {
   return {
     url,
     delayedUrl: yield* shared.delayed(primary, url),
+    /** Behind a network as it is between two continents. */
+    farUrl: yield* shared.delayed(primary, url, farMillis),
     cpu: () => shared.cpuOf(postmaster)
   }
 })
 
-export const startServer = (): Promise<shared.Server> => shared.startServer(start)
+export const startServer = (): Promise<shared.Server & { readonly farUrl: string }> => shared.startServer(start)

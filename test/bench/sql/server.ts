@@ -13,13 +13,14 @@ export interface Server {
 
 export const roundTripMillis = 4
 
-/** Where the server at `url` is found behind that network. */
+/** Where the server at `url` is found behind a network with this round trip. */
 export const delayed = Effect.fnUntraced(function* (
   target: { readonly host: string; readonly port: number },
-  url: string
+  url: string,
+  millis: number = roundTripMillis
 ) {
   const proxy = yield* FaultProxy.make({ target })
-  yield* proxy.delay(roundTripMillis / 2)
+  yield* proxy.delay(millis / 2)
   return url.replace(`:${target.port}/`, `:${proxy.port}/`)
 })
 

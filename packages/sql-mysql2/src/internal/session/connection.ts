@@ -12,7 +12,7 @@ import * as classify from "../classify.js"
 import type { Endpoint } from "../endpoint.js"
 import * as Commands from "../wire/commands.js"
 import * as Mysql from "../wire/mysql.js"
-import { Operation, type Session } from "../wire/operation.js"
+import { type Connection, Operation } from "../wire/operation.js"
 import {
   commitsImplicitly,
   endsTransaction,
@@ -46,7 +46,7 @@ export interface Server {
  * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
  *    one: what follows is still written together or not at all. But it must not be run again as a whole.
  */
-export class MysqlConnection implements Owner<Operation>, Packable, Session {
+export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   /** What is under way. */
   readonly pipeline: Pipeline<Operation>
   /** The server must be asked for a clean session before the next user. */

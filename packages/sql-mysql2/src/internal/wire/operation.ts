@@ -7,17 +7,17 @@ import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
 
-/** What an operation needs of its connection. */
-export interface Session {
+/** What an operation needs of the connection that it is sent on. */
+export interface Connection {
   readonly wire: Mysql.Wire
   readonly pipeline: Pipeline.Pipeline<Operation>
   readonly inTransaction: boolean
   readonly isAutocommit: boolean
-  /** The status that an answer has shown. */
+  /** The server has reported the status of its session. */
   observe(status: number): void
-  /** What an answer says that the statement has done to the session. */
+  /** The server has reported changes of its session. */
   changed(changes: NonNullable<Mysql.Header["stateChanges"]>): void
-  /** The operation has committed its transaction: the text that begins the rest of it, if it goes on. */
+  /** The statement that begins the transaction again, if this operation has committed it. */
   broughtToAnEnd(operation: Operation): string | undefined
   /** The server has answered all of the operation. */
   hasAnswered(operation: Operation): void
@@ -61,7 +61,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
-    protected readonly connection: Session,
+    protected readonly connection: Connection,
     readonly text: Text,
     /** Written into the text, and not sent beside it. */
     readonly interpolated: boolean

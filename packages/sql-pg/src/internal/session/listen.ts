@@ -1,6 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Clock, Effect, Either, Exit, Mailbox, Option, Queue, Random, type Scope, Stream } from "effect"
+import type { ListenEvent } from "../../Config.js"
 import type { PgConnection } from "./connection.js"
 import { execute } from "./execute.js"
 
@@ -13,16 +14,6 @@ const BOUND = "5 seconds"
 const FIRST_PAUSE = 50
 
 const LONGEST_PAUSE = 1_000
-
-/** See `PgSql.ListenEvent`. */
-export type ListenEvent =
-  | {
-      readonly _tag: "Notification"
-      readonly channel: string
-      readonly payload: string
-      readonly processId: number
-    }
-  | { readonly _tag: "Resubscribed"; readonly channel: string; readonly lostForMs: number }
 
 interface Listener {
   readonly mailbox: Mailbox.Mailbox<ListenEvent, SqlError>

@@ -338,14 +338,14 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
               ["StalePlan", "keep", "rolledBack", "transaction"],
               /never_made/
             )
-            // Somebody else's PREPARE under the same name; A, so it was tried three times.
+            // Another PREPARE of the program under the same name.
             yield* Sql.withConnection(
               Effect.gen(function* () {
                 yield* Sql.query("prepare mine as select 1")
                 told(
                   yield* Effect.flip(Sql.query("prepare mine as select 1")),
                   "42P05",
-                  ["StalePlan", "keep", "rolledBack", "always"],
+                  ["StalePlan", "keep", "rolledBack", "transaction"],
                   /already exists/
                 )
               })

@@ -370,17 +370,8 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
       assert.isNumber(client.secretKey)
       assert.strictEqual(client.getTransactionStatus(), "I")
       assert.strictEqual(Pg.prepareValue([1, "a"]), '{"1","a"}')
-      const query = new Pg.Query({ text: "x" })
-      for (const method of [
-        "handleError",
-        "handleReadyForQuery",
-        "handlePortalSuspended",
-        "handleCommandComplete",
-        "submit"
-      ] as const) {
-        assert.isFunction(query[method], method)
-      }
-      assert.isArray((query._results as Pg.WireResult).rows)
+      assert.isFunction((client as any).getStartupConf)
+      assert.isFunction(Pg.types.getTypeParser(1184))
     }).pipe(Effect.scoped)
   )
 

@@ -143,7 +143,7 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
   ],
   StalePlan: [
     { name: "26000", error: raised("26000"), phases: inStatement("StalePlan", "keep", "rolledBack", "transaction") },
-    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "always") },
+    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "transaction") },
     {
       name: "0A000 of a cached plan, in any language",
       error: raised("0A000", "gecachter Plan", { routine: "RevalidateCachedQuery" }),

@@ -10,6 +10,8 @@ import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import { makePacker, packing } from "./read.js"
 import { MysqlConnection } from "./session/connection.js"
+import * as cursor from "./session/cursor.js"
+import { execute } from "./session/execute.js"
 import * as session from "./session/session.js"
 
 const connect = (
@@ -51,15 +53,15 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   describe: (connection) => connection.describe(),
   execute: (connection, sql, params, mode, before, until) =>
     before === undefined || before.length === 0
-      ? connection.execute(sql, params, mode, undefined, until)
+      ? execute(connection, sql, params, mode, undefined, until)
       : before.length === 1 && connection.mayFollow(sql)
-        ? connection.execute(sql, params, mode, before[0], until)
+        ? execute(connection, sql, params, mode, before[0], until)
         : // Each statement is a round trip of its own: after a failure the server would execute the statements behind it.
           before.reduceRight(
-            (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command", undefined, until), rest),
-            connection.execute(sql, params, mode, undefined, until)
+            (rest, sql) => Effect.zipRight(execute(connection, sql, [], "command", undefined, until), rest),
+            execute(connection, sql, params, mode, undefined, until)
           ),
-  stream: (connection, sql, params) => connection.stream(sql, params),
+  stream: cursor.open,
   begin,
   position: (connection) => connection.position,
   classify: classify.classify

@@ -33,7 +33,7 @@ export const byState: Readonly<Record<string, Kind>> = {
   "55P03": refused("LockTimeout", "transaction"),
   "57014": refused("Cancelled"),
   "26000": refused("StalePlan", "transaction"),
-  "42P05": refused("StalePlan", "always"),
+  "42P05": refused("StalePlan", "transaction"),
   "23505": refused("UniqueViolation"),
   "23503": refused("ForeignKeyViolation"),
   "23514": refused("CheckViolation"),
@@ -89,12 +89,25 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
       return phase === "connect" ? unopened("ConnectFailed", "never") : retired("Unclassified")
     }
     if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "transaction")
+    if (isOfRecovery(code, routine, message)) return refused("NotWritable")
     if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
     // During a connect this is the missing permission to connect to the database.
     if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "never")
     return byState[code] ?? byClass[code.slice(0, 2)] ?? refused("Unclassified")
   }
   return ofClient({ code, message }, phase, byText)
+}
+
+/** What only a standby says: it cannot begin a transaction that writes, or one that is serializable. */
+const isOfRecovery = (code: string | undefined, routine: string | undefined, message: string): boolean =>
+  code === "0A000" &&
+  (/recovery|hot standby/i.test(message) ||
+    /^check_(?:transaction_(?:read_only|isolation)|XactReadOnly|XactIsoLevel)$/.test(routine ?? ""))
+
+/** Whether the error itself says that the server is a standby. */
+export const isOfStandby = (cause: unknown): boolean => {
+  const { code, message, routine } = read(cause)
+  return isOfRecovery(code, routine, message)
 }
 
 export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {

@@ -10,9 +10,46 @@ import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import { makePacker, type Packer, packing } from "./read.js"
 import { PgConnection } from "./session/connection.js"
+import * as cursor from "./session/cursor.js"
+import { execute } from "./session/execute.js"
 import { transactionId } from "./session/transactionId.js"
+import * as warnings from "./session/warnings.js"
+import { Reported } from "./wire/formats.js"
+import type { ParameterStatus } from "./wire/pg.js"
 
+/** Opens a connection that gives values as they can be read, if the way to the server lets it. */
 export const connect = (
+  endpoint: Endpoint,
+  signals: Signals,
+  packer?: Packer
+): Effect.Effect<PgConnection, SqlError, Scope.Scope> => {
+  const { label, server } = endpoint
+  const attempt = open(endpoint, signals, packer)
+  const withoutParameters = ({ cause }: SqlError) =>
+    Effect.zipRight(
+      server.isNew("proxy") ? warnings.startupRefused(label, classify.read(cause).message) : Effect.void,
+      attempt
+    )
+  return Effect.flatMap(
+    Effect.catchIf(attempt, ({ cause }) => server.startup.isWorthAnother(cause), withoutParameters),
+    (connection) => {
+      const { pipeline, reported } = connection
+      if (reported.isReadable) return Effect.succeed(connection)
+      if (server.startup.adopts(reported))
+        return Effect.zipRight(Connect.close(connection, pipeline.timers, stop), attempt)
+      const said = server.isNew("style")
+        ? warnings.styleUnreadable(label, reported.dateStyle, reported.intervalStyle)
+        : Effect.void
+      return Effect.as(said, connection)
+    }
+  )
+}
+
+/** A server that did not answer an abort would not answer another cancel either, and the pool would wait for it. */
+const stop = (connection: PgConnection): Effect.Effect<void> =>
+  connection.pipeline.current?.condemned ? Effect.void : cancel.fireAndForget(connection)
+
+const open = (
   endpoint: Endpoint,
   signals: Signals,
   packer?: Packer
@@ -21,27 +58,29 @@ export const connect = (
     client: endpoint.client,
     wireOf: (client) => client.connection,
     connection: (client, timers, fork) => {
-      const server = { standby: false }
-      const reported = (message: { parameterName: string; parameterValue: string }) => {
-        if (message.parameterName === "in_hot_standby") server.standby = message.parameterValue === "on"
-      }
+      const reported = new Reported()
       // Attached before connecting, because the server reports its parameters together with the acceptance.
-      client.connection.on("parameterStatus", reported)
-      return () => new PgConnection(client, endpoint, signals, server, timers, fork, packer)
+      client.connection.on("parameterStatus", ({ parameterName, parameterValue }: ParameterStatus) =>
+        reported.set(parameterName, parameterValue)
+      )
+      return () => new PgConnection(client, endpoint, signals, reported, timers, fork, packer)
     },
     refused: (cause) =>
       SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint)),
-    // A server that did not answer an abort would not answer another cancel either, and the pool would wait for it.
-    stop: (connection) => (connection.pipeline.current?.condemned ? Effect.void : cancel.fireAndForget(connection))
+    stop
   })
 
 const ping = (connection: PgConnection): Effect.Effect<void, SqlError> =>
-  Effect.asVoid(connection.execute("", [], "command"))
+  Effect.asVoid(execute(connection, "", [], "command"))
 
 const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
-    if (connection.inTransaction) yield* connection.execute("ROLLBACK", [], "command")
-    if (connection.status() === "session") yield* connection.execute("DISCARD ALL", [], "command")
+    if (connection.inTransaction) yield* execute(connection, "ROLLBACK", [], "command")
+    if (connection.status() === "session") {
+      if (connection.outlivesReset)
+        return yield* connection.unsendable(new Error("what dblink has opened cannot be closed"))
+      yield* execute(connection, "DISCARD ALL", [], "command")
+    }
     connection.pipeline.renew()
   })
 
@@ -62,8 +101,8 @@ export const driver: Driver<Endpoint, PgConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  execute: (connection, sql, params, mode, before, until) => connection.execute(sql, params, mode, before, until),
-  stream: (connection, sql, params) => connection.cursor(sql, params),
+  execute: (connection, sql, params, mode, before, until) => execute(connection, sql, params, mode, before, until),
+  stream: cursor.open,
   begin,
   transactionId,
   classify: classify.classify

@@ -2,6 +2,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Endpoints from "@sluice/sql/driver/Endpoints"
 import { type Effect, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../Config.js"
+import { Server } from "./session/server.js"
 import * as Pg from "./wire/pg.js"
 
 /** What PostgreSQL adds to an endpoint. */
@@ -14,6 +15,8 @@ interface Own {
   /** A cancel uses the same TLS and the same kind of socket as the connection. */
   readonly ssl: unknown
   readonly stream: PgSqlConfig["stream"]
+  /** What its connections have found out about the server. */
+  readonly server: Server
 }
 
 /** Where to connect to, with every default applied. */
@@ -48,7 +51,11 @@ export const resolve = (config: PgSqlConfig): Effect.Effect<Endpoints.Resolved<E
     isUrl: /^(?:postgres(?:ql)?:\/\/|socket:|\/)/i,
     urlForm: "postgres:// (postgres://user:password@host:5432/database)",
     read: (at, statementTimeout) => {
-      const options = clientConfig(config, at, statementTimeout)
+      const server = new Server(isProxied)
+      const options = {
+        ...clientConfig(config, at, statementTimeout),
+        startup: (options: string | undefined) => server.startup.parameters(options)
+      }
       const client = (password?: string) => new Pg.Client(password === undefined ? options : { ...options, password })
       const { connectionParameters, database, host, password, port, ssl, user } = client()
       return {
@@ -69,7 +76,8 @@ export const resolve = (config: PgSqlConfig): Effect.Effect<Endpoints.Resolved<E
           resetOnRelease: isProxied ? "never" : (config.resetOnRelease ?? "auto"),
           named: !isProxied,
           ssl,
-          stream: config.stream
+          stream: config.stream,
+          server
         }
       }
     }

@@ -2,6 +2,7 @@ import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import type { Profile } from "@sluice/sql/driver/Profile"
+import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
@@ -157,7 +158,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
       this.settle(this.failure)
       return
     }
-    this.failure = error
+    this.failure ??= error
     // Outside of a transaction a single statement that fails leaves none behind; and what comes next will tell by itself.
     const isTold = this.next !== undefined || this.isMark
     if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
@@ -174,9 +175,8 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
     this.connection.pipeline.withdraw(this)
   }
 
-  unreadable(error: unknown): void {
-    this.connection.end(error)
-    this.connection.wire.stream.destroy()
+  unread(error: unknown): void {
+    this.failure ??= new Unreadable(error)
   }
 
   lost(error: unknown): void {

@@ -1,7 +1,6 @@
-import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
+import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
-import type { Profile } from "@sluice/sql/driver/Profile"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
@@ -33,23 +32,11 @@ export interface Connection {
  * (a ping, whose answer tells), and only then is the failure reported: whoever released the connection before could hand
  * its next user an open transaction.
  */
-export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  work = 0
-  profile: Profile | undefined = undefined
+export class Operation extends State<Operation> implements Mysql.Receiver, Pipeline.Operation<Operation> {
   isMark = false
-  isMarked = false
-  prepares = false
-  read: { readonly hasLeft: () => boolean } | undefined = undefined
   result: unknown = undefined
   /** Nothing of it has reached the server. */
   unsent = false
-  /** It was cancelled, so it may well fail. */
-  condemned = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
   /** Why the transaction that it was to be the first statement of has not begun. */
@@ -66,6 +53,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
     /** Written into the text, and not sent beside it. */
     readonly interpolated: boolean
   ) {
+    super()
     this.inside = connection.inTransaction
   }
 

@@ -1,4 +1,3 @@
-import type { Timer } from "@sluice/pool/Deadline"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Unsupported } from "./failures.js"
 import type { Operation } from "./operation.js"
@@ -10,23 +9,12 @@ import * as Pg from "./pg.js"
  * Inside a transaction each piece ends with a Sync, so that other statements can run in between. Outside of one a Sync
  * would end the portal, so the pieces are joined by Flush, and the connection stays busy until the last.
  */
-export class CursorQuery extends Pg.QueryBase implements Operation {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  readonly work = 0
-  readonly profile = undefined
+export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
   readonly plan = undefined
   readonly name = undefined
   readonly callback = undefined
-  readonly prepares = true
   readonly isEmpty = false
   readonly isMark = false
-  readonly read = undefined
-  condemned = false
-  isMarked = false
   /** Called when the server has sent a piece and waits; only outside of a transaction. */
   suspended: (() => void) | undefined = undefined
   /** The server has sent everything. */
@@ -45,6 +33,7 @@ export class CursorQuery extends Pg.QueryBase implements Operation {
     types: Pg.Types
   ) {
     super()
+    this.prepares = true
     this.result = new Pg.Result(undefined, types)
   }
 

@@ -1,4 +1,3 @@
-import type { Timer } from "@sluice/pool/Deadline"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import * as Pg from "./pg.js"
 import type { Plan } from "./plans.js"
@@ -17,24 +16,13 @@ export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {
 }
 
 /** Nothing but a Sync, which the server answers at once. */
-export class Mark extends Pg.QueryBase implements Operation {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  readonly work = 0
-  readonly profile = undefined
+export class Mark extends Pg.QueryBase<Operation> implements Operation {
   readonly plan = undefined
-  readonly prepares = false
-  readonly read = undefined
   readonly name = undefined
   readonly text = ""
   readonly callback = undefined
   readonly isEmpty = true
   readonly isMark = true
-  condemned = false
-  isMarked = false
 
   submit(connection: Pg.Wire): Error | null {
     connection.sync()

@@ -1,3 +1,4 @@
+import { State } from "@sluice/sql/driver/Operation"
 import PgModule from "pg"
 
 /**
@@ -119,7 +120,7 @@ export const prepareValue: (value: unknown) => string | Buffer | null = Pg.utils
  * pipelines, because it might keep a portal open; its constructor, which reads a configuration, is a tenth of a short
  * statement.
  */
-export class QueryBase {
+export class QueryBase<Self> extends State<Self> {
   handleRowDescription(_message: { readonly fields: ReadonlyArray<Field> }): void {}
   handleDataRow(_message: { readonly fields: ReadonlyArray<string | null> }): void {}
   handleCommandComplete(_message: { readonly text: string }, _connection: Wire): void {}

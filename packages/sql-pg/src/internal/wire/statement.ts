@@ -1,7 +1,4 @@
-import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
-import type * as Pipeline from "@sluice/sql/driver/Pipeline"
-import type { Profile } from "@sluice/sql/driver/Profile"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Unsupported } from "./failures.js"
 import { command, execution } from "./message.js"
@@ -10,20 +7,9 @@ import * as Pg from "./pg.js"
 import type { Plan } from "./plans.js"
 
 /** A text with its parameters, executed as a whole: by a plan, unprepared, or, if it has no parameters, as simple text. */
-export class Statement extends Pg.QueryBase implements Operation {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  work = 0
-  profile: Profile | undefined = undefined
+export class Statement extends Pg.QueryBase<Operation> implements Operation {
   readonly isEmpty: boolean
   readonly isMark = false
-  prepares = false
-  read: Pipeline.Operation<Operation>["read"] = undefined
-  condemned = false
-  isMarked = false
   /** `pg` marks what it is told to parse as parsed under this name. */
   name: string | undefined
   readonly callback = undefined

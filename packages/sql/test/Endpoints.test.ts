@@ -73,6 +73,20 @@ it.effect("all problems of all endpoints are reported at once, and none shows a 
   })
 )
 
+it.effect(
+  "an address that would lose against the url of the surrounding configuration is a problem, and not ignored",
+  () =>
+    Effect.gen(function* () {
+      const config = Redacted.make("fake://db-1")
+      const lost = "has no effect, because the url of the surrounding configuration wins: give a url instead"
+      assert.deepStrictEqual(
+        yield* problemsOf({ url: config, primary: { path: "/run/fake.sock" }, replicas: [{ host: "db-2", port: 7 }] }),
+        [`primary: path ${lost}`, `replica 1: host ${lost}`, `replica 1: port ${lost}`]
+      )
+      yield* resolve({ url: config, host: "ignored", replicas: [{ url: Redacted.make("fake://db-2"), port: 7 }, {}] })
+    })
+)
+
 it.effect("an error of the library is shown only by a driver that knows that it does not quote the url", () =>
   Effect.gen(function* () {
     const hidden = "primary: the url cannot be read; is every special character in it percent-encoded?"

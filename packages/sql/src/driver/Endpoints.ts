@@ -142,6 +142,16 @@ const problemsOf = ({ port, url }: Fields, { isUrl, urlForm }: Means<never, unkn
   return problems
 }
 
+/** A server would silently be another one than the program says, if its address lost against a url that is not its own. */
+const hiddenBy = (config: Fields, own: Fields): ReadonlyArray<string> =>
+  config.url === undefined || own.url !== undefined
+    ? []
+    : (["host", "port", "path"] as const)
+        .filter((field) => own[field] !== undefined && own[field] !== null)
+        .map(
+          (field) => `${field} has no effect, because the url of the surrounding configuration wins: give a url instead`
+        )
+
 /** The error of a url that cannot be parsed quotes the url, so only its code is shown. */
 const explained = (error: unknown, explain: (error: Error) => string | undefined): string => {
   const { code } = error as { readonly code?: unknown }
@@ -188,11 +198,13 @@ const endpointOf = <At extends Fields, Client, More>(
 
 /** The endpoint of one server, or what is wrong with it. */
 const one = <At extends Fields, Client, More>(
-  at: At,
+  config: At,
+  own: At,
   statementTimeout: number,
   means: Means<At, Client, More>
 ): Either.Either<Endpoint<Client> & More, ReadonlyArray<string>> => {
-  const problems = problemsOf(at, means)
+  const at = merged(config, own)
+  const problems = [...hiddenBy(config, own), ...problemsOf(at, means)]
   if (problems.length > 0) return Either.left(problems)
   return Either.flatMap(
     Either.try({
@@ -230,7 +242,7 @@ export const resolve = <At extends Fields, Client, More>(
     const servers = [config.primary ?? ({} as At), ...(config.replicas ?? [])]
     for (const [i, own] of servers.entries()) {
       const name = i === 0 ? "primary" : `replica ${i}`
-      const found = one(merged<At>(config, own), statementTimeout, means)
+      const found = one<At, Client, More>(config, own, statementTimeout, means)
       if (Either.isRight(found)) endpoints.push(found.right)
       else problems.push(...found.left.map((problem) => `${name}: ${problem}`))
     }

@@ -14,6 +14,7 @@ interface Manifest {
   readonly dependencies?: Record<string, string>
   readonly peerDependencies?: Record<string, string>
   readonly devDependencies?: Record<string, string>
+  readonly scripts?: Record<string, string>
 }
 
 const onSql = ["@sluice/pool", "@sluice/sql"]
@@ -106,6 +107,13 @@ describe("the house", () => {
     const { dependencies, devDependencies } = packageAt(".").manifest
     const used = Object.keys({ ...dependencies, ...devDependencies })
     expect(used.filter((name) => name.startsWith("@sluice/"))).toEqual([])
+  })
+
+  it("starts its demos in their folders: pnpm's --filter would turn each of their exit codes into 1", () => {
+    const { scripts = {} } = packageAt(".").manifest
+    const demos = Object.entries(scripts).filter(([name]) => name.startsWith("demo"))
+    expect(demos).not.toEqual([])
+    for (const [, command] of demos) expect(command).toMatch(/^pnpm --silent -C packages\/examples\/\S+ start$/)
   })
 
   it("lets the pool know nothing of SQL: it is built on effect alone", () => {

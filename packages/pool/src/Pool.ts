@@ -1,8 +1,8 @@
 /**
  * A bounded pool of connections, or of anything else that is dear to open and serves one user at a time.
  *
- * A caller takes the youngest idle connection. If there is none it waits in line, by priority, and the pool opens a
- * connection if that is worth its time; whichever comes first, a released or a new one, serves the first in line.
+ * A caller gets the idle connection that was used last. If there is none it waits in a queue, by priority, and the pool opens
+ * a connection if that is worth its time. Whichever comes first, a released connection or a new one, serves the first waiter.
  *
  * ```
  * connecting ──► idle ◄──────► leased ──► closed
@@ -15,38 +15,36 @@
  *
  * - No more than `maxSize` connections exist, counting those being opened and closed.
  * - A connection has one user (or, shared, up to `concurrency`), and goes to the next one only when it is clean.
- * - A caller that leaves takes nothing with it: not its place in line, not a connection, not a connect under way.
+ * - A caller that leaves takes nothing with it: no place in the queue, no connection, no connect under way.
  * - Every wait ends: with a connection, with a typed error, or because the caller left.
  * - When the pool's scope has closed, every connection is closed.
  *
  * @since 0.1.0
  */
 import {
-  Context,
+  type Context,
   Deferred,
   Duration,
   Effect,
-  Fiber,
   Function,
-  Option,
+  Layer,
   Pipeable,
   Predicate,
-  RuntimeFlags,
-  RuntimeFlagsPatch,
-  Scope,
+  type Scope,
   Stream
 } from "effect"
 import * as Deadline from "./Deadline.js"
 import * as config from "./internal/config.js"
-import type { Engine } from "./internal/engine.js"
-import type { Entry } from "./internal/entry.js"
-import { Waiter } from "./internal/queue.js"
-import * as skin from "./internal/skin.js"
+import { Gauge } from "./internal/gauge.js"
+import * as lending from "./internal/lend.js"
+import * as runtime from "./internal/runtime.js"
 import type { AcquireError, InvalidOptions } from "./PoolError.js"
 import type { PoolEvent } from "./PoolEvent.js"
-import type { PoolOptions } from "./PoolOptions.js"
-import type { PoolStats } from "./PoolStats.js"
-import { CurrentPriority, type Priority } from "./Priority.js"
+import type { AcquireOptions, PoolOptions, Register } from "./PoolOptions.js"
+import type { DrainReport, PoolGauge, PoolStats } from "./PoolStats.js"
+
+export { type AcquireOptions, CurrentAcquireTimeout, type Register } from "./PoolOptions.js"
+export type { DrainReport } from "./PoolStats.js"
 
 /**
  * @since 0.1.0
@@ -61,57 +59,16 @@ export const TypeId: unique symbol = Symbol.for("@sluice/pool/Pool")
 export type TypeId = typeof TypeId
 
 /**
- * A pool of `A`. Made by `make`; ends with the scope it was made in.
+ * A pool of `A`. Made by `make` or `layer`; ends with the scope it was made in.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Pool<in out A> extends Pipeable.Pipeable {
-  readonly [TypeId]: skin.Skin<A>
-  /** The name that errors and metrics use. */
+  readonly [TypeId]: runtime.Runtime<A> & { readonly gauge: PoolGauge }
+  /** The name that errors use. */
   readonly name: string
 }
-
-/**
- * What one acquire may say for itself; what it leaves out comes from the fiber's references.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AcquireOptions {
-  /** Default `CurrentPriority`. */
-  readonly priority?: Priority | undefined
-  /** Default `CurrentAcquireTimeout`, then the pool's `acquireTimeout`. */
-  readonly acquireTimeout?: Duration.DurationInput | undefined
-}
-
-/**
- * How the leases that were out when a drain began have ended.
- *
- * @since 0.1.0
- * @category models
- */
-export interface DrainReport {
-  /** Ended by themselves, or after they were cancelled. */
-  readonly released: number
-  /** Had their work stopped after 80 % of the time. */
-  readonly cancelled: number
-  /** Were taken away when the time was over. */
-  readonly aborted: number
-  /** From the start of the drain until the last connection was closed. */
-  readonly elapsedMs: number
-}
-
-/**
- * Acquire timeout of everything in this fiber, instead of the pool's. Default: the pool's.
- *
- * @since 0.1.0
- * @category references
- */
-export class CurrentAcquireTimeout extends Context.Reference<CurrentAcquireTimeout>()(
-  "@sluice/pool/CurrentAcquireTimeout",
-  { defaultValue: (): Duration.DurationInput | undefined => undefined }
-) {}
 
 /**
  * True for a pool.
@@ -137,7 +94,12 @@ const Proto = {
  *
  * When the scope closes the pool drains: leases have `drainTimeout` to end, after which they are taken away.
  *
+ * **When to use** For a pool that one effect makes and uses. A pool that several parts of a program share is a service: `layer`.
+ *
  * - Fails with `InvalidOptions`, which lists every problem.
+ * - Does not fail when the host is down: the callers find that out. To find it out at the start, `use` the pool once.
+ *
+ * @see `layer` for the same pool as a service of the program.
  *
  * @example
  * ```ts
@@ -165,15 +127,56 @@ export const make = <A, E, R>(
 ): Effect.Effect<Pool<A>, InvalidOptions, Exclude<R, Scope.Scope> | Scope.Scope> =>
   Effect.gen(function* () {
     const parsed = yield* config.parse(options)
+    // Before the pool, so that they end after it: the end of the pool is bounded by them.
+    const timers = yield* Deadline.ofContext
     return yield* Effect.acquireRelease(
-      Effect.map(skin.make(parsed, options), (running): Pool<A> => {
+      Effect.map(runtime.make(parsed, options, timers), (running): Pool<A> => {
         running.engine.start()
-        return Object.assign(Object.create(Proto), { [TypeId]: running, name: parsed.name })
+        const inside = { ...running, gauge: new Gauge(running.engine) }
+        return Object.assign(Object.create(Proto), { [TypeId]: inside, name: parsed.name })
       }),
       // Uninterruptible and still bounded: leases by `drainTimeout`, everything else by the bound of its own work.
       (pool) => drain(pool, { within: parsed.drainTimeout })
     )
   })
+
+/**
+ * A pool as a service of the program, under a tag of your own. It opens with the layer and drains when the layer ends.
+ *
+ * **When to use** For a pool that several parts of a program share: requests and background jobs get connections from one bounded set.
+ *
+ * - Fails with `InvalidOptions`, which lists every problem.
+ *
+ * @see `make` for a pool inside of one effect.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from "@sluice/pool"
+ * import { Context, Effect } from "effect"
+ *
+ * class Printers extends Context.Tag("Printers")<Printers, Pool.Pool<{ print: (text: string) => string }>>() {}
+ *
+ * const PrintersLive = Pool.layer(Printers, {
+ *   name: "printers",
+ *   maxSize: 2,
+ *   connect: () => Effect.succeed({ print: (text: string) => `printed ${text}` })
+ * })
+ *
+ * const program = Effect.flatMap(Printers, (printers) =>
+ *   Pool.use(printers, (printer) => Effect.succeed(printer.print("a page")))
+ * )
+ *
+ * Effect.runPromise(Effect.provide(program, PrintersLive)).then(console.log)
+ * // printed a page
+ * ```
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = <I, A, E, R>(
+  tag: Context.Tag<I, Pool<A>>,
+  options: PoolOptions<A, E, R>
+): Layer.Layer<I, InvalidOptions, Exclude<R, Scope.Scope>> => Layer.scoped(tag, make(options))
 
 /**
  * The shape of `use` and `share`.
@@ -196,11 +199,17 @@ export interface Use {
 /**
  * Runs `f` with a connection that nobody else uses meanwhile, and gives it back whatever happens.
  *
+ * **When to use** Whenever the work with a connection is one effect.
+ *
  * - Fails with an `AcquireError` if there is no connection, else as `f` does.
- * - Interruption: at once while it waits; while `f` runs, as soon as `f` is interrupted. The connection is looked at
- *   when it comes back, and cleaned, stopped or closed in the pool's own fiber if need be: the caller does not wait
+ * - Interruption: at once while it waits; while `f` runs, as soon as `f` is interrupted. A caller that leaves does not stop a
+ *   connect that has begun for it.
+ * - The connection is cleaned, stopped or closed after `f`, if it must be, in the pool's own fiber. The caller does not wait
  *   for that.
  * - Cost: no scope, no fiber and no timer; only a caller that must wait is suspended.
+ *
+ * @see `share` for work that several callers can do on one connection at once.
+ * @see `acquire` for a connection that a scope holds.
  *
  * @since 0.1.0
  * @category combinators
@@ -208,44 +217,40 @@ export interface Use {
 export const use: Use = (first: any, second?: any, third?: any): any =>
   // Not `dual`: looking at all arguments costs a fifth of an uncontended lease.
   typeof first === "function"
-    ? (self: Pool<any>) => lend(self[TypeId].engine, first, false, second)
-    : lend(first[TypeId].engine, second, false, third)
+    ? (self: Pool<any>) => lending.lend(self[TypeId].engine, first, false, second)
+    : lending.lend(first[TypeId].engine, second, false, third)
 
 /**
- * As `use`, but others may use the same connection at the same time, up to `concurrency` of them: for work that the
- * connection can interleave, such as pipelined statements. Work is packed on as few connections as will take it.
+ * As `use`, but other callers may use the same connection at the same time, up to `concurrency` of them. Callers are packed on
+ * as few connections as will take them.
+ *
+ * **When to use** For short work that a connection can interleave, such as pipelined statements.
+ *
+ * @see `use` for work that needs the connection alone, such as a transaction.
+ * @see `shareAsync` for work that says by a callback when it has ended.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const share: Use = (first: any, second?: any, third?: any): any =>
   typeof first === "function"
-    ? (self: Pool<any>) => lend(self[TypeId].engine, first, true, second)
-    : lend(first[TypeId].engine, second, true, third)
+    ? (self: Pool<any>) => lending.lend(self[TypeId].engine, first, true, second)
+    : lending.lend(first[TypeId].engine, second, true, third)
 
 /**
- * Begins work for `shareAsync`: see there. `answer` tells the caller before the work has ended; the lease goes on until
- * `resume` is called, and what `resume` is given then is ignored.
+ * As `share`, for work that calls back when it has ended: `register` begins the work, and calls `resume` once, at any time,
+ * with the result.
  *
- * @since 0.2.0
- * @category models
- */
-export type Register<in A, out B, out E> = (
-  resource: A,
-  resume: (effect: Effect.Effect<B, E>) => void,
-  answer: (effect: Effect.Effect<B, E>) => void
-) => void
-
-/**
- * As `share`, for work that says by a callback when it has ended, such as a statement in a pipeline: `register` begins it,
- * and calls `resume` once, at any time, with the result.
+ * **When to use** In a driver, for a statement in a pipeline.
  *
- * - The lease ends when `resume` is called, and not when the caller leaves: the work of one who has left still has its place.
- *   So `register` must see to it that `resume` is called, also when the connection is lost.
+ * - The lease ends when `resume` is called, not when the caller leaves: the statement of a caller that has left still occupies
+ *   its place in the pipeline. So `register` must see to it that `resume` is called, also when the connection is lost.
  * - Fails with an `AcquireError` if there is no connection, else with what `resume` is given. A `register` that throws is a
  *   defect, and gives the connection back.
- * - Interruption: at once. Work that has begun goes on, unless `register` knows better.
+ * - Interruption: at once. It does not stop work that has begun.
  * - Cost: two thirds of `share`, because nothing has to be undone when the caller leaves.
+ *
+ * @see `share` for work that is an effect.
  *
  * @since 0.1.0
  * @category combinators
@@ -254,40 +259,34 @@ export const shareAsync = <A, B, E>(
   self: Pool<A>,
   register: Register<A, B, E>,
   options?: AcquireOptions
-): Effect.Effect<B, E | AcquireError> =>
-  Effect.async((resume) => {
-    const { engine } = self[TypeId]
-    const fiber = currentFiber()
-    const entry = engine.takeShared(fiber)
-    if (entry === undefined) resume(lineUp(engine, fiber, register, options))
-    else start(engine, entry, entry.leaseId, register, resume)
-  })
+): Effect.Effect<B, E | AcquireError> => lending.lendAsync(self[TypeId].engine, register, options)
 
 /**
- * A connection until the scope closes: for work that is not one effect. `use` costs a tenth of it.
+ * A connection until the scope closes. `use` costs a tenth of it.
+ *
+ * **When to use** For work that is not one effect, such as a stream or a service that holds its connection.
+ *
+ * @see `use` for work that is one effect.
+ * @see `hold` for a caller that keeps leases in a record of its own.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const acquire = <A>(self: Pool<A>, options?: AcquireOptions): Effect.Effect<A, AcquireError, Scope.Scope> => {
-  const { engine } = self[TypeId]
-  return Effect.uninterruptibleMask((restore) => {
-    const fiber = currentFiber()
-    const scope = Context.unsafeGet(fiber.currentContext as Context.Context<any>, Scope.Scope)
-    return lent(engine, fiber, restore, options, (entry, leaseId) => {
-      const release = Effect.sync(() => engine.release(entry, leaseId))
-      return Effect.as(Scope.addFinalizer(scope, release), entry.resource)
-    })
-  })
-}
+export const acquire = <A>(self: Pool<A>, options?: AcquireOptions): Effect.Effect<A, AcquireError, Scope.Scope> =>
+  lending.acquire(self[TypeId].engine, options)
 
 /**
- * As `acquire`, for those who keep leases in a record of their own instead of a scope: `keep` is called once, at the moment
- * the lease is granted, with the connection and the way to give it back. What `keep` gives is the result.
+ * A connection until `release` is called: `keep` is called once, at the moment the lease is granted, with the connection and
+ * with `release`. What `keep` gives is the result.
  *
- * - Nobody else gives the connection back. `release` returns at once, and does nothing the second time.
+ * **When to use** For a library that keeps leases in a record of its own, where a scope would cost too much.
+ *
+ * - Nobody else gives the connection back, except when `keep` throws: that is a defect, and the lease ends. `release` returns
+ *   at once, and does nothing the second time.
  * - Interruption: of the wait, at any moment. An interrupt that strikes after `keep` was called ends the effect all the
- *   same, so whoever owns the record must look into it then.
+ *   same, so the owner of the record must look into it then.
+ *
+ * @see `acquire` for the same in a scope, which gives the connection back by itself.
  *
  * @since 0.1.0
  * @category combinators
@@ -298,199 +297,20 @@ export const hold = <A, B>(
   options?: AcquireOptions
 ): Effect.Effect<B, AcquireError> => {
   const { engine } = self[TypeId]
-  return Effect.uninterruptibleMask((restore) =>
-    lent(engine, currentFiber(), restore, options, (entry, leaseId) =>
-      Effect.succeed(keep(entry.resource, () => engine.release(entry, leaseId)))
-    )
+  return lending.hold(
+    engine,
+    (lease) => Effect.succeed(keep(lease.entry.resource, () => engine.release(lease))),
+    options
   )
-}
-
-/** An exclusive lease, given to `keep` before anything can interrupt. */
-const lent = <A, B>(
-  engine: Engine<A>,
-  fiber: Fiber.RuntimeFiber<any, any>,
-  restore: Restore,
-  options: AcquireOptions | undefined,
-  keep: (entry: Entry<A>, leaseId: number) => Effect.Effect<B>
-): Effect.Effect<B, AcquireError> => {
-  const entry = engine.take(fiber)
-  if (entry !== undefined) return keep(entry, entry.leaseId)
-  const waiter = stand(engine, fiber, false, options)
-  return Effect.matchCauseEffect(park(waiter, restore), {
-    onFailure: (cause) => {
-      engine.abandon(waiter)
-      return Effect.failCause(cause)
-    },
-    onSuccess: () => keep(waiter.entry!, waiter.leaseId)
-  })
-}
-
-/**
- * The one mask of a lease: what is between taking and giving back cannot be interrupted, except `f` and the wait. The
- * body of the mask runs inside it, so that the fast path needs no further step of the fiber to take its connection.
- */
-const lend = <A, B, E, R>(
-  engine: Engine<A>,
-  f: (resource: A) => Effect.Effect<B, E, R>,
-  shared: boolean,
-  options: AcquireOptions | undefined
-): Effect.Effect<B, E | AcquireError, R> =>
-  Effect.uninterruptibleMask((restore) => {
-    const fiber = currentFiber()
-    const entry = shared ? engine.takeShared(fiber) : engine.take(fiber)
-    if (entry !== undefined) return work(engine, entry, entry.leaseId, f, restore)
-    const waiter = stand(engine, fiber, shared, options)
-    // The frame of the work is made when there is work: what is parked is as small as can be.
-    return Effect.matchCauseEffect(park(waiter, restore), {
-      onFailure: (cause) => {
-        engine.abandon(waiter)
-        return Effect.failCause(cause)
-      },
-      onSuccess: () => work(engine, waiter.entry!, waiter.leaseId, f, restore)
-    })
-  })
-
-const work = <A, B, E, R>(
-  engine: Engine<A>,
-  entry: Entry<A>,
-  leaseId: number,
-  f: (resource: A) => Effect.Effect<B, E, R>,
-  restore: Restore
-): Effect.Effect<B, E, R> =>
-  Effect.matchCauseEffect(within(restore, begin(f, entry.resource)), {
-    onFailure: (cause) => {
-      engine.release(entry, leaseId)
-      return Effect.failCause(cause)
-    },
-    onSuccess: (value) => {
-      engine.release(entry, leaseId)
-      return Effect.succeed(value)
-    }
-  })
-
-const start = <A, B, E>(
-  engine: Engine<A>,
-  entry: Entry<A>,
-  leaseId: number,
-  register: Register<A, B, E>,
-  resume: (effect: Effect.Effect<B, E>) => void
-): void => {
-  let isOver = false
-  const end = (effect: Effect.Effect<B, E>): void => {
-    if (isOver) return
-    isOver = true
-    engine.release(entry, leaseId)
-    resume(effect)
-  }
-  try {
-    register(entry.resource, end, resume)
-  } catch (defect) {
-    end(Effect.die(defect))
-  }
-}
-
-/** Waits for a shared lease. The work begins before anything can interrupt, and then gives the connection back by itself. */
-const lineUp = <A, B, E>(
-  engine: Engine<A>,
-  fiber: Fiber.RuntimeFiber<any, any>,
-  register: Register<A, B, E>,
-  options: AcquireOptions | undefined
-): Effect.Effect<B, E | AcquireError> =>
-  Effect.uninterruptibleMask((restore) => {
-    const waiter = stand(engine, fiber, true, options)
-    return Effect.matchCauseEffect(park(waiter, restore), {
-      onFailure: (cause) => {
-        engine.abandon(waiter)
-        return Effect.failCause(cause)
-      },
-      onSuccess: () => {
-        let resume: ((effect: Effect.Effect<B, E>) => void) | undefined
-        let result: Effect.Effect<B, E> | undefined
-        start<A, B, E>(engine, waiter.entry!, waiter.leaseId, register, (effect) => {
-          result ??= effect
-          resume?.(effect)
-        })
-        return within(
-          restore,
-          Effect.async<B, E>((callback) => {
-            resume = callback
-            if (result !== undefined) callback(result)
-          })
-        )
-      }
-    })
-  })
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-const interruptible = RuntimeFlagsPatch.enable(RuntimeFlags.Interruption)
-
-/** `restore(effect)`; where that means interruptible, without the step in which `Effect.interruptible` makes itself. */
-const within = <B, E, R>(restore: Restore, effect: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> =>
-  restore === Effect.interruptible ? Effect.withRuntimeFlagsPatch(effect, interruptible) : restore(effect)
-
-/**
- * An `f` that throws must give its connection back like one that fails. Caught here, because the step of the fiber that
- * `Effect.suspend` takes for it is a tenth of an uncontended lease.
- */
-const begin = <A, B, E, R>(f: (resource: A) => Effect.Effect<B, E, R>, resource: A): Effect.Effect<B, E, R> => {
-  try {
-    return f(resource)
-  } catch (defect) {
-    return Effect.die(defect)
-  }
-}
-
-/** Inside a running effect there always is one. */
-const currentFiber = (): Fiber.RuntimeFiber<any, any> => Option.getOrThrow(Fiber.getCurrentFiber())
-
-/** Puts the fiber in line; it may be served, or refused, at once. */
-const stand = <A>(
-  engine: Engine<A>,
-  fiber: Fiber.RuntimeFiber<any, any>,
-  shared: boolean,
-  options: AcquireOptions | undefined
-): Waiter<A> => {
-  const waiter = waiterOf<A>(engine, fiber, shared, options)
-  engine.enter(waiter)
-  return waiter
-}
-
-/**
- * Waits until the waiter is served or refused. The lease never exists only as a value on its way to the fiber: the
- * record holds it. An interrupt may strike after the lease was granted and before the fiber runs again; then the handler
- * around this finds it in the record and gives it back.
- */
-const park = <A>(waiter: Waiter<A>, restore: Restore): Effect.Effect<void, AcquireError> =>
-  within(
-    restore,
-    Effect.async<void, AcquireError>((resume) => {
-      waiter.resume = resume
-      // Served or refused before it came to wait: at once, or while the fiber had yielded on the way here.
-      if (!waiter.queued) resume(waiter.error === undefined ? Effect.void : Effect.fail(waiter.error))
-    })
-  )
-
-/** References are read only here, where the caller is about to wait: the fast path does not need them. */
-const waiterOf = <A>(
-  engine: Engine<A>,
-  fiber: Fiber.RuntimeFiber<any, any>,
-  shared: boolean,
-  options: AcquireOptions | undefined
-): Waiter<A> => {
-  const context = fiber.currentContext
-  const priority = options?.priority ?? Context.get(context, CurrentPriority)
-  const asked = options?.acquireTimeout ?? Context.get(context, CurrentAcquireTimeout)
-  const since = engine.host.now()
-  const allowed = asked === undefined ? engine.config.acquireTimeout : Duration.toMillis(asked)
-  const left = Math.max(0, Deadline.currentIn(context) - since)
-  // Rounded down, so that waiters with many different deadlines share a few lines of the queue.
-  const timeout = left >= allowed ? allowed : left > 100 ? Math.floor(left / 10) * 10 : left
-  return new Waiter(priority, shared, fiber, since, timeout)
 }
 
 /**
  * Closes the connection: now if it is idle, when it is released if it is leased. False if the pool does not have it.
+ *
+ * **When to use** When the program has found out that one connection is broken and the connection does not know it itself.
+ *
+ * @see `suspect` if every connection may be broken.
+ * @see `reset` to replace all of them.
  *
  * @since 0.1.0
  * @category control
@@ -503,14 +323,18 @@ export const evict: {
   <A>(self: Pool<A>, resource: A): Effect.Effect<boolean> =>
     Effect.sync(() => {
       const { engine } = self[TypeId]
-      for (const entry of engine.entries()) if (entry.resource === resource) return engine.evict(entry, "evicted")
+      for (const entry of engine.state.entries()) if (entry.resource === resource) return engine.evict(entry, "evicted")
       return false
     })
 )
 
 /**
- * Says that something happened to the host after which no open connection can be trusted: each must prove that it
- * works before it is handed out again, and the first one that does not closes all the idle ones.
+ * Tells the pool that no open connection can be trusted any more: each must pass a check before it is handed out again, and
+ * the first one that does not closes all the idle ones. Does nothing to the leases, nor if there is no option `validate`.
+ *
+ * **When to use** After an event on the host, such as a failover, that the connections may not have noticed.
+ *
+ * @see `reset` to replace the connections in any case.
  *
  * @since 0.1.0
  * @category control
@@ -519,7 +343,12 @@ export const suspect = <A>(self: Pool<A>, cause?: unknown): Effect.Effect<void> 
   Effect.sync(() => self[TypeId].engine.suspect(cause))
 
 /**
- * What the pool holds now.
+ * What the pool holds now, and what it has done.
+ *
+ * **When to use** For boards, tests and logs.
+ *
+ * @see `gauge` for code that looks at every call.
+ * @see `events` for what happens between two looks.
  *
  * @since 0.1.0
  * @category observability
@@ -527,7 +356,9 @@ export const suspect = <A>(self: Pool<A>, cause?: unknown): Effect.Effect<void> 
 export const stats = <A>(self: Pool<A>): Effect.Effect<PoolStats> => Effect.sync(() => unsafeStats(self))
 
 /**
- * As `stats`, for callbacks.
+ * As `stats`, for code that is no effect, such as a callback.
+ *
+ * @see `stats` inside of effects.
  *
  * @since 0.1.0
  * @category observability
@@ -538,8 +369,25 @@ export const unsafeStats = <A>(self: Pool<A>): PoolStats => {
 }
 
 /**
+ * A few numbers of the pool that are always those of the present moment. Every call gives the same object, and reading it
+ * makes none.
+ *
+ * **When to use** For a router that compares pools at every call.
+ *
+ * @see `stats` for everything, at one moment.
+ *
+ * @since 0.2.0
+ * @category observability
+ */
+export const gauge = <A>(self: Pool<A>): PoolGauge => self[TypeId].gauge
+
+/**
  * What happens in the pool from now on; ends when the pool is closed. Costs nothing while nobody listens. A listener
  * that is more than 4,096 events behind misses the oldest ones.
+ *
+ * **When to use** For metrics of single acquires, and for a log of what happens to the host.
+ *
+ * @see `stats` for totals.
  *
  * @since 0.1.0
  * @category observability
@@ -557,7 +405,12 @@ export const events = <A>(self: Pool<A>): Stream.Stream<PoolEvent> => {
 }
 
 /**
- * Changes `maxSize`, and `minIdle` to at most that. Idle connections above it close at once, leased ones on release.
+ * Changes `maxSize`, and `minIdle` to at most that. Idle connections above it close at once, leased ones on release. Does not
+ * open connections before callers need them.
+ *
+ * **When to use** To move connections of a fleet from one process to another while both run.
+ *
+ * @see `suspend` to stop new leases for a while.
  *
  * @since 0.1.0
  * @category control
@@ -568,7 +421,7 @@ export const resize: {
 } = Function.dual(
   2,
   <A>(self: Pool<A>, maxSize: number): Effect.Effect<void, InvalidOptions> =>
-    Effect.flatMap(config.parse({ name: self.name, maxSize, minIdle: 0 }), () =>
+    Effect.flatMap(config.parseConfig({ name: self.name, maxSize, minIdle: 0 }), () =>
       Effect.sync(() => self[TypeId].engine.resize(maxSize))
     )
 )
@@ -576,7 +429,12 @@ export const resize: {
 /**
  * No lease is granted until `resume`; acquires wait, each up to its own deadline. Leases that exist go on.
  *
+ * **When to use** During a short maintenance of the host that callers can wait for.
+ *
  * - `atMost`: the pool resumes by itself after it. Default 1 minute, at most 1 hour.
+ *
+ * @see `resume` ends it.
+ * @see `drain` to end the pool for good.
  *
  * @since 0.1.0
  * @category control
@@ -590,16 +448,22 @@ export const suspend = <A>(
 /**
  * Ends a `suspend`; does nothing to a running pool.
  *
+ * @see `suspend` begins it.
+ *
  * @since 0.1.0
  * @category control
  */
 export const resume = <A>(self: Pool<A>): Effect.Effect<void> => Effect.sync(() => self[TypeId].engine.resume())
 
 /**
- * Replaces every connection that is open now, for example after a change of the host's settings: idle ones close, the
- * others when they are released.
+ * Replaces every connection that is open now: idle ones close, the others when they are released. Callers wait for none of
+ * that.
+ *
+ * **When to use** After a change of the host's settings or address that only new connections see.
  *
  * - `spread`: how long that may take; connections are replaced one after the other, evenly. Default 0: at once.
+ *
+ * @see `suspect` to keep the connections that still work.
  *
  * @since 0.1.0
  * @category control
@@ -616,6 +480,10 @@ export const reset = <A>(
  * - `within`: default the pool's `drainTimeout`. Worst case: `within + connectTimeout + closeTimeout`.
  * - A second drain joins the first, and may shorten it.
  *
+ * **When to use** To end a pool before its scope ends, or with another bound. The scope drains by itself.
+ *
+ * @see `suspend` for a pause that ends.
+ *
  * @since 0.1.0
  * @category control
  */
@@ -627,5 +495,8 @@ export const drain = <A>(
     const { drained, engine, now } = self[TypeId]
     const startedAt = now()
     engine.drain(Duration.toMillis(options?.within ?? engine.config.drainTimeout))
-    return Effect.map(Deferred.await(drained), (counts): DrainReport => ({ ...counts, elapsedMs: now() - startedAt }))
+    return Effect.map(
+      Deferred.await(drained),
+      (counts): DrainReport => ({ ...counts, elapsedMs: Math.round(now() - startedAt) })
+    )
   })

@@ -5,51 +5,41 @@
  */
 import { Data } from "effect"
 import * as diagnosis from "./internal/diagnosis.js"
-import type { Holder, PoolStats } from "./PoolStats.js"
+import type { ConnectFailure, Snapshot } from "./PoolStats.js"
 
-/**
- * The last connect that failed.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ConnectFailure {
-  /** What the pool's `connect` failed with. */
-  readonly cause: unknown
-  /** Milliseconds since the epoch of the first failure in a row. */
-  readonly since: number
-  /** Failures in a row. */
-  readonly attempts: number
+export type {
+  /**
+   * The last connect that failed.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  ConnectFailure,
+  /**
+   * What every acquire error knows.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Snapshot
 }
 
 /**
- * What every acquire error knows.
+ * No connection within the acquire timeout.
  *
- * @since 0.1.0
- * @category models
- */
-export interface Snapshot {
-  /** Name of the pool. */
-  readonly pool: string
-  /** Milliseconds that the acquire took. */
-  readonly elapsedMs: number
-  /** The pool when the acquire failed. */
-  readonly stats: PoolStats
-  /** The three leases that were granted longest ago. */
-  readonly holders: ReadonlyArray<Holder>
-  /** The connect failure that is in force, if connecting fails at the moment. */
-  readonly lastConnectFailure: ConnectFailure | undefined
-}
-
-/**
- * No connection within the acquire timeout. `phase` names what used the time: `waiting` for others to release,
- * `validating` an old connection, or `connecting`.
+ * - `timeoutMs`: the acquire timeout, or less if the caller's deadline is earlier.
+ * - `phase`: what used the time: `waiting` for others to release, `validating` an old connection, or `connecting`.
+ * - `reserveKept`: one connection was idle, and kept for shared leases.
  *
  * @since 0.1.0
  * @category errors
  */
 export class AcquireTimeout extends Data.TaggedError("AcquireTimeout")<
-  Snapshot & { readonly timeoutMs: number; readonly phase: "waiting" | "validating" | "connecting" }
+  Snapshot & {
+    readonly timeoutMs: number
+    readonly phase: "waiting" | "validating" | "connecting"
+    readonly reserveKept?: boolean | undefined
+  }
 > {
   override get message(): string {
     return diagnosis.timeout(this)
@@ -81,8 +71,8 @@ export class PoolClosed extends Data.TaggedError("PoolClosed")<Snapshot> {
 }
 
 /**
- * This fiber holds a connection and asked for another one, and so do the holders of all the others: waiting would
- * never end.
+ * This fiber holds a connection and asked for another one, and the fibers that hold all the other connections wait for one
+ * as well: none of them would ever be served.
  *
  * @since 0.1.0
  * @category errors
@@ -94,8 +84,8 @@ export class NestedAcquire extends Data.TaggedError("NestedAcquire")<Snapshot> {
 }
 
 /**
- * The host refuses this pool for a reason that waiting does not change, for example a wrong password, and no
- * connection is open.
+ * Connecting fails for a reason that waiting does not change, for example a wrong password or an option `connect` that gives
+ * no effect, and no connection is open.
  *
  * @since 0.1.0
  * @category errors
@@ -145,6 +135,6 @@ export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{
   readonly problems: ReadonlyArray<string>
 }> {
   override get message(): string {
-    return `pool "${this.pool}": ${this.problems.length === 1 ? "an option is" : "options are"} invalid: ${this.problems.join("; ")}`
+    return diagnosis.invalid(this)
   }
 }

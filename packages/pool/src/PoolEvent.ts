@@ -8,11 +8,14 @@ import type { CloseReason } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
 /**
+ * One thing that happened. Every `Acquired` is followed by one `Released` for the same connection, also where several
+ * holders share it. Times are whole milliseconds.
+ *
  * @since 0.1.0
  * @category models
  */
 export type PoolEvent = Data.TaggedEnum<{
-  /** A lease was granted after `waitMs`. */
+  /** A lease was granted after `waitMs`. `priority` is absent if the caller did not have to wait. */
   Acquired: { readonly connection: number; readonly waitMs: number; readonly priority: Priority | undefined }
   /** A lease ended after `heldMs`. */
   Released: { readonly connection: number; readonly heldMs: number }
@@ -20,13 +23,13 @@ export type PoolEvent = Data.TaggedEnum<{
   AcquireFailed: { readonly error: string; readonly waitMs: number }
   /** A connect succeeded after `elapsedMs`. */
   Connected: { readonly connection: number; readonly elapsedMs: number }
-  /** A connect failed; the next one comes in `retryInMs` at the earliest. */
+  /** A connect failed, or its connection was lost before its first use. The next connect starts in `retryInMs` or later. */
   ConnectFailed: { readonly cause: unknown; readonly attempts: number; readonly retryInMs: number }
   /** A connection is closed. */
   Closed: { readonly connection: number; readonly reason: CloseReason }
-  /** The host became reachable (`closed`), doubtful (`failing`) or unreachable (`open`), or is being tried (`half-open`). */
-  Host: { readonly state: "closed" | "failing" | "open" | "half-open" }
-  /** A fatal event: every connection opened before it must prove that it works before it is handed out again. */
+  /** The host can be connected to (`up`), the last connect failed (`failing`), or callers fail at once (`down`). */
+  Host: { readonly state: "up" | "failing" | "down" }
+  /** A fatal event: every connection opened before it must pass a check before it is handed out again. */
   Suspected: { readonly cause: unknown }
   /** The process did not run for `lateMs`. */
   Stall: { readonly lateMs: number }

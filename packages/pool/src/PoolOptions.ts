@@ -3,15 +3,16 @@
  *
  * @since 0.1.0
  */
-import type { Duration, Effect, Scope } from "effect"
+import { Context, type Duration, type Effect, type Schedule, type Scope } from "effect"
 import type { Holder } from "./PoolStats.js"
+import type { Priority } from "./Priority.js"
 
 /**
- * What a resource says about itself, without I/O.
+ * The state of a resource, as the option `status` tells it without I/O.
  *
  * - `clean`: can be handed to the next caller.
  * - `dirty`: works, but carries state of its last user: `reset` comes before the next caller.
- * - `busy`: still at work for a caller that has left: `abort` comes first.
+ * - `busy`: still works for a caller that has left: `abort` comes first.
  * - `dead`: will never work again.
  *
  * @since 0.1.0
@@ -22,10 +23,10 @@ export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
 /**
  * What a failed connect means for the host.
  *
- * - `unreachable`: nobody answers, or the host is starting or stopping; retried with back-off while callers wait.
- * - `overloaded`: the host works but takes no more connections: the present size becomes a soft maximum, which rises
- *   by one with each connect that succeeds; callers go on with what is open.
- * - `rejected`: a wrong password, an unknown database: retried at most once a second; while nothing is open, callers
+ * - `unreachable`: the host does not answer, or is starting or stopping. The pool retries with back-off while callers wait.
+ * - `overloaded`: the host works but takes no more connections. The present size becomes a soft maximum, which rises
+ *   by one with each connect that succeeds. Callers are served by the open connections.
+ * - `rejected`: a wrong password, an unknown database. The pool retries at most once a second. While nothing is open, callers
  *   fail at once with `ConnectFailed`.
  *
  * @since 0.1.0
@@ -34,7 +35,7 @@ export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
 export type ConnectFailureKind = "unreachable" | "overloaded" | "rejected"
 
 /**
- * How a resource reports to its pool what happens to it while nobody looks, for example from a socket's `close`.
+ * How a resource tells its pool that it is broken, at any time, for example when its socket emits `close`.
  *
  * @since 0.1.0
  * @category models
@@ -87,21 +88,28 @@ export interface PoolConfig {
   readonly maxUses?: number | undefined
   /** Silence after which an idle connection is validated, less up to 10 % at random, one at a time. Default 1 minute. */
   readonly keepAlive?: Duration.DurationInput | undefined
-  /** A connection used more recently than this is handed out without a check. Default 500 milliseconds. 0: always check. */
+  /**
+   * A connection that was used or checked more recently than this is handed out without a check. Default 500 milliseconds.
+   * 0: a check before every hand-out.
+   */
   readonly validateAfterIdle?: Duration.DurationInput | undefined
   /** Bound of one check. Default 1 second, or `acquireTimeout` if that is less. At most `acquireTimeout`. */
   readonly validateTimeout?: Duration.DurationInput | undefined
   /**
    * Callers that may wait, counting those for whom a connection is opened or checked. A guard for memory, not a way to
-   * shed load. Default 1,000, and at least `100 × maxSize`. Range 1 to 10,000,000. Above it the youngest waiter of the
+   * shed load. Default 10,000, or `1,000 × maxSize` if that is more. Range 1 to 10,000,000. Above it the youngest waiter of the
    * lowest class below the newcomer's fails with `PoolSaturated`; if there is none, the newcomer does.
    */
   readonly maxWaiters?: number | undefined
   /**
-   * Pause after a failed connect: decorrelated jitter from `base` to `cap`. Default 50 milliseconds to 1 second, so
-   * that a host that is back is found within a second.
+   * The pause after a connect that failed, or whose connection was lost before its first use: the schedule takes one step for
+   * each, with the failure as its input, and starts anew after a connection that was used or has passed a check.
+   *
+   * - Default `Backoff.standard`: 50 milliseconds to 1 second with decorrelated jitter.
+   * - A schedule that ends keeps its last pause. The pool never gives up.
+   * - At least 1 millisecond and at most 1 hour; at least 1 second after a rejected login.
    */
-  readonly backoff?: { readonly base?: Duration.DurationInput; readonly cap?: Duration.DurationInput } | undefined
+  readonly backoff?: Schedule.Schedule<unknown, unknown> | undefined
   /**
    * With nothing open and every connect failing for this long, arriving acquires fail at once with
    * `ConnectUnavailable`; those that wait already keep their places. Default 5 seconds. 0: never.
@@ -115,6 +123,11 @@ export interface PoolConfig {
   readonly abortTimeout?: Duration.DurationInput | undefined
   /** How long leases may go on when the pool's scope closes. Default 10 seconds. 0: they are taken away at once. */
   readonly drainTimeout?: Duration.DurationInput | undefined
+  /**
+   * Names of spans that whoever makes the pool opens around its own work, for example `sql.execute`. A report about a lease
+   * names the span around them, which is the user's. Default none.
+   */
+  readonly ownSpans?: ReadonlyArray<string> | undefined
   /** Holders that `Pool.share` puts on one connection at most. Default 1. Range 1 to 10,000. */
   readonly concurrency?: number | undefined
 }
@@ -131,13 +144,13 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
    * `closeTimeout`. Runs in the pool's own fiber: a caller that leaves does not stop it.
    */
   readonly connect: (signals: Signals) => Effect.Effect<A, E, R | Scope.Scope>
-  /** Asks the other side whether the connection works; any failure closes it. Without it connections are trusted. */
+  /** Asks the other side whether the connection works; a failure closes the connection. Without it connections are trusted. */
   readonly validate?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
-  /** Looked at before each hand-out and at each release; must not throw or block. Without it always `clean`. */
+  /** Called before each hand-out and at each release; must not throw or block. Without it always `clean`. */
   readonly status?: ((resource: A) => ResourceStatus) | undefined
   /**
-   * Cleans a `dirty` connection; a failure closes it. Without it a dirty connection is closed. `left` is the lease that left
-   * it so, at the moment at which it ended, for those who want to tell somebody.
+   * Cleans a `dirty` connection; a failure closes it. Without it a dirty connection is closed. `left` describes the lease that
+   * left the connection dirty, as it was when it ended, for a warning to the program.
    */
   readonly reset?: ((resource: A, left: Holder) => Effect.Effect<unknown, unknown, R>) | undefined
   /**
@@ -152,3 +165,45 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
   /** What a leased connection is doing, for diagnosis, for example `idle in transaction`. */
   readonly describe?: ((resource: A) => string | undefined) | undefined
 }
+
+/**
+ * What one acquire may say for itself. What it leaves out comes from the references of the fiber.
+ *
+ * A wrong value, such as `NaN` or an unknown priority, is a mistake in the program: the acquire dies with `InvalidOptions`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AcquireOptions {
+  /** Default `CurrentPriority`. */
+  readonly priority?: Priority | undefined
+  /**
+   * Default `CurrentAcquireTimeout`, then the `acquireTimeout` of the pool. 0 or more: 0 takes what is idle and waits for
+   * nothing, `Infinity` waits without a bound.
+   */
+  readonly acquireTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * How `Pool.shareAsync` begins its work. `resume` ends the lease and answers the caller. `answer` answers the caller earlier, for
+ * example because its deadline has passed: then the lease goes on until `resume` is called, whose result nobody gets.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Register<in A, out B, out E> = (
+  resource: A,
+  resume: (effect: Effect.Effect<B, E>) => void,
+  answer: (effect: Effect.Effect<B, E>) => void
+) => void
+
+/**
+ * The acquire timeout of every acquire in this fiber, instead of the pool's. Default: the pool's.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class CurrentAcquireTimeout extends Context.Reference<CurrentAcquireTimeout>()(
+  "@sluice/pool/CurrentAcquireTimeout",
+  { defaultValue: (): Duration.DurationInput | undefined => undefined }
+) {}

@@ -10,8 +10,8 @@
  * - `idle`: unused for `idleTimeout` while more than `minIdle` were open.
  * - `lifetime`: older than `maxLifetime`, or used `maxUses` times.
  * - `error`: broken, or still busy when `abortTimeout` had passed.
- * - `validation`: it did not answer its check, or another one did not after the same fatal event.
- * - `reset`: it could not be cleaned within `resetTimeout`.
+ * - `validation`: it did not pass its check, or another connection that was silent for as long did not.
+ * - `reset`: it was left dirty, and could not be cleaned within `resetTimeout`.
  * - `shrink`: above `maxSize` after a `resize`.
  * - `generation`: opened before a `Pool.reset`.
  * - `evicted`: somebody called `Pool.evict`.
@@ -45,7 +45,7 @@ export interface PoolStats {
   readonly size: number
   /** Open connections that nobody uses and that could be handed out now. */
   readonly available: number
-  /** Open connections that are leased. */
+  /** Open connections that are leased; one that several holders share counts once. */
   readonly using: number
   /** Callers that wait for a connection. */
   readonly waiting: number
@@ -65,13 +65,17 @@ export interface PoolStats {
   readonly min: number
   /** Milliseconds that the oldest waiter has waited; 0 when nobody waits. */
   readonly oldestWaitMs: number
-  /** Milliseconds since the oldest lease was granted; 0 when nothing is leased. */
+  /** Milliseconds since the oldest lease was granted, shared or not; 0 when nothing is leased. */
   readonly oldestLeaseMs: number
-  /** Whether the host can be connected to: see `PoolEvent` `Host`. */
-  readonly host: "closed" | "failing" | "open" | "half-open"
+  /**
+   * Whether the host can be connected to. `up`: the last connect worked, or none was needed yet. `failing`: the last connect
+   * failed. `down`: nothing is open and connecting has failed for `failFastAfter`, or the login was rejected: arriving
+   * acquires fail at once.
+   */
+  readonly host: "up" | "failing" | "down"
   /** `running`; `suspended`: acquires wait for a `resume`; `draining` and `closed`: acquires fail. */
   readonly phase: "running" | "suspended" | "draining" | "closed"
-  /** Leases granted so far. */
+  /** Leases granted so far, one for each holder. */
   readonly acquired: number
   /** Acquires that ended in `AcquireTimeout`. */
   readonly timeouts: number
@@ -83,7 +87,7 @@ export interface PoolStats {
   readonly connectFailures: number
   /** Connections that are closed, by reason. */
   readonly closed: Readonly<Record<CloseReason, number>>
-  /** Releases that came after the connection had been taken away; they change nothing. */
+  /** Releases of leases that had ended already, because they were released twice or taken away; they change nothing. */
   readonly lateReleases: number
 }
 
@@ -100,6 +104,76 @@ export interface Holder {
   readonly heldMs: number
   /** What the pool's `describe` option says about the connection, for example `idle in transaction`. */
   readonly activity: string | undefined
-  /** Name of the innermost span of the fiber that holds the lease. */
+  /** Name of the innermost span of the fiber that holds the lease, not counting spans named in the option `ownSpans`. */
   readonly span: string | undefined
+}
+
+/**
+ * The last connect that failed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConnectFailure {
+  /** What the pool's `connect` failed with. */
+  readonly cause: unknown
+  /** Milliseconds since the epoch of the first failure in a row. */
+  readonly since: number
+  /** Failures in a row. */
+  readonly attempts: number
+}
+
+/**
+ * What every acquire error knows.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Snapshot {
+  /** Name of the pool. */
+  readonly pool: string
+  /** Milliseconds that the acquire took. */
+  readonly elapsedMs: number
+  /** The pool when the acquire failed. */
+  readonly stats: PoolStats
+  /** The three leases that were granted longest ago. */
+  readonly holders: ReadonlyArray<Holder>
+  /** The connect failure that is in force, if connecting fails at the moment. */
+  readonly lastConnectFailure: ConnectFailure | undefined
+}
+
+/**
+ * A few of the numbers of `PoolStats`, always those of the present moment: `Pool.gauge`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface PoolGauge {
+  /** Open connections. */
+  readonly size: number
+  /** Open connections that are leased. */
+  readonly using: number
+  /** Callers that wait for a connection. */
+  readonly waiting: number
+  /** As in `PoolStats`. */
+  readonly phase: PoolStats["phase"]
+  /** A connection is open, or `host` is `up`: a caller that comes now need not wait for a host that does not answer. */
+  readonly isUp: boolean
+}
+
+/**
+ * How the leases that existed when a drain began have ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DrainReport {
+  /** Ended by themselves, or after they were cancelled. */
+  readonly released: number
+  /** Had their work stopped after 80 % of the time. */
+  readonly cancelled: number
+  /** Were taken away when the time was over. */
+  readonly aborted: number
+  /** From the start of the drain until the last connection was closed. */
+  readonly elapsedMs: number
 }

@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as Backoff from "./Backoff.js"
 export * as Deadline from "./Deadline.js"
 export * as Pool from "./Pool.js"
 export * as PoolError from "./PoolError.js"

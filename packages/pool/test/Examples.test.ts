@@ -26,6 +26,8 @@ const examples = Object.fromEntries(
 const prints: Readonly<Record<string, ReadonlyArray<string>>> = {
   "readme.ts": ["hello Ada\nhello Grace\nhello Edsger\nhello whoever is up\n0 leased, 0 waiting"],
   "make.ts": ["hello world"],
+  "layer.ts": ["printed a page"],
+  "decorrelated.ts": ["a connection after 4 attempts"],
   "withPriority.ts": ["syncing"]
 }
 

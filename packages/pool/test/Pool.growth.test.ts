@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Pool } from "../src/index.js"
-import { Load } from "../src/internal/load.js"
-import { type Fixture, settle, test } from "./support/Fixture.js"
+import { Load } from "../src/internal/growth.js"
+import { type FakeHost, type Fixture, settle, test } from "./support/Fixture.js"
 
 /** Callers that each work for `ms`; says how long each of them took from the call to the end of the wait. */
 const callers = (f: Fixture, n: number, ms: number, waits: Array<number>) =>
@@ -22,13 +22,17 @@ const callers = (f: Fixture, n: number, ms: number, waits: Array<number>) =>
     { discard: true }
   )
 
+/** Every connect takes `ms`, from the first one on. */
+const slow = (ms: number) => (host: FakeHost) => {
+  host.connects = { after: ms }
+}
+
 describe("growth", () => {
   test(
     "F7: 50 callers with 2 ms of work each are served by five connections, not by 50 connects of 150 ms",
-    { maxSize: 50, minIdle: 5 },
+    { maxSize: 50, minIdle: 5, setUp: slow(150) },
     (f) =>
       Effect.gen(function* () {
-        f.host.connects = { after: 150 }
         yield* f.pass(1_000)
         assert.strictEqual(f.stats().available, 5)
         const waits: Array<number> = []
@@ -43,10 +47,9 @@ describe("growth", () => {
 
   test(
     "F7: the same again, when it knows how long work and connects take: none is opened",
-    { maxSize: 50, minIdle: 5 },
+    { maxSize: 50, minIdle: 5, setUp: slow(150) },
     (f) =>
       Effect.gen(function* () {
-        f.host.connects = { after: 150 }
         yield* f.pass(1_000)
         yield* callers(f, 20, 2, [])
         yield* f.pass(1_000)
@@ -62,10 +65,9 @@ describe("growth", () => {
 
   test(
     "opens connections for work that takes longer than a connect, four at a time at most",
-    { maxSize: 20, minIdle: 2 },
+    { maxSize: 20, minIdle: 2, setUp: slow(10) },
     (f) =>
       Effect.gen(function* () {
-        f.host.connects = { after: 10 }
         yield* f.pass(100)
         yield* callers(f, 20, 1, [])
         yield* f.pass(1_000)
@@ -83,10 +85,9 @@ describe("growth", () => {
 
   test(
     "sees work that hangs although nothing has been released: the age of the leases counts",
-    { maxSize: 10, minIdle: 2 },
+    { maxSize: 10, minIdle: 2, setUp: slow(20) },
     (f) =>
       Effect.gen(function* () {
-        f.host.connects = { after: 20 }
         yield* f.pass(100)
         yield* callers(f, 20, 1, [])
         yield* f.pass(500)
@@ -110,37 +111,109 @@ describe("growth", () => {
     })
   )
 
-  test("goes one connect at a time until it has seen 8 leases end", { maxSize: 20 }, (f) =>
+  for (const ms of [60, 120, 150, 240]) {
+    for (const minIdle of [0, 1]) {
+      test(
+        `ten statements of 1 s get their ten connections in 1.2 × the time of ten connects of ${ms} ms at once (minIdle ${minIdle})`,
+        { maxSize: 10, minIdle, setUp: slow(ms) },
+        (f) =>
+          Effect.gen(function* () {
+            yield* f.pass(minIdle * 1_000)
+            const waits: Array<number> = []
+            yield* callers(f, 10, 1_000, waits)
+            yield* f.pass(1_000 + 3 * ms)
+            assert.strictEqual(waits.length, 10)
+            assert.strictEqual(f.host.opened, 10)
+            assert.isAtMost(Math.max(...waits) + 1_000, 1.2 * (ms + 1_000))
+          })
+      )
+    }
+
+    for (const minIdle of ms < 150 ? [] : [0, 1]) {
+      test(
+        `a spike of 50 statements of 2 ms opens two connections at most, where a connect takes ${ms} ms (minIdle ${minIdle})`,
+        { maxSize: 50, minIdle, setUp: slow(ms) },
+        (f) =>
+          Effect.gen(function* () {
+            yield* f.pass(minIdle * 1_000)
+            const before = f.host.opened
+            const waits: Array<number> = []
+            yield* callers(f, 50, 2, waits)
+            yield* f.pass(1_000)
+            assert.strictEqual(waits.length, 50)
+            assert.isAtMost(f.host.opened - before, 2)
+          })
+      )
+    }
+  }
+
+  test(
+    "opens no more than 16 at once for slow work of which it knows nothing else",
+    { maxSize: 40, setUp: slow(50) },
+    (f) =>
+      Effect.gen(function* () {
+        yield* callers(f, 40, 10_000, [])
+        let most = 0
+        for (let i = 0; i < 60; i++) {
+          yield* f.pass(10)
+          most = Math.max(most, f.stats().connecting)
+        }
+        assert.strictEqual(most, 16)
+        assert.strictEqual(f.host.opened, 40)
+      })
+  )
+
+  test(
+    "goes one connect at a time while the leases are young and few have ended",
+    { maxSize: 20, setUp: slow(50) },
+    (f) =>
+      Effect.gen(function* () {
+        yield* f.pass(0)
+        yield* callers(f, 7, 7, [])
+        let most = 0
+        for (let i = 0; i < 60; i++) {
+          yield* f.pass(1)
+          most = Math.max(most, f.stats().connecting)
+        }
+        assert.strictEqual(most, 1)
+      })
+  )
+
+  test("ramps 1, 2, 4 after an outage, however slow the work is", { maxSize: 20, setUp: slow(50) }, (f) =>
     Effect.gen(function* () {
-      f.host.connects = { after: 50 }
-      yield* callers(f, 10, 10_000, [])
-      let most = 0
-      for (let i = 0; i < 60; i++) {
-        yield* f.pass(10)
-        most = Math.max(most, f.stats().connecting)
+      f.host.script.push("unreachable")
+      yield* callers(f, 20, 10_000, [])
+      const seen: Array<number> = []
+      for (let i = 0; i < 300; i++) {
+        yield* f.pass(5)
+        const { connecting, connects } = f.stats()
+        if (connecting > 0 && seen.at(-1) !== connecting) seen.push(connecting)
+        assert.isAtMost(connecting, 2 ** Math.max(0, connects - 1))
       }
-      assert.strictEqual(most, 1)
-      assert.strictEqual(f.host.opened, 10)
+      assert.deepStrictEqual(seen.slice(0, 2), [1, 2])
+      assert.strictEqual(f.stats().size, 20)
     })
   )
 
-  test("waits no longer than a connect takes before it opens one more", { maxSize: 5, minIdle: 1 }, (f) =>
-    Effect.gen(function* () {
-      f.host.connects = { after: 100 }
-      yield* f.pass(200)
-      for (let i = 0; i < 10; i++) {
-        yield* callers(f, 1, 1, [])
-        yield* f.pass(5)
-      }
-      yield* callers(f, 1, 10_000, [])
-      const waits: Array<number> = []
-      yield* callers(f, 1, 1, waits)
-      yield* settle
-      assert.strictEqual(f.stats().connecting, 0)
-      yield* f.pass(200)
-      assert.strictEqual(waits.length, 1)
-      assert.isAtMost(waits[0]!, 200)
-    })
+  test(
+    "waits no longer than a connect takes before it opens one more",
+    { maxSize: 5, minIdle: 1, setUp: slow(100) },
+    (f) =>
+      Effect.gen(function* () {
+        yield* f.pass(200)
+        for (let i = 0; i < 10; i++) {
+          yield* callers(f, 1, 1, [])
+          yield* f.pass(5)
+        }
+        yield* callers(f, 1, 10_000, [])
+        const waits: Array<number> = []
+        yield* callers(f, 1, 1, waits)
+        yield* settle
+        assert.strictEqual(f.stats().connecting, 0)
+        yield* f.pass(200)
+        assert.strictEqual(waits.length, 1)
+        assert.isAtMost(waits[0]!, 200)
+      })
   )
 })
 
@@ -166,11 +239,20 @@ describe("whether one more connection is worth its connect", () => {
     assert.isTrue(known().wantsOneMore(1, 5, 0, 2, 150))
   })
 
-  it("with fewer than 8 samples: one at a time", () => {
+  it("with fewer than 8 samples: one at a time, for every caller if the present leases are slow", () => {
     const load = new Load()
     for (let i = 0; i < 7; i++) load.held(2)
-    load.connected(150)
+    load.connected(320)
     assert.isTrue(load.wantsOneMore(1, 1, 0, 0, 0))
+    assert.isFalse(load.wantsOneMore(1_000, 1, 1, 9.9, 1_000))
+    assert.isTrue(load.wantsOneMore(2, 1, 1, 10, 0))
+  })
+
+  it("nothing is slow before a connect was seen, and nothing below 8 ms is", () => {
+    const load = new Load()
     assert.isFalse(load.wantsOneMore(1_000, 1, 1, 1_000, 1_000))
+    load.connected(1)
+    assert.isFalse(load.wantsOneMore(1_000, 1, 1, 7.9, 0))
+    assert.isTrue(load.wantsOneMore(1_000, 1, 1, 8, 0))
   })
 })

@@ -19,6 +19,20 @@ describe("a check before the hand-out", () => {
     })
   )
 
+  test("C22: happens before every hand-out with validateAfterIdle 0", { maxSize: 1, validateAfterIdle: 0 }, (f) =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 1_000; i++) yield* Pool.use(f.pool, () => Effect.void)
+      assert.strictEqual(f.host.checked.length, 1_000)
+      // One for each caller, also where several wait.
+      yield* Effect.all(
+        Array.from({ length: 10 }, () => Pool.use(f.pool, () => Effect.sleep(1))),
+        { concurrency: "unbounded", discard: true }
+      ).pipe(Effect.fork)
+      yield* f.pass(100)
+      assert.strictEqual(f.host.checked.length, 1_010)
+    })
+  )
+
   test("does not happen if there is no validate", { maxSize: 1, validates: false }, (f) =>
     Effect.gen(function* () {
       yield* f.warm(1)
@@ -173,9 +187,9 @@ describe("a fatal event", () => {
   test("of one connection counts once, however often it is reported", { maxSize: 2 }, (f) =>
     Effect.gen(function* () {
       yield* f.warm(2)
-      const epoch = f.engine.epoch
+      const epoch = f.engine.state.epoch
       for (let i = 0; i < 5; i++) f.host.connections[0]!.signals.fatal("gone")
-      assert.strictEqual(f.engine.epoch, epoch + 1)
+      assert.strictEqual(f.engine.state.epoch, epoch + 1)
       yield* settle
     })
   )
@@ -190,7 +204,7 @@ describe("keepalive", () => {
         yield* f.warm(4)
         f.host.checks = { after: 10 }
         const bottom: Array<number> = []
-        for (let e = f.engine.idle.tail; e !== undefined; e = e.prev) bottom.push(e.resource.id)
+        for (let e = f.engine.state.idle.tail; e !== undefined; e = e.prev) bottom.push(e.resource.id)
         yield* f.pass(53_000)
         assert.deepStrictEqual(f.host.checked, [])
         for (let ms = 0; ms < 15_000; ms += 5) {

@@ -88,7 +88,7 @@ describe("maxLifetime", () => {
       Effect.gen(function* () {
         yield* f.warm(20)
         const ends = new Set<number>()
-        for (let e = f.engine.idle.head; e !== undefined; e = e.next) {
+        for (let e = f.engine.state.idle.head; e !== undefined; e = e.next) {
           const age = e.retireAt - f.now()
           assert.isTrue(age >= 80_000 && age <= 100_000)
           ends.add(Math.round(age))

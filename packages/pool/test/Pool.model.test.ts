@@ -1,6 +1,6 @@
 /**
  * The whole pool, fibers and clock included, under random commands. A model as simple as possible says who waits and who
- * holds what; after every command it must agree with the pool, and `watch` has checked I1 to I9 and the order of service
+ * holds what; after every command it must agree with the pool, and `watch` has checked I1 to I10 and the order of service
  * after every transition. Each run ends by closing the pool and checking the books.
  *
  * `POOL_SEED` repeats one run, `POOL_RUNS` asks for more.
@@ -164,11 +164,12 @@ const interrupt = fc.tuple(fc.constantFrom("waiting" as const, "holding" as cons
 /** The caller is granted a lease and interrupted before its fiber runs again. */
 const interruptGranted = n.map((i) =>
   sync(`release and interrupt ${i}`, (model, { f }) => {
-    const first = f.engine.queue.peek()
+    const first = f.engine.admission.queue.peek()
     const caller = pick(alive(model, "holding"), i)
     if (first === undefined || caller === undefined) return
     Deferred.unsafeDone(caller.release, Exit.void)
-    first.fiber!.unsafeInterruptAsFork(first.fiber!.id())
+    const fiber = first.holder as Fiber.RuntimeFiber<unknown, unknown>
+    fiber.unsafeInterruptAsFork(fiber.id())
   })
 )
 const hostSteps = fc.oneof(
@@ -245,7 +246,7 @@ const options: fc.Arbitrary<Options> = fc.record({
 })
 
 describe("the pool", () => {
-  it("I1–I9 hold after every one of any commands, it agrees with its model, and the books balance", async () => {
+  it("I1–I10 hold after every one of any commands, it agrees with its model, and the books balance", async () => {
     await fc.assert(
       fc.asyncProperty(options, commands, (own, script) => {
         const model: Model = { callers: [] }

@@ -85,6 +85,72 @@ describe("events", () => {
   )
 })
 
+describe("the gauge", () => {
+  test("is one object that shows the present moment", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      const gauge = Pool.gauge(f.pool)
+      const shown = () => ({
+        size: gauge.size,
+        using: gauge.using,
+        waiting: gauge.waiting,
+        isUp: gauge.isUp,
+        phase: gauge.phase
+      })
+      assert.strictEqual(Pool.gauge(f.pool), gauge)
+      assert.deepStrictEqual(shown(), { size: 0, using: 0, waiting: 0, isUp: true, phase: "running" })
+      const leases = yield* f.saturate
+      yield* f.park()
+      assert.deepStrictEqual(shown(), { size: 2, using: 2, waiting: 1, isUp: true, phase: "running" })
+      yield* Pool.suspend(f.pool)
+      assert.strictEqual(gauge.phase, "suspended")
+      f.host.connects = "unreachable"
+      for (const lease of leases) {
+        lease.connection.status = "dead"
+        yield* lease.release
+      }
+      yield* Pool.resume(f.pool)
+      yield* f.pass(10)
+      assert.deepStrictEqual(shown(), { size: 0, using: 0, waiting: 1, isUp: false, phase: "running" })
+    })
+  )
+
+  test("is up while a connection is open, whatever happens to the next one", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.hold()
+      f.host.connects = "unreachable"
+      yield* f.park()
+      assert.deepStrictEqual([f.stats().host, Pool.gauge(f.pool).isUp], ["failing", true])
+    })
+  )
+})
+
+describe("times that are shown", () => {
+  test("are whole milliseconds", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      let fraction = 0.25
+      const nanos = f.clock.unsafeCurrentTimeNanos.bind(f.clock)
+      f.clock.unsafeCurrentTimeNanos = () => {
+        fraction += 0.137
+        return nanos() + BigInt(Math.round(fraction * 1e6))
+      }
+      const events = yield* f.listen
+      const lease = yield* f.hold()
+      const waiter = yield* f.park({ acquireTimeout: 33.3 })
+      yield* f.pass(20)
+      const stats = f.stats()
+      yield* f.pass(50)
+      const error = yield* waiter.error
+      yield* lease.release
+      const numbers = [stats.oldestLeaseMs, stats.oldestWaitMs, error.elapsedMs, ...error.holders.map((h) => h.heldMs)]
+      for (const event of events) {
+        for (const [key, value] of Object.entries(event)) if (key.endsWith("Ms")) numbers.push(Number(value))
+      }
+      assert.isAtLeast(numbers.length, 8)
+      assert.deepStrictEqual(numbers, numbers.map(Math.round))
+    })
+  )
+})
+
 describe("stats", () => {
   test("say size, available, using and waiting, as users know them", { maxSize: 3 }, (f) =>
     Effect.gen(function* () {

@@ -4,7 +4,7 @@
  *
  * - no connection is used by two workers at once, or by more than `concurrency` who share it;
  * - no worker is handed a connection that is closed, and none is closed while a worker uses it;
- * - I1 to I9 hold after every transition;
+ * - I1 to I10 hold after every transition;
  * - workers are served throughout, and when the faults end each of them is served within two seconds;
  * - after the pool has closed: opened = closed, nobody waits, nothing is leased.
  *
@@ -12,7 +12,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Random, Scope } from "effect"
-import { Pool, type PoolOptions, type Priority } from "../src/index.js"
+import { Backoff, Pool, type PoolOptions, type Priority } from "../src/index.js"
 import { type Connection, type ConnectStep, FakeHost, type Step } from "./support/Fixture.js"
 import { watch } from "./support/invariants.js"
 
@@ -60,7 +60,7 @@ describe("F13", () => {
             idleTimeout: 50,
             maxLifetime: 300,
             maxUses: 50,
-            backoff: { base: 1, cap: 10 },
+            backoff: Backoff.decorrelated({ base: 1, cap: 10 }),
             failFastAfter: 50,
             connect: host.connect,
             validate: host.validate,

@@ -132,8 +132,7 @@ describe("I4: a released connection", () => {
       const second = yield* f.park()
       // Granted, but its fiber has not run yet: the interrupt replaces the value it was resumed with.
       yield* Effect.sync(() => {
-        const entry = f.engine.leased.head!
-        f.engine.release(entry, entry.leaseId)
+        f.engine.release(f.engine.state.leases.oldest!)
         first.fiber.unsafeInterruptAsFork(first.fiber.id())
       })
       yield* settle
@@ -363,6 +362,65 @@ describe("the deadline of an acquire", () => {
       assert.strictEqual((yield* waiter.lease).connection, lease!.connection)
     })
   )
+})
+
+describe("an acquire that is asked for something impossible", () => {
+  const wrong: ReadonlyArray<readonly [name: string, options: object, problem: string]> = [
+    ["NaN", { acquireTimeout: Number.NaN }, "acquireTimeout must be a duration of 0 or more, not NaN"],
+    ["a negative timeout", { acquireTimeout: -1 }, "acquireTimeout must be a duration of 0 or more, not -1"],
+    [
+      "a negative text",
+      { acquireTimeout: "-1 second" },
+      "acquireTimeout must be a duration of 0 or more, not -1 second"
+    ],
+    ["no duration", { acquireTimeout: "soon" }, "acquireTimeout must be a duration of 0 or more, not soon"],
+    ["null", { acquireTimeout: {} }, "acquireTimeout must be a duration of 0 or more, not [object Object]"],
+    [
+      "no priority",
+      { priority: "urgent" },
+      "priority must be one of critical, high, normal, low, background, not urgent"
+    ],
+    ["a priority of Object", { priority: "toString" }, "priority must be one of"]
+  ]
+  const verbs: Readonly<Record<string, (f: Fixture, options: object | undefined) => Effect.Effect<unknown, unknown>>> =
+    {
+      use: (f, options) => Pool.use(f.pool, () => Effect.void, options),
+      share: (f, options) => Pool.share(f.pool, () => Effect.void, options),
+      shareAsync: (f, options) => Pool.shareAsync(f.pool, (_, resume) => resume(Effect.void), options),
+      acquire: (f, options) => Effect.scoped(Pool.acquire(f.pool, options)),
+      hold: (f, options) => Pool.hold(f.pool, (_, release) => release(), options)
+    }
+  const message = (exit: Exit.Exit<unknown, unknown>): string =>
+    Exit.isFailure(exit) && Cause.isDie(exit.cause) ? (Cause.squash(exit.cause) as Error).message : String(exit)
+
+  for (const [verb, run] of Object.entries(verbs)) {
+    for (const [name, options, problem] of wrong) {
+      test(`${verb}: ${name} is a defect that says so, whether a connection is idle or not`, { maxSize: 1 }, (f) =>
+        Effect.gen(function* () {
+          yield* f.warm(1)
+          assert.include(message(yield* Effect.exit(run(f, options))), problem)
+          yield* f.saturate
+          assert.include(message(yield* Effect.exit(run(f, options))), problem)
+          assert.deepStrictEqual([f.stats().waiting, f.stats().using], [0, 1])
+        })
+      )
+    }
+
+    test(`${verb}: what the fiber says is looked at when the caller would wait`, { maxSize: 1 }, (f) =>
+      Effect.gen(function* () {
+        yield* f.saturate
+        const exits = [
+          yield* Effect.exit(Effect.provideService(run(f, undefined), Pool.CurrentAcquireTimeout, Number.NaN)),
+          yield* Effect.exit(Effect.provideService(run(f, undefined), Priority.CurrentPriority, "urgent" as never)),
+          yield* Effect.exit(Effect.provideService(run(f, undefined), Deadline.CurrentDeadline, Number.NaN))
+        ]
+        for (const [i, text] of ["acquireTimeout", "priority", "CurrentDeadline"].entries()) {
+          assert.include(message(exits[i]!), `${text} must be`)
+        }
+        assert.strictEqual(f.stats().waiting, 0)
+      })
+    )
+  }
 })
 
 describe("more callers than maxWaiters", () => {

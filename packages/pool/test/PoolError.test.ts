@@ -85,6 +85,50 @@ describe("an acquire error", () => {
     })
   )
 
+  test("names the process itself where it did not run", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.saturate
+      const waiter = yield* f.park({ acquireTimeout: 200 })
+      yield* f.clock.jump(1_000)
+      assert.include((yield* waiter.error).message, "The process did not run for 800 ms or more")
+    })
+  )
+
+  test("names the connection that is kept for short shared work", { maxSize: 4, concurrency: 8 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.warm(4)
+      yield* Effect.replicateEffect(f.hold(), 3)
+      yield* f.pass(10)
+      yield* Pool.share(f.pool, () => Effect.void)
+      const waiter = yield* f.park({ acquireTimeout: 20 })
+      yield* f.pass(20)
+      const error = yield* waiter.error
+      assert.isTrue(error._tag === "AcquireTimeout" && error.reserveKept)
+      assert.include(error.message, "3 leased, 1 idle, 0 waiting")
+      assert.notInclude(error.message, "More work arrives")
+    })
+  )
+
+  test("names a caller that did not want to wait", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.saturate
+      const waiter = yield* f.park({ acquireTimeout: 0 })
+      assert.include((yield* waiter.error).message, "The caller did not want to wait")
+    })
+  )
+
+  test("names the connect that was under way beside leases", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.hold()
+      yield* f.pass(10)
+      f.host.connects = "hang"
+      const waiter = yield* f.park({ acquireTimeout: 5 })
+      yield* f.pass(5)
+      const { message } = yield* waiter.error
+      assert.include(message, "Leases are held longer than the acquire timeout")
+    })
+  )
+
   test("carries a snapshot that does not change afterwards", { maxSize: 1 }, (f) =>
     Effect.gen(function* () {
       const lease = yield* f.hold()
@@ -138,7 +182,7 @@ describe("messages", () => {
     min: 1,
     oldestWaitMs: 12_345,
     oldestLeaseMs: 60_000,
-    host: "closed",
+    host: "up",
     phase: "running",
     acquired: 1,
     timeouts: 0,
@@ -179,6 +223,53 @@ describe("messages", () => {
       assert.notInclude(error.message, "\n")
     }
   })
+
+  /** The pool at the moment at which an acquire of 100 ms fails, and what the message must say of it. */
+  const moments: ReadonlyArray<
+    readonly [sentence: string, stats: Partial<PoolStats.PoolStats>, more: object, says: string]
+  > = [
+    ["full, with short leases", { using: 8 }, {}, "More work arrives than these connections finish"],
+    ["full, with long leases", { using: 8, oldestLeaseMs: 100 }, {}, "Leases are held longer than the acquire timeout"],
+    ["nothing open yet", { size: 0, using: 0, connecting: 1 }, { phase: "connecting" }, "Connecting takes longer"],
+    [
+      "one more on its way",
+      { using: 2, connecting: 1 },
+      { phase: "connecting" },
+      "One more connection was being opened"
+    ],
+    ["being checked", { using: 0, validating: 1 }, { phase: "validating" }, "Idle connections do not answer"],
+    ["being cleaned", { using: 0, resetting: 2 }, {}, "The time went into cleaning: 2 of the connections"],
+    [
+      "kept for shared work",
+      { using: 7, available: 1 },
+      { reserveKept: true },
+      "The idle connection is kept for short"
+    ],
+    ["suspended", { using: 0, available: 1, phase: "suspended" }, {}, "The pool is suspended: resume it"],
+    ["blocked", { using: 0, available: 1 }, { elapsedMs: 700 }, "The process did not run for 600 ms or more"],
+    ["idle, and nothing else is known", { using: 0, available: 1 }, {}, "The pool was not full when the time was over"],
+    [
+      "a listener has it",
+      { using: 1, max: 1, oldestLeaseMs: 9_000 },
+      { holders: [{ connection: 1, heldMs: 9_000, activity: "listening", span: undefined }] },
+      "A listener or a stream holds its connection"
+    ]
+  ]
+  const none = { connecting: 0, closing: 0, validating: 0, resetting: 0, quarantined: 0, oldestLeaseMs: 0 }
+  for (const [sentence, part, more, says] of moments) {
+    it(`name what used the time: ${sentence}`, () => {
+      const error = new PoolError.AcquireTimeout({
+        ...snapshot,
+        elapsedMs: 100,
+        stats: { ...stats, ...none, ...part },
+        timeoutMs: 100,
+        phase: "waiting",
+        ...more
+      })
+      assert.include(error.message, says)
+      if (!says.startsWith("More work")) assert.notInclude(error.message, "More work arrives")
+    })
+  }
 
   it("keep a cause in one line, whatever it is", () => {
     const text = (cause: unknown) => new PoolError.ConnectFailed({ ...snapshot, cause }).message

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Either } from "effect"
 import { Pool, type PoolOptions } from "../src/index.js"
-import { type Config, parse } from "../src/internal/config.js"
+import { parseConfig } from "../src/internal/config.js"
+import type { Config } from "../src/internal/host.js"
 
 const hour = 3_600_000
 const day = 24 * hour
@@ -19,9 +20,7 @@ const table: { readonly [K in Key]: readonly [byDefault: number, least: number, 
   keepAlive: [60_000, 1, day],
   validateAfterIdle: [500, 0, day],
   validateTimeout: [1_000, 1, hour],
-  maxWaiters: [1_000, 1, 10_000_000],
-  backoffBase: [50, 1, hour],
-  backoffCap: [1_000, 1, hour],
+  maxWaiters: [10_000, 1, 10_000_000],
   failFastAfter: [5_000, 0, hour],
   resetTimeout: [1_000, 1, hour],
   closeTimeout: [1_000, 1, hour],
@@ -37,8 +36,6 @@ const durations: ReadonlyArray<Key> = [
   "keepAlive",
   "validateAfterIdle",
   "validateTimeout",
-  "backoffBase",
-  "backoffCap",
   "failFastAfter",
   "resetTimeout",
   "closeTimeout",
@@ -48,17 +45,14 @@ const durations: ReadonlyArray<Key> = [
 
 /** The option alone, with what it needs besides it to be valid. */
 const options = (key: Key, value: unknown): PoolOptions.PoolConfig => {
-  if (key === "backoffBase") return { backoff: { base: value as number, cap: hour } }
-  if (key === "backoffCap") return { backoff: { base: 1, cap: value as number } }
   if (key === "minIdle") return { maxSize: 100_000, minIdle: value as number }
   if (key === "validateTimeout") return { acquireTimeout: hour, validateTimeout: value as number }
   return { [key]: value, ...(key === "maxSize" ? { minIdle: 0 } : {}) }
 }
-const shownAs = (key: Key) => key.replace("backoffBase", "backoff.base").replace("backoffCap", "backoff.cap")
 
-const accepted = (config: PoolOptions.PoolConfig): Config => Either.getOrThrow(parse(config))
+const accepted = (config: PoolOptions.PoolConfig): Config => Either.getOrThrow(parseConfig(config))
 const problems = (config: PoolOptions.PoolConfig): ReadonlyArray<string> =>
-  Either.match(parse(config), { onLeft: (error) => error.problems, onRight: () => [] })
+  Either.match(parseConfig(config), { onLeft: (error) => error.problems, onRight: () => [] })
 
 describe("options", () => {
   it("have these defaults", () => {
@@ -69,7 +63,7 @@ describe("options", () => {
 
   it("adapt three defaults to what is said: minIdle, validateTimeout, maxWaiters", () => {
     assert.strictEqual(accepted({ acquireTimeout: 300 }).validateTimeout, 300)
-    assert.strictEqual(accepted({ maxSize: 50 }).maxWaiters, 5_000)
+    assert.strictEqual(accepted({ maxSize: 50 }).maxWaiters, 50_000)
     assert.strictEqual(accepted({ maxSize: 1 }).minIdle, 1)
   })
 
@@ -77,21 +71,21 @@ describe("options", () => {
     const key = name as Key
     const smaller = durations.includes(key) && least === 1 ? 0 : least - 1
 
-    it(`${shownAs(key)} is accepted from ${least} to ${most} and refused beyond`, () => {
+    it(`${key} is accepted from ${least} to ${most} and refused beyond`, () => {
       assert.strictEqual(accepted(options(key, least))[key], least)
       assert.strictEqual(accepted(options(key, most))[key], most)
       const beyond = most === Infinity ? [smaller] : [smaller, most + 1]
       for (const value of beyond) {
         const [problem] = problems(options(key, value))
-        assert.include(problem, `${shownAs(key)} must be `)
+        assert.include(problem, `${key} must be `)
         assert.include(problem, `${value}`)
       }
     })
 
-    it(`${shownAs(key)} refuses what is no such value, and says what it was given`, () => {
+    it(`${key} refuses what is no such value, and says what it was given`, () => {
       for (const value of [Number.NaN, -1, -Infinity, "soon", null, {}]) {
         const [problem] = problems(options(key, value))
-        assert.include(problem ?? "nothing", `${shownAs(key)} must be `, `${value}`)
+        assert.include(problem ?? "nothing", `${key} must be `, `${value}`)
       }
       if (!durations.includes(key)) assert.include(problems(options(key, 1.5))[0], "1.5")
       if (most !== Infinity) assert.isNotEmpty(problems(options(key, Infinity)))
@@ -110,7 +104,7 @@ describe("options", () => {
   it("list every problem, not the first, and name the pool", () => {
     const error = Either.getOrThrow(
       Either.flip(
-        parse({
+        parseConfig({
           name: "orders",
           maxSize: 0,
           acquireTimeout: Number.NaN,
@@ -132,11 +126,66 @@ describe("options", () => {
     assert.deepStrictEqual(problems({ acquireTimeout: 100, validateTimeout: 200 }), [
       "validateTimeout (200 ms) must not be more than acquireTimeout (100 ms)"
     ])
-    assert.deepStrictEqual(problems({ backoff: { base: 500, cap: 100 } }), [
-      "backoff.base (500 ms) must not be more than backoff.cap (100 ms)"
-    ])
     assert.deepStrictEqual(problems({ name: " " }), ["name must be a text that is not empty"])
   })
+
+  const connect = () => Effect.succeed({})
+  const made = (options: unknown) =>
+    Effect.flip(Effect.scoped(Pool.make(options as PoolOptions.PoolOptions<object, never, never>)))
+  const kinds: ReadonlyArray<readonly [options: unknown, problem: string]> = [
+    [undefined, "the options must be an object with at least `connect`, not undefined"],
+    [null, "the options must be an object with at least `connect`, not null"],
+    ["postgres://", 'the options must be an object with at least `connect`, not "postgres://"'],
+    [{}, "connect is missing: it must be a function that gives an effect: `() => …`"],
+    [{ connect: Effect.succeed({}) }, "connect must be a function that gives an effect: `() => …`, not an effect"],
+    [{ connect, validate: true }, "validate must be a function that gives an effect: `(resource) => …`, not true"],
+    [
+      { connect, reset: Effect.void },
+      "reset must be a function that gives an effect: `(resource) => …`, not an effect"
+    ],
+    [{ connect, abort: "no" }, 'abort must be a function that gives an effect: `(resource) => …`, not "no"'],
+    [{ connect, status: "clean" }, 'status must be a function that gives a status: `(resource) => …`, not "clean"'],
+    [{ connect, admits: 1n }, "admits must be a function that gives a boolean: `(resource) => …`, not 1n"],
+    [{ connect, classify: [] }, "classify must be a function that gives a kind of failure: `(error) => …`, not []"],
+    [{ connect, describe: {} }, "describe must be a function that gives a text: `(resource) => …`, not {}"],
+    [
+      { connect, backoff: { base: 1, cap: 2 } },
+      'backoff must be a Schedule, such as Backoff.decorrelated({ base: 50, cap: 1_000 }), not {"base":1,"cap":2}'
+    ],
+    [{ connect, ownSpans: "sql" }, 'ownSpans must be an array of texts, not "sql"'],
+    [{ connect, ownSpans: [1] }, "ownSpans must be an array of texts, not [1]"]
+  ]
+  for (const [options, problem] of kinds) {
+    it.effect(`of the wrong kind are named: ${problem}`, () =>
+      Effect.gen(function* () {
+        const error = yield* made(options)
+        assert.deepStrictEqual([error._tag, error.problems], ["InvalidOptions", [problem]])
+      })
+    )
+  }
+
+  it.effect("of the wrong kind are listed with all other problems", () =>
+    Effect.gen(function* () {
+      const { message } = yield* made({ name: "orders", maxSize: 0, status: 1, backoff: "slow" })
+      for (const key of ["connect", "status", "maxSize", "backoff"]) assert.include(message, key)
+      assert.include(message, 'pool "orders": ')
+    })
+  )
+
+  it.live("that give no effect where one is due fail the callers, in words that say so", () =>
+    Effect.gen(function* () {
+      const pool = yield* Pool.make({
+        name: "orders",
+        connect: (() => ({ query: 1 })) as unknown as () => Effect.Effect<object>
+      })
+      const error = yield* Effect.flip(Pool.use(pool, () => Effect.void))
+      assert.strictEqual(error._tag, "ConnectFailed")
+      assert.strictEqual(
+        error.message,
+        'pool "orders": no connection can be opened: connect must give an effect, but it gave object: write `connect: () => Effect.…`. Correct the option; retrying does not help.'
+      )
+    }).pipe(Effect.scoped)
+  )
 
   it.effect("that are invalid fail `make`, before anything is opened", () =>
     Effect.gen(function* () {

@@ -8,7 +8,7 @@
  * 1. Bytes are forwarded in order, once, and unchanged.
  * 2. A side that reads slowly slows the other side down; the proxy holds at most 16 MiB for each direction.
  * 3. Closing the scope closes the listener and every socket.
- * 4. Time is the wall clock, also under a `TestClock`.
+ * 4. Delays and limits take real time, also under a `TestClock`.
  *
  * @since 0.1.0
  */
@@ -35,13 +35,13 @@ export class FaultProxyError extends Data.TaggedError("FaultProxyError")<{
 }
 
 /**
- * Where the proxy stands.
+ * What a proxy forwards to, and where it listens.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  /** Where connections are forwarded to. Nobody need listen there: the client's connection is then reset. */
+  /** Where connections are forwarded to. If nothing listens there, the proxy resets the client's connection. */
   readonly target: { readonly host: string; readonly port: number }
   /** Where the proxy listens on 127.0.0.1. Default: a free port between 15000 and 32000. */
   readonly port?: number
@@ -56,9 +56,12 @@ export interface Options {
 export interface BlackholeOptions {
   /** The connections that are open now. Default true. */
   readonly established?: boolean
-  /** The connections that are opened until `heal`. They are accepted and get no answer. Default true. */
+  /** The connections that are opened until `heal`: the proxy accepts them and forwards nothing. Default true. */
   readonly new?: boolean
-  /** True: `heal` does not revive the frozen connections; only `cut`, `reset` and the scope's end close them. Default false. */
+  /**
+   * True: the connections that are open now stay frozen after `heal`, until `cut`, `reset` or the scope's end. Default
+   * false.
+   */
   readonly forGood?: boolean
 }
 
@@ -76,17 +79,22 @@ export interface FaultProxy {
   readonly connections: Effect.Effect<number>
   /** Connections accepted since the beginning. */
   readonly accepted: Effect.Effect<number>
-  /** Ends every open connection with a FIN to both sides, drops what is on its way, and gives their number. */
+  /**
+   * Ends every open connection with a FIN to both sides, drops the bytes on their way, and succeeds with the number.
+   */
   readonly cut: Effect.Effect<number>
-  /** Ends every open connection with a RST to both sides (`ECONNRESET`), and gives their number. */
+  /** Ends every open connection with a RST to both sides (`ECONNRESET`), and succeeds with the number. */
   readonly reset: Effect.Effect<number>
   /**
    * Stops forwarding in both directions without closing anything: bytes, FIN and RST wait. What was sent meanwhile
    * arrives after `heal`, as after a short network outage. By default new connections are swallowed as well;
-   * `{ new: false }` freezes the open ones alone, as a firewall that forgot them.
+   * `{ new: false }` freezes only those that are open now, as a firewall does that has forgotten them.
    */
   readonly blackhole: (options?: BlackholeOptions) => Effect.Effect<void>
-  /** Holds back every byte, FIN and RST, in each direction, so a round trip takes twice as long. Connecting does not. */
+  /**
+   * Holds back every byte, FIN and RST in each direction, so a round trip takes twice this time. A connect takes none
+   * of it.
+   */
   readonly delay: (duration: Duration.DurationInput) => Effect.Effect<void>
   /** Highest throughput of each direction of each connection, in bytes per second; at least 1. */
   readonly limit: (bytesPerSecond: number) => Effect.Effect<void>
@@ -129,12 +137,13 @@ export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyErro
     let listener: Net.Server | undefined
 
     const stopListening = Effect.sync(() => {
-      // Its callback waits for the open connections, so it is of no use here.
+      // No callback: it would come only after all open connections have ended.
       listener?.close()
       listener = undefined
     })
 
-    // Finalizers run in reverse: nothing new comes in, the fibers end, and what they left open is closed.
+    // Finalizers run in reverse order: the listener closes, then the fibers end, then the remaining sockets are
+    // destroyed.
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         for (const socket of sockets) socket.destroy()
@@ -145,7 +154,7 @@ export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyErro
 
     const own = (socket: Net.Socket) => {
       sockets.add(socket)
-      socket.on("error", () => {}) // the tunnel sees "close", which always follows
+      socket.on("error", () => {}) // the tunnel listens to "close", which follows every error
       socket.once("close", () => sockets.delete(socket))
     }
 
@@ -164,7 +173,7 @@ export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyErro
       fork(serve)
     }
 
-    // Uninterruptible, because a listener that is bound and not yet noted would outlive the scope.
+    // Uninterruptible: an interruption after binding would leave a listener that no finalizer knows and closes.
     const bind = (port: number) =>
       Effect.uninterruptible(
         Effect.tap(listen(port, accept), (server) =>

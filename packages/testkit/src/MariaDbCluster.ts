@@ -9,8 +9,8 @@
  * 1. Servers listen on 127.0.0.1 only, and ask for a password.
  * 2. A node keeps its port over `stop` and `start`.
  * 3. When this process ends, however it ends (also by SIGKILL), the servers end and their folder is removed.
- * 4. Every verb runs on the wall clock, also under a `TestClock`.
- * 5. The verbs have places of their own: they work on a server whose `max_connections` are all taken.
+ * 4. Every verb takes real time, also under a `TestClock`.
+ * 5. The verbs do not count against `max_connections`: they also work on a server that takes no more clients.
  *
  * @since 0.1.0
  */
@@ -47,7 +47,7 @@ export {
 export interface MariaDbCluster extends ServerCluster<MariaDbNode, MariaDbClusterError> {}
 
 /**
- * The cluster of a test.
+ * The tag of the cluster that a test uses.
  *
  * @since 0.1.0
  * @category tags
@@ -57,14 +57,14 @@ export const MariaDbCluster: Context.Tag<MariaDbCluster, MariaDbCluster> = Conte
 )
 
 /**
- * Makes a cluster that lives as long as the scope. Takes about half a second.
+ * Makes a cluster that runs until the scope closes. Takes about half a second.
  *
- * - Interruption: at any moment; whatever was started is ended with the scope.
+ * - Interruption: possible at any moment. Closing the scope ends every process that was started.
  * - Closing the scope ends the servers as a crash would and removes their folder: about 100 milliseconds, at most 20 s.
  * - Its folder is in TMPDIR if that is set, else in memory (/dev/shm) if 4 GiB are free, else in the system's temporary
  *   folder. A new cluster takes 30 MiB for each node.
  * - As root the servers run as `nobody`, because MariaDB refuses root. Not on Windows.
- * - Fails with phase `binaries` and the command that installs MariaDB where there is none.
+ * - Without MariaDB it fails with phase `binaries`, and the message names the command that installs MariaDB.
  *
  * @since 0.1.0
  * @category constructors
@@ -72,7 +72,7 @@ export const MariaDbCluster: Context.Tag<MariaDbCluster, MariaDbCluster> = Conte
 export const make: (options?: Options) => Effect.Effect<MariaDbCluster, MariaDbClusterError, Scope.Scope> = Cluster.make
 
 /**
- * A cluster as a layer.
+ * Provides a cluster that runs until the layer's scope closes.
  *
  * @since 0.1.0
  * @category layers

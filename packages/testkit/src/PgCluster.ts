@@ -9,7 +9,7 @@
  * 1. Servers listen on 127.0.0.1 only, and ask for a password.
  * 2. A node keeps its port over `stop` and `start`.
  * 3. When this process ends, however it ends (also by SIGKILL), the servers end and their folder is removed.
- * 4. Every verb runs on the wall clock, also under a `TestClock`.
+ * 4. Every verb takes real time, also under a `TestClock`.
  *
  * @since 0.1.0
  */
@@ -46,7 +46,7 @@ export {
 export interface PgCluster extends ServerCluster<PgNode, PgClusterError> {}
 
 /**
- * The cluster of a test.
+ * The tag of the cluster that a test uses.
  *
  * @since 0.1.0
  * @category tags
@@ -54,9 +54,9 @@ export interface PgCluster extends ServerCluster<PgNode, PgClusterError> {}
 export const PgCluster: Context.Tag<PgCluster, PgCluster> = Context.GenericTag<PgCluster>("@sluice/testkit/PgCluster")
 
 /**
- * Makes a cluster that lives as long as the scope. Takes about one second.
+ * Makes a cluster that runs until the scope closes. Takes about one second.
  *
- * - Interruption: at any moment; whatever was started is ended with the scope.
+ * - Interruption: possible at any moment. Closing the scope ends every process that was started.
  * - Closing the scope ends the servers as a crash would and removes their folder: about 100 milliseconds, at most 20 s.
  * - Its folder is in TMPDIR if that is set, else in memory (/dev/shm) if 4 GiB are free, else in the system's temporary
  *   folder. A new cluster takes 40 MiB for each node, a busy one up to 400 MiB and its data.
@@ -68,7 +68,7 @@ export const PgCluster: Context.Tag<PgCluster, PgCluster> = Context.GenericTag<P
 export const make: (options?: Options) => Effect.Effect<PgCluster, PgClusterError, Scope.Scope> = Cluster.make
 
 /**
- * A cluster as a layer.
+ * Provides a cluster that runs until the layer's scope closes.
  *
  * @since 0.1.0
  * @category layers

@@ -64,9 +64,9 @@ export const engine: Start<PoolSettings> = async ({ size }) => {
     run: (calls) => {
       let uses = 0
       for (let i = 0; i < calls; i++) {
-        const entry = engine.take(undefined)!
+        const lease = engine.take(undefined)!
         uses++
-        engine.release(entry, entry.leaseId)
+        engine.release(lease)
       }
       expectUses(uses, calls)
     },

@@ -1,4 +1,4 @@
-/** The HTTP face: `POST /payments`, `GET /payments/:id`, `GET /stats`. */
+/** The HTTP server: `POST /payments`, `GET /payments/:id`, `GET /stats`. */
 import { createServer } from "node:http"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
@@ -7,10 +7,13 @@ import { Sql, SqlReason } from "@sluice/sql"
 import { Effect, Layer, Metric, Schema } from "effect"
 import * as Payments from "./Payments.js"
 
-/** Requests whose client hung up before it was answered. */
+/** Counts requests whose client hung up before it had an answer. */
 export const aborted = Metric.counter("payments_aborted", { incremental: true })
 
-/** What passes by itself. A payment can be sent again: its id makes sure that it is paid once. */
+/**
+ * Failures that end without anybody's help. The client may send its payment again: the id makes sure that it is paid
+ * once.
+ */
 const transient = SqlReason.is(
   "PoolSaturated",
   "AcquireTimeout",
@@ -23,7 +26,7 @@ const transient = SqlReason.is(
   "CommitUnknown"
 )
 
-/** The reason is for the client, the message (statements, sizes, hosts) for the log. */
+/** Answers with the reason, and logs the message: it names statements, sizes and hosts, which clients must not see. */
 const databaseFailed = (error: SqlError.SqlError) => {
   const body = { error: SqlReason.of(error)._tag }
   return Effect.zipRight(
@@ -63,11 +66,12 @@ const routes = HttpRouter.empty.pipe(
     PaymentNotFound: ({ id }) =>
       HttpServerResponse.json({ error: "PaymentNotFound", message: `there is no payment ${id}` }, { status: 404 })
   }),
-  // A client that hangs up interrupts the fiber of its request, and with it goes the connection, or the place in line.
+  // When a client hangs up, the server interrupts the fiber of its request, which gives back the connection or leaves
+  // the queue.
   HttpRouter.use(Effect.onInterrupt(() => Metric.increment(aborted)))
 )
 
-/** Serves the routes on 127.0.0.1 for as long as the scope; `port` 0 takes a free one. Gives `HttpServer`, to know which. */
+/** Serves the routes on 127.0.0.1 until the scope closes. Port 0 takes a free port; `HttpServer` knows which one. */
 export const layer = (options: { readonly port: number }) =>
   Layer.suspend(() => {
     const server = createServer({ keepAliveTimeout: 30_000 })
@@ -77,7 +81,7 @@ export const layer = (options: { readonly port: number }) =>
     )
   })
 
-/** Requests under way may end; after two seconds they are cut off, so that no client can keep the program alive. */
+/** Waits for requests under way, and cuts them off after two seconds, so that no client can keep the program alive. */
 const close = (server: ReturnType<typeof createServer>) =>
   Effect.async<void>((resume) => void server.close(() => resume(Effect.void))).pipe(
     Effect.interruptible,

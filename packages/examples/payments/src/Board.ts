@@ -1,15 +1,17 @@
-/** What you look at while the demo runs: redrawn four times a second, or, without a terminal, a line a second. */
+/**
+ * What the demo shows while it runs. In a terminal it is redrawn four times a second; elsewhere it is a line a second.
+ */
 import type { SqlStats } from "@sluice/sql/Sql"
 import { Clock, Effect, Schedule, type Scope } from "effect"
 import { ms } from "./Claims.js"
 import * as Meter from "./Meter.js"
 
 export interface Board {
-  /** Ends the phase before it and begins this one. */
+  /** Ends the phase that runs and begins the one of this name. */
   readonly begin: (phase: string) => Effect.Effect<void>
-  /** The last phase is done. */
+  /** Ends the phase that runs. */
   readonly end: Effect.Effect<void>
-  /** What the present phase has to say; replaces what it said before. */
+  /** Shows a text beside the phase that runs, in place of the text before. */
   readonly note: (text: string) => Effect.Effect<void>
   /** Shows these pools from now on. */
   readonly watch: (stats: Effect.Effect<SqlStats>) => Effect.Effect<void>
@@ -42,7 +44,7 @@ export const paint = (terminal: Terminal, color: "green" | "red" | "yellow" | "d
 
 export const print = (text: string) => Effect.sync(() => void process.stdout.write(text))
 
-/** Lives as long as the scope; then it is drawn a last time, and the phase that was running counts as failed. */
+/** Draws until the scope closes. A phase that still runs at that moment is marked as failed. */
 export const make = (names: ReadonlyArray<string>, meter: Meter.Meter): Effect.Effect<Board, never, Scope.Scope> =>
   Effect.gen(function* () {
     const screen = yield* terminal
@@ -95,7 +97,8 @@ export const make = (names: ReadonlyArray<string>, meter: Meter.Meter): Effect.E
         `  ${String(lately).padStart(5)} requests/s   p99 wait ${ms(wait)}   served ${meter.answers.length - failed.length}   failed ${failed.length}   ${seconds} s`,
         ""
       ]
-      // Up to the first line, then line by line, each cleared to its end; no wrapping, or the count of lines were wrong.
+      // Goes up to the first line of the board and writes each line anew. Wrapping is off, because a line that wrapped
+      // would take two lines of the terminal.
       const up = drawn === 0 ? "\u001b[?25l" : `\u001b[${drawn}A\r`
       drawn = lines.length
       yield* print(`${up}\u001b[?7l${lines.map((line) => `${line}\u001b[K\n`).join("")}\u001b[?7h\u001b[J`)

@@ -1,4 +1,4 @@
-/** The verdict: what was claimed, what was measured, and whether it held. */
+/** Judges the demo: what is claimed, what was measured, and whether the claim held. */
 import type { SqlStats } from "@sluice/sql/Sql"
 import { maxSize } from "./Live.js"
 import * as Meter from "./Meter.js"
@@ -8,21 +8,21 @@ export interface Evidence {
   readonly answers: ReadonlyArray<Meter.Answer>
   readonly storm: {
     readonly sent: number
-    /** Handlers that the server interrupted, and how many of them had begun their transaction. */
+    /** Number of handlers that the server interrupted, and of those among them that had begun their transaction. */
     readonly interrupted: number
     readonly interruptedAtWork: number
-    /** Answer of the first request after the storm, and the time it took. */
+    /** Status and time of the first request after the storm. */
     readonly nextStatus: number
     readonly nextMs: number
-    /** From the end of the storm's clients until nothing was leased; `undefined`: never, within the limit. */
+    /** From the end of the storm's clients until nothing was leased; `undefined` if that took longer than the limit. */
     readonly idleAfterMs: number | undefined
-    /** Sessions that are not idle on the servers, one second later. */
+    /** Sessions on the servers that were not idle one second after the storm. */
     readonly backends: number
   }
   readonly flood: {
     readonly queued: number
     readonly written: number
-    /** The most that waited at once. */
+    /** Most callers that waited at once. */
     readonly waiting: number
     readonly interactiveP99: number
     readonly backgroundP99: number
@@ -30,18 +30,18 @@ export interface Evidence {
   readonly restart: {
     readonly from: number
     readonly acceptsAt: number
-    /** When what the restart broke had been answered: from here on a failure is not its fault. */
+    /** From this moment on a failure is not blamed on the restart. */
     readonly until: number
-    /** From the moment the server accepts again; `undefined`: not within the limit. */
+    /** Both from the moment the server accepts again; `undefined` if that took longer than the limit. */
     readonly firstWriteMs: number | undefined
     readonly fullMs: number | undefined
     readonly readsMeanwhile: number
   }
   readonly acknowledged: number
-  /** Acknowledged payments that are on the primary, and on the replica. */
+  /** Number of acknowledged payments that were found on the primary and on the replica. */
   readonly found: { readonly primary: number; readonly replica: number }
   readonly synced: number
-  /** The pools after the program's scope has closed, and the sessions that the servers still know. */
+  /** The pools after the program's scope has closed, and the sessions that are still on the servers. */
   readonly closed: { readonly pools: SqlStats; readonly sessions: number; readonly drainMs: number }
   readonly elapsedMs: number
 }
@@ -52,10 +52,10 @@ export interface Claim {
   readonly held: boolean
 }
 
-/** A request may wait this long for its connection while thousands of background statements wait for theirs. */
+/** Milliseconds that a request may wait for a connection while thousands of background statements wait as well. */
 export const interactiveBound = 250
 
-/** The failures that a crash of the server may cause in a request that was at work there at that moment. */
+/** The failures that a crash of the server may cause in a request whose statement was running there. */
 const ofACrash = new Set(["ConnectionLost", "ServerShutdown", "CommitUnknown"])
 
 export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
@@ -108,7 +108,7 @@ export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
     {
       claim: "requests aborted after 1 ms stop in the server",
       measured: `${count(storm.interrupted)} of ${count(storm.sent)}, ${count(storm.interruptedAtWork)} of them in their transaction`,
-      // On a machine that stands still for a moment, a few are answered before their millisecond has passed.
+      // Not all of them: on a machine that stands still for a moment, a few are answered before they hang up.
       held: storm.interrupted >= storm.sent * 0.95 && storm.interruptedAtWork > 0
     },
     {
@@ -149,7 +149,7 @@ export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
   ]
 }
 
-/** One line for each claim. Measurements that do not fit beside their claim go below it. */
+/** One line for each claim. If a measurement does not fit beside its claim, all measurements go below their claims. */
 export const render = (
   claims: ReadonlyArray<Claim>,
   columns: number

@@ -1,4 +1,4 @@
-/** The demo: load and faults, one phase after the other, and what was measured meanwhile. */
+/** Runs load and faults against the program, one phase after the other, and measures. */
 import { HttpServer } from "@effect/platform"
 import { Sql } from "@sluice/sql"
 import { PgCluster } from "@sluice/testkit"
@@ -30,7 +30,7 @@ const now = Clock.currentTimeMillis
 const counted = (metric: Metric.Metric.Counter<number>) => Effect.map(Metric.value(metric), ({ count }) => count)
 const plural = (n: number, what: string) => `${n.toLocaleString("en-US")} ${what}`
 
-/** The first time a condition holds, looked at every 5 ms; `undefined` if it does not within five seconds. */
+/** The moment at which a condition first holds; `undefined` if it does not within five seconds. Looks every 5 ms. */
 const moment = <R>(condition: Effect.Effect<boolean, never, R>) =>
   condition.pipe(
     Effect.repeat({ until: (met) => met, schedule: Schedule.spaced("5 millis") }),
@@ -38,7 +38,7 @@ const moment = <R>(condition: Effect.Effect<boolean, never, R>) =>
     Effect.timeoutTo({ duration: "5 seconds", onSuccess: (at): number | undefined => at, onTimeout: () => undefined })
   )
 
-/** What every phase works with. */
+/** What every phase needs. */
 interface Stage {
   readonly url: string
   readonly cluster: PgCluster.PgCluster
@@ -56,7 +56,7 @@ const normalLoad = ({ board, meter, url }: Stage) =>
     yield* stop
   }).pipe(Effect.scoped)
 
-/** Thousands of clients that hang up after 1 ms, while a few normal ones go on. Then: is anything left of them? */
+/** Thousands of clients hang up after 1 ms, while a few normal ones go on. Measures what is left of them afterwards. */
 const storm = ({ board, cluster, meter, url }: Stage) =>
   Effect.gen(function* () {
     const { stop } = yield* Load.clients(url, { payers: 4, readers: 2 }, meter)
@@ -65,7 +65,7 @@ const storm = ({ board, cluster, meter, url }: Stage) =>
       Ref.updateAndGet(sent, (n) => n + 1),
       (n) => board.note(plural(n, "requests aborted"))
     )
-    // Each takes its turn at the server's door, so a busy machine may be too slow for all of them.
+    // At most 20 at a time, so a busy machine may be too slow to get through all of them.
     yield* Load.impatient(url, stormSize, "20 seconds", progress)
     const over = yield* now
 
@@ -98,7 +98,7 @@ const storm = ({ board, cluster, meter, url }: Stage) =>
     }
   }).pipe(Effect.scoped)
 
-/** Thousands of background statements on the pool that the requests need. */
+/** Thousands of background statements queue on the pool that the requests use as well. */
 const flood = ({ board, meter, url }: Stage) =>
   Effect.gen(function* () {
     const { stop } = yield* Load.clients(url, normal, meter)
@@ -129,7 +129,7 @@ const flood = ({ board, meter, url }: Stage) =>
     Effect.tap(({ said }) => board.note(said))
   )
 
-/** The primary crashes under load and comes back. How long until everything is as it was? */
+/** The primary crashes under load and starts again. Measures how long the program takes to recover. */
 const restart = ({ board, cluster, meter, url }: Stage) =>
   Effect.gen(function* () {
     const { stop } = yield* Load.clients(url, normal, meter)
@@ -142,14 +142,14 @@ const restart = ({ board, cluster, meter, url }: Stage) =>
     const before = writes(from - 1_500, from).length / 1_500
 
     yield* board.note("the primary is down")
-    // A crash. The server of a demo would be back in a tenth of a second; one with data to recover takes longer.
+    // A crash. This server has little to recover and would be back in a tenth of a second, so the demo adds a second.
     yield* cluster.primary.stop("immediate")
     yield* Effect.sleep("1 second")
     yield* cluster.primary.start
     const acceptsAt = yield* now
     yield* board.note(`down for ${ms(acceptsAt - from)}, accepts again`)
 
-    // Full: within some half second, four fifths of the payments that it had before.
+    // Throughput is full when half a second has had four fifths of the payments of a half second before the crash.
     const window = 500
     const fullAt = yield* moment(
       Effect.map(now, (at) => at - window >= acceptsAt && writes(at - window, at).length >= 0.8 * before * window)
@@ -176,7 +176,7 @@ const countFound = (node: PgCluster.PgNode, ids: ReadonlyArray<string>) =>
     ([row]) => row?.found ?? 0
   )
 
-/** Everything from the start of the cluster until nothing is left. */
+/** The whole demo: starts the cluster, runs every phase, closes the program and looks for what is left. */
 export const run = Effect.gen(function* () {
   const startedAt = yield* now
   const meter = yield* Meter.make
@@ -205,7 +205,8 @@ export const run = Effect.gen(function* () {
     yield* Fiber.interrupt(listening)
     return { sql, storm: stormed, flood: flooded, restart: restarted, drainFrom: yield* now }
   })
-  // With the Layer's scope everything of the program ends: server, job, pools. The cluster stays, to be asked.
+  // When the Layer's scope closes, the program's server, job and pools end. The cluster goes on, so that it can be
+  // asked.
   const { drainFrom, sql, ...measured } = yield* Effect.provide(work, Live.layer(cluster, { port: 0 }))
   const drainMs = (yield* now) - drainFrom
   const sessions = yield* Effect.forEach(cluster.nodes, ({ activity }) => activity)

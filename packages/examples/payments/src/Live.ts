@@ -1,4 +1,4 @@
-/** The whole program as one Layer: requests and background work share the pools, because they share the Layer. */
+/** The whole program as one Layer. Requests and background work share the pools because they share this Layer. */
 import { PgSql } from "@sluice/sql-pg"
 import type { PgCluster } from "@sluice/testkit"
 import { Layer } from "effect"
@@ -23,10 +23,10 @@ export const layer = ({ primary, replicas }: PgCluster.PgCluster, options: { rea
         pool: {
           name: "payments",
           maxSize,
-          // A fixed size: better ten idle connections than connects in the rush hour, or after a restart.
+          // A fixed size: ten idle connections cost less than connects during the rush hour or after a restart.
           minIdle: maxSize,
           acquireTimeout: "5 seconds",
-          // Background work may queue in thousands; it is served last and costs memory only.
+          // Thousands of background statements may queue: they are served last, and a waiter costs only memory.
           maxWaiters: 10_000,
           drainTimeout: "3 seconds"
         }

@@ -1,4 +1,7 @@
-/** Clients: patient ones that pay and look, and impatient ones that hang up. Real sockets, so that the server sees it. */
+/**
+ * The clients: patient ones that pay and look up payments, and impatient ones that hang up. All use real sockets, so
+ * that the server sees them hang up.
+ */
 import { randomUUID } from "node:crypto"
 import * as Http from "node:http"
 import { Clock, Data, Duration, Effect, Fiber, Random, type Scope } from "effect"
@@ -12,7 +15,7 @@ export interface Answer {
   readonly body: any
 }
 
-/** One request. Interrupting it hangs up. */
+/** Sends one request and waits for the answer. An interruption hangs up. */
 export const send = (
   url: string,
   options: { readonly method?: string; readonly json?: unknown; readonly agent?: Http.Agent } = {}
@@ -46,17 +49,17 @@ const newPayment = Effect.map(Random.nextIntBetween(100, 100_000), (amount) => (
   currency: "EUR"
 }))
 
-/** How long a client looks at what it got before it goes on: 150 ms, give or take. */
+/** The pause of a client before its next round: 100 to 200 ms. */
 const think = Effect.flatMap(Random.nextIntBetween(100, 200), (ms) => Effect.sleep(ms))
 
 export interface Clients {
-  /** Each pays, looks twice at what it paid, and thinks. */
+  /** Number of clients that pay, look their payment up twice, and pause. */
   readonly payers: number
-  /** Each looks at some payment, and thinks. */
+  /** Number of clients that look up some payment, and pause. */
   readonly readers: number
 }
 
-/** Starts clients that run until `stop`, which waits until each has ended its round. */
+/** Starts clients that run until `stop`. `stop` waits until each has ended its round. */
 export const clients = (
   url: string,
   { payers, readers }: Clients,
@@ -92,7 +95,7 @@ export const clients = (
     const rounds = [...Array.from({ length: payers }, () => pay), ...Array.from({ length: readers }, () => read)]
     const running = yield* Effect.forEach(
       rounds,
-      // Thinks first, so that the clients do not come all at once.
+      // Each pauses first, so that the clients do not come all at once.
       (round) => Effect.repeat(Effect.zipRight(think, round), { while: () => going }),
       { concurrency: "unbounded", discard: true }
     ).pipe(Effect.forkScoped)
@@ -107,9 +110,10 @@ export const clients = (
   })
 
 /**
- * Sends a payment and hangs up one millisecond after the last byte has left: by then it waits in line, has a connection,
- * or is in its transaction. `half`: hangs up in the middle of the body. Ends when the server has closed its side too;
- * otherwise the impatient would only fill the queue of the operating system, faster than any server can look at it.
+ * Sends a payment and hangs up one millisecond after the last byte has left. By then the request waits for a
+ * connection, has one, or is in its transaction. With `half` the client hangs up in the middle of the body. Ends when
+ * the server has closed its side too. Without that, clients would fill the operating system's queue of connections
+ * faster than any server can accept them.
  */
 const hangUp = (url: string, half: boolean) =>
   Effect.flatMap(newPayment, (payment) =>
@@ -117,7 +121,7 @@ const hangUp = (url: string, half: boolean) =>
       const body = JSON.stringify(payment)
       const headers = { "content-type": "application/json", "content-length": body.length }
       const request = Http.request(`${url}/payments`, { method: "POST", agent: false, headers })
-      request.on("error", () => {}) // no answer: what else
+      request.on("error", () => {}) // there will be no answer
       request.on("response", (response) => response.resume())
       request.on("close", () => resume(Effect.void))
       const leave = () => setTimeout(() => request.socket?.end(), 1)
@@ -128,8 +132,8 @@ const hangUp = (url: string, half: boolean) =>
   )
 
 /**
- * Up to `total` clients that hang up, 20 at a time, as many as come in `time`; every tenth in the middle of its request.
- * Runs `onEach` after each.
+ * Runs up to `total` clients that hang up, 20 at a time, and starts no more of them after `time`. Every tenth hangs up
+ * in the middle of its request. Runs `onEach` after each client.
  */
 export const impatient = (url: string, total: number, time: Duration.DurationInput, onEach: Effect.Effect<void>) =>
   Effect.gen(function* () {

@@ -1,16 +1,16 @@
-/** What the demo has seen so far: answers on the client's side, waits for a connection on the pool's side. */
+/** What the demo has measured so far: the answers that clients got, and how long requests waited for a connection. */
 import { Sql } from "@sluice/sql"
 import { Clock, Effect, Option, Stream } from "effect"
 
-/** A request that got an answer, or none. */
+/** The end of a request, with or without an answer. */
 export interface Answer {
   readonly at: number
   readonly write: boolean
-  /** Why it failed: the tag in the answer, or what happened to the socket. `undefined`: it was served. */
+  /** Why the request failed: the tag in the answer, or the error of the socket. `undefined` if it was served. */
   readonly failure: string | undefined
 }
 
-/** A lease that was granted by the write pool. */
+/** A lease that the write pool has granted. */
 export interface Wait {
   readonly at: number
   readonly ms: number
@@ -20,10 +20,10 @@ export interface Wait {
 export interface Meter {
   readonly answers: ReadonlyArray<Answer>
   readonly waits: ReadonlyArray<Wait>
-  /** Payments that were acknowledged: from then on they must never be lost. */
+  /** Ids of the payments that were acknowledged. From then on they must never be lost. */
   readonly acknowledged: ReadonlyArray<string>
   readonly answered: (answer: Omit<Answer, "at"> & { readonly paid?: string | undefined }) => Effect.Effect<void>
-  /** Listens to the pool named `pool` until it is interrupted. */
+  /** Records the leases of the pool named `pool` until it is interrupted. */
   readonly listen: (pool: string) => Effect.Effect<void, never, Sql.Sql>
 }
 
@@ -54,14 +54,16 @@ export const make: Effect.Effect<Meter> = Effect.sync(() => {
   }
 })
 
-/** What came at `from` or later, and before `to`. Both lists are in the order of time, so it looks from the end. */
+/**
+ * The entries at `from` or later and before `to`. The list must be in the order of time: the search begins at its end.
+ */
 export const between = <A extends { readonly at: number }>(list: ReadonlyArray<A>, from: number, to = Infinity) => {
   let start = list.length
   while (start > 0 && list[start - 1]!.at >= from) start--
   return list.slice(start).filter(({ at }) => at < to)
 }
 
-/** The value that 99 of 100 do not exceed; 0 if there are none. */
+/** The wait in milliseconds that 99 of 100 do not exceed; 0 if there are none. */
 export const p99 = (waits: ReadonlyArray<Wait>): number => {
   const sorted = waits.map(({ ms }) => ms).sort((a, b) => a - b)
   return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? 0

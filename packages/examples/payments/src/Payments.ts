@@ -1,4 +1,4 @@
-/** What this program does with payments. Nobody here acquires or releases a connection. */
+/** What this program does with payments. No function here acquires or releases a connection. */
 import { SqlClient, type SqlError } from "@effect/sql"
 import { Sql } from "@sluice/sql"
 import { Data, Effect, Metric, type ParseResult, Schema } from "effect"
@@ -17,12 +17,15 @@ export class Payment extends NewPayment.extend<Payment>("Payment")({
 
 export class PaymentNotFound extends Data.TaggedError("PaymentNotFound")<{ readonly id: string }> {}
 
-/** Requests that were aborted by their client inside the transaction: the statement is cancelled, the rest rolled back. */
+/**
+ * Counts requests that were aborted inside their transaction. The statement was cancelled and the transaction rolled
+ * back.
+ */
 export const abortedAtWork = Metric.counter("payments_aborted_at_work", { incremental: true })
 
 /**
- * The card company answers after 20 ms. A real program would ask it before or after the transaction, not inside: here
- * every payment is to hold its connection for a while, so that clients can hang up at the worst moment.
+ * Asks the card company, which answers after 20 ms. A real program would do this outside of the transaction. The demo
+ * does it inside, so that each payment holds its connection for a while and clients can hang up at the worst moment.
  */
 const chargeCard = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`select pg_sleep(0.02)`)
 
@@ -43,8 +46,8 @@ export const pay = ({ amount, currency, id }: NewPayment) =>
   )
 
 /**
- * Asks a replica, and the primary only for what the replica does not know: a payment made a moment ago may not have
- * arrived there yet.
+ * Reads a payment from a replica. If the replica does not have it, asks the primary: a payment that was made a moment
+ * ago may not have arrived on the replica yet.
  */
 export const find = (id: string) =>
   Sql.read(select(id)).pipe(

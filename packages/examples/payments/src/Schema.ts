@@ -1,11 +1,11 @@
-/** The tables of the example, and something to begin with. */
+/** The table of the example, and its first rows. */
 import { SqlClient } from "@effect/sql"
 import { Effect } from "effect"
 
-/** Payments that are there from the start; the sync has not seen them yet. */
+/** Number of payments that are there from the start. None of them has been handed over yet. */
 export const seeded = 3_000
 
-/** Makes the table and fills it. Does nothing the second time. */
+/** Creates the table and fills it, unless it is there already. */
 export const create = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`

@@ -1,15 +1,15 @@
 /**
- * Hands payments over to the ledger: a job in the same process as the requests, on the same pool. Everything it does
- * is of class `background`: when connections are scarce, requests come first.
+ * Hands payments over to the ledger: a job in the same process as the requests, on the same pool. Its statements have
+ * the priority `background`: when connections are scarce, requests come first.
  */
 import { SqlClient } from "@effect/sql"
 import { Sql } from "@sluice/sql"
 import { Effect, Layer, Metric, Schedule } from "effect"
 
-/** Payments handed over. */
+/** Counts the payments that were handed over. */
 export const synced = Metric.counter("payments_synced", { incremental: true })
 
-/** One round: up to 50 payments. `skip locked` lets two processes share the work. */
+/** Hands over up to 50 payments. With `skip locked` two processes can share the work. */
 export const round = Sql.query(
   `update payments set synced = true where id in (
      select id from payments where not synced and state = 'paid' order by created_at limit 50 for update skip locked
@@ -19,7 +19,10 @@ export const round = Sql.query(
   Sql.withPriority("background")
 )
 
-/** A round every quarter of a second, for as long as the program runs. A round that fails is logged, the next one comes. */
+/**
+ * Runs a round every quarter of a second until the scope closes. A round that fails is logged, and the next one
+ * follows.
+ */
 export const layer = Layer.scopedDiscard(
   round.pipe(
     Effect.catchAll((error) => Effect.logWarning(`sync: ${error.message}`)),
@@ -29,8 +32,9 @@ export const layer = Layer.scopedDiscard(
 )
 
 /**
- * The night somebody syncs everything again: one statement for each payment, all at once. The ledger takes 5 ms for each.
- * They queue for the same few connections, behind every request that comes later. Gives the number that were written.
+ * Hands `count` payments over once more: one statement for each payment, all at once, of which each takes 5 ms. They
+ * queue for the few connections of the pool, behind every request, also behind those that come later. Succeeds with the
+ * number of payments that were written.
  */
 export const everything = (count: number) =>
   Effect.gen(function* () {
@@ -47,6 +51,6 @@ export const everything = (count: number) =>
     )
   }).pipe(
     Sql.withPriority("background"),
-    // Nobody waits for this work, so it may wait longer for its turn than a request.
+    // No client waits for this work, so it may wait longer for a connection than a request may.
     Sql.withAcquireTimeout("1 minute")
   )

@@ -24,7 +24,7 @@ Examples:
 
 class TooSlow extends Data.TaggedError("TooSlow")<{}> {
   override get message() {
-    return "the demo was not done after 60 s. The phase that is marked on the board did not end: is the machine very busy? Run it again; with --serve you can look around yourself."
+    return "the demo did not end within 60 s: the phase that is marked on the board took too long. On a busy machine, run it again; with --serve you can send requests yourself."
   }
 }
 
@@ -44,7 +44,7 @@ const demo = Effect.gen(function* () {
   )
   return failed.length === 0 ? 0 : 1
 }).pipe(
-  // The board is the log. Failures are counted in the table, by reason.
+  // Nothing is logged: the board shows the progress, and the table counts failures by their reason.
   Logger.withMinimumLogLevel(LogLevel.None)
 )
 
@@ -66,16 +66,16 @@ Ctrl-C ends it.
   return yield* Effect.zipRight(running, Effect.never).pipe(Effect.provide(Live.layer(cluster, { port: 0 })))
 }).pipe(
   Effect.scoped,
-  // What is printed is for eyes and pipes; what happens goes to stderr.
+  // Logs go to stderr, so that stdout has only the address and the examples.
   Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)))
 )
 
-/** What the arguments ask for; or why they make no sense. */
+/** What the arguments ask for, or which of them are unknown. */
 const parse = (args: ReadonlyArray<string>): "demo" | "serve" | "help" | { readonly problem: string } => {
-  // Some versions of npm and pnpm pass on the separator.
+  // Some versions of npm and pnpm pass the separator on to the program.
   const given = args.filter((arg) => arg !== "--")
-  const unknown = given.find((arg) => !["--serve", "--help", "-h"].includes(arg))
-  if (unknown !== undefined) return { problem: `unknown argument ${unknown}. Known are --serve and --help.` }
+  const unknown = given.filter((arg) => !["--serve", "--help", "-h"].includes(arg))
+  if (unknown.length > 0) return { problem: `unknown argument ${unknown.join(" ")}. Known are --serve and --help.` }
   return given.includes("--help") || given.includes("-h") ? "help" : given.includes("--serve") ? "serve" : "demo"
 }
 
@@ -94,14 +94,15 @@ if (typeof asked === "object") {
     stoppedBy ??= signal
     Effect.runFork(Fiber.interrupt(fiber))
   }
-  // Again and again, not once: package managers pass on the signal that the terminal has already sent to everyone.
+  // `on`, not `once`: a package manager passes the signal on that the terminal has already sent to this process, and the
+  // second one must not end it.
   process.on("SIGINT", () => stop(2))
   process.on("SIGTERM", () => stop(15))
   process.on("SIGHUP", () => stop(1))
-  // Whoever read our output has left, as `| head` does.
+  // The reader of the output has gone, as `head` does in a pipe.
   process.stdout.on("error", () => stop(13))
   fiber.addObserver((exit) => {
-    // Only the code is set: the process ends by itself, because nothing is left that could keep it alive.
+    // Only the code is set. The process then ends by itself, unless the demo has left something that keeps it alive.
     if (stoppedBy !== undefined) process.exitCode = 128 + stoppedBy
     else if (Exit.isSuccess(exit)) process.exitCode = exit.value
     else {

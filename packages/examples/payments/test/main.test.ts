@@ -148,13 +148,17 @@ describe.sequential("npx pnpm demo", () => {
     })
   )
 
-  it.scopedLive("an unknown argument is named on stderr, with what there is instead, and exit code 2", () =>
-    Effect.gen(function* () {
-      const { ended, said } = yield* start("--server")
-      assert.strictEqual(yield* ended, 2)
-      assert.strictEqual(said.out, "")
-      assert.match(said.err, /unknown argument --server.*--serve/)
-    })
+  it.scopedLive(
+    "unknown arguments are named on stderr, with what there is instead, and exit code 2; nothing runs",
+    () =>
+      Effect.gen(function* () {
+        const { ended, folder, said } = yield* start("--server", "--serve", "now")
+        assert.strictEqual(yield* ended, 2)
+        assert.strictEqual(said.out, "")
+        assert.match(said.err, /^sluice demo: unknown argument --server now\. Known are --serve and --help\.\n\n/)
+        assert.match(said.err, /Usage: npx pnpm demo/)
+        assert.deepStrictEqual(clusters(folder), [])
+      })
   )
 
   it.scopedLive("--help explains itself with examples", () =>

@@ -1,6 +1,6 @@
-/** The verdict: what was claimed, what was measured, and whether it held. */
+/** Judges the example: what is claimed, what was measured, and whether the claim held. */
 
-/** What a request came to: its number if it was served, else what it was told. */
+/** The end of a request: its number if it was served, else the error. */
 export type Outcome = number | Refusal
 
 export interface Refusal {
@@ -11,11 +11,11 @@ export interface Refusal {
 export interface Evidence {
   readonly oneEach: ReadonlyArray<Outcome>
   readonly pooled: ReadonlyArray<Outcome>
-  /** The pool after its end; `failures` are connects that came to nothing. */
+  /** Connections that the pool opened and closed, and its connects that failed, all counted after its end. */
   readonly opened: number
   readonly failures: number
   readonly closed: number
-  /** Sessions that the server still knows at the end. */
+  /** Sessions that are still on the server at the end. */
   readonly sessions: number
 }
 
@@ -25,22 +25,22 @@ export interface Claim {
   readonly held: boolean
 }
 
-/** From the rows of an answer. */
+/** The outcome that the rows of an answer show. */
 export const answered = (rows: unknown): Outcome => Number((rows as ReadonlyArray<{ request: unknown }>)[0]?.request)
 
-/** From the error of a client; the driver's own is its cause. */
+/** The outcome that an error shows. Its `cause` is the error of the driver. */
 export const failed = ({ cause }: { readonly cause?: unknown }): Outcome => {
   const { errno, message } = cause as { readonly errno?: number; readonly message: string }
   return { errno, message }
 }
 
-/** What MySQL and MariaDB answer when `max_connections` are taken. */
+/** The error number of MySQL and MariaDB when `max_connections` are taken. */
 const tooManyConnections = 1040
 
 const refusalsOf = (outcomes: ReadonlyArray<Outcome>): ReadonlyArray<Refusal> =>
   outcomes.filter((outcome) => typeof outcome !== "number")
 
-/** Every request has an answer of its own, and it is the right one. */
+/** Whether every request got the answer to itself and not to another request. */
 const allServed = (outcomes: ReadonlyArray<Outcome>) => outcomes.every((outcome, request) => outcome === request)
 
 const said = (outcomes: ReadonlyArray<Outcome>) => {

@@ -1,4 +1,4 @@
-/** A connection for each call, as one writes it on the first day. The server has a place for ten of them. */
+/** Before: each call opens a connection of its own. The server has room for ten of them. */
 import { createConnection } from "mysql2/promise"
 
 export const query = async (url: string, sql: string, params: Array<unknown>): Promise<unknown> => {

@@ -10,7 +10,7 @@ import * as Pooled from "./Pooled.js"
 const requests = 40
 const maxConnections = 10
 
-/** What a request asks: something that takes the server a fifth of a second, as a report does. */
+/** The statement of each request. It takes the server a fifth of a second, as a small report would. */
 const report = "select ? as request, sleep(0.2) as slept"
 
 /** All requests arrive at the same moment. */
@@ -20,6 +20,17 @@ const serve = <E extends { readonly cause?: unknown }, R>(query: (request: numbe
     (request) => Effect.match(query(request), { onSuccess: Claims.answered, onFailure: Claims.failed }),
     { concurrency: "unbounded" }
   )
+
+const usage = `Sluice demo: ${requests} requests at once, and a MariaDB that has room for ${maxConnections} connections.
+
+Usage: npx pnpm demo:too-many
+
+  (nothing)   run the requests with a connection each, then on a pool of ${Pooled.maxSize}; exit code 0 if every claim held
+  --help      this text
+
+Examples:
+  npx pnpm demo:too-many                  watch it
+  npx pnpm demo:too-many > too-many.txt   keep what it prints`
 
 const evidence = Effect.gen(function* () {
   yield* Console.log(`a MariaDB with max_connections = ${maxConnections} …`)
@@ -36,7 +47,7 @@ const evidence = Effect.gen(function* () {
     pooled: serve((request) => Pooled.query(report, [request])),
     sql: Sql.Sql
   }).pipe(Effect.provide(Pooled.layer(url)))
-  // The Layer has ended here, and its connections with it.
+  // The Layer's scope has closed by now, and with it every connection of the pool.
   const { closed, connectFailures, connects } = (yield* sql.stats).write
 
   return {
@@ -60,9 +71,20 @@ const main = Effect.gen(function* () {
   return failed === 0 ? 0 : 1
 })
 
+const run = Effect.suspend(() => {
+  // Some versions of npm and pnpm pass the separator on to the program.
+  const given = process.argv.slice(2).filter((arg) => arg !== "--")
+  const unknown = given.filter((arg) => arg !== "--help" && arg !== "-h")
+  if (unknown.length > 0) {
+    const problem = `sluice demo: unknown argument ${unknown.join(" ")}. Known is --help.`
+    return Effect.as(Console.error(`${problem}\n\n${usage}`), 2)
+  }
+  return given.length > 0 ? Effect.as(Console.log(usage), 0) : main
+})
+
 NodeRuntime.runMain(
   // Without mariadbd the message says what to install.
-  Effect.tapError(main, ({ message }) => Console.error(message)),
+  Effect.tapError(run, ({ message }) => Console.error(message)),
   {
     disableErrorReporting: true,
     teardown: (exit, end) =>

@@ -19,9 +19,11 @@ const folder = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
 )
 
-const run = (TMPDIR: string) =>
+const clusters = (path: string) => readdirSync(path).filter((name) => name.startsWith("sluice-"))
+
+const run = (TMPDIR: string, ...args: ReadonlyArray<string>) =>
   Effect.async<{ readonly code: number | null; readonly out: string; readonly err: string }>((resume) => {
-    const child = spawn(join(home, "node_modules", ".bin", "tsx"), ["src/main.ts"], {
+    const child = spawn(join(home, "node_modules", ".bin", "tsx"), ["src/main.ts", ...args], {
       cwd: home,
       env: { PATH: process.env["PATH"], TMPDIR },
       stdio: ["ignore", "pipe", "pipe"]
@@ -53,9 +55,37 @@ describe("npx pnpm demo:too-many", () => {
       assert.strictEqual(code, 0, out)
       // The server's own watchman sees to what is left, a moment later.
       yield* Effect.repeat(
-        Effect.sync(() => readdirSync(path).filter((name) => name.startsWith("sluice-"))),
+        Effect.sync(() => clusters(path)),
         { until: (left) => left.length === 0, schedule: Schedule.spaced("50 millis") }
       )
     })
+  )
+
+  it.scopedLive("--help explains itself with examples, and runs nothing", () =>
+    Effect.gen(function* () {
+      for (const help of ["--help", "-h"]) {
+        const path = yield* folder
+        const { code, err, out } = yield* run(path, help)
+        assert.deepStrictEqual([code, err], [0, ""])
+        assert.match(out, /Usage: npx pnpm demo:too-many\n[\s\S]*Examples:\n\s+npx pnpm demo:too-many/)
+        assert.notInclude(out, "✓")
+        assert.deepStrictEqual(clusters(path), [])
+      }
+    })
+  )
+
+  it.scopedLive(
+    "unknown arguments are named on stderr, with what there is instead, and exit code 2; nothing runs",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* folder
+        const { code, err, out } = yield* run(path, "--bogus", "fast", "--help")
+        assert.deepStrictEqual([code, out], [2, ""])
+        assert.match(
+          err,
+          /^sluice demo: unknown argument --bogus fast\. Known is --help\.\n\nSluice demo: [\s\S]*Usage:/
+        )
+        assert.deepStrictEqual(clusters(path), [])
+      })
   )
 })

@@ -1,39 +1,63 @@
 /**
  * Options as the engine wants them: every default filled in, every duration in milliseconds, every problem listed.
  */
-import { Duration, Either, Option } from "effect"
+import { Duration, Effect, Either, Option, Schedule } from "effect"
 import { InvalidOptions } from "../PoolError.js"
 import type { PoolConfig } from "../PoolOptions.js"
-
-export interface Config {
-  readonly name: string
-  maxSize: number
-  minIdle: number
-  readonly acquireTimeout: number
-  readonly connectTimeout: number
-  readonly idleTimeout: number
-  readonly maxLifetime: number
-  readonly maxUses: number
-  readonly keepAlive: number
-  readonly validateAfterIdle: number
-  readonly validateTimeout: number
-  readonly maxWaiters: number
-  readonly backoffBase: number
-  readonly backoffCap: number
-  readonly failFastAfter: number
-  readonly resetTimeout: number
-  readonly closeTimeout: number
-  readonly abortTimeout: number
-  readonly drainTimeout: number
-  readonly concurrency: number
-}
+import type { Config } from "./host.js"
 
 const hour = 3_600_000
 
-const shown = (value: unknown): string =>
-  typeof value === "bigint" ? `${value}n` : (JSON.stringify(value) ?? String(value))
+const shown = (value: unknown): string => {
+  if (typeof value === "bigint") return `${value}n`
+  if (typeof value === "function") return "a function"
+  if (Effect.isEffect(value)) return "an effect"
+  return Option.getOrElse(Option.liftThrowable(JSON.stringify)(value) as Option.Option<string>, () => String(value))
+}
 
+/** The options that are functions, and how to write each. */
+const functions: Readonly<Record<string, string>> = {
+  connect: "a function that gives an effect: `() => …`",
+  validate: "a function that gives an effect: `(resource) => …`",
+  reset: "a function that gives an effect: `(resource) => …`",
+  abort: "a function that gives an effect: `(resource) => …`",
+  status: "a function that gives a status: `(resource) => …`",
+  admits: "a function that gives a boolean: `(resource) => …`",
+  classify: "a function that gives a kind of failure: `(error) => …`",
+  describe: "a function that gives a text: `(resource) => …`"
+}
+
+/** Problems of the options that are no plain data. */
+const kindProblems = (options: { readonly [key: string]: unknown }): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  for (const [key, must] of Object.entries(functions)) {
+    const value = options[key]
+    if (typeof value === "function" || (value === undefined && key !== "connect")) continue
+    problems.push(
+      value === undefined ? `${key} is missing: it must be ${must}` : `${key} must be ${must}, not ${shown(value)}`
+    )
+  }
+  return problems
+}
+
+/** As `parseConfig`, for everything that `Pool.make` takes. */
 export const parse = (options: PoolConfig): Either.Either<Config, InvalidOptions> => {
+  if (typeof options !== "object" || options === null) {
+    const problem = `the options must be an object with at least \`connect\`, not ${shown(options)}`
+    return Either.left(new InvalidOptions({ pool: "pool", problems: [problem] }))
+  }
+  const kinds = kindProblems(options as never)
+  return Either.match(parseConfig(options), {
+    onLeft: ({ pool, problems }) => Either.left(new InvalidOptions({ pool, problems: [...kinds, ...problems] })),
+    onRight: (config) =>
+      kinds.length === 0
+        ? Either.right(config)
+        : Either.left(new InvalidOptions({ pool: config.name, problems: kinds }))
+  })
+}
+
+/** The part of the options that is plain data. */
+export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidOptions> => {
   const problems: Array<string> = []
 
   const number = (key: string, value: unknown, byDefault: number, min: number, max: number, finite = true): number => {
@@ -82,9 +106,13 @@ export const parse = (options: PoolConfig): Either.Either<Config, InvalidOptions
     keepAlive: millis("keepAlive", options.keepAlive, 60_000, 1, 24 * hour),
     validateAfterIdle: millis("validateAfterIdle", options.validateAfterIdle, 500, 0, 24 * hour),
     validateTimeout: millis("validateTimeout", options.validateTimeout, Math.min(1_000, acquireTimeout), 1),
-    maxWaiters: number("maxWaiters", options.maxWaiters, Math.max(1_000, 100 * maxSize), 1, 10_000_000),
-    backoffBase: millis("backoff.base", options.backoff?.base, 50, 1),
-    backoffCap: millis("backoff.cap", options.backoff?.cap, 1_000, 1),
+    maxWaiters: number(
+      "maxWaiters",
+      options.maxWaiters,
+      Math.min(10_000_000, Math.max(10_000, 1_000 * maxSize)),
+      1,
+      10_000_000
+    ),
     failFastAfter: millis("failFastAfter", options.failFastAfter, 5_000, 0),
     resetTimeout: millis("resetTimeout", options.resetTimeout, 1_000, 1),
     closeTimeout: millis("closeTimeout", options.closeTimeout, 1_000, 1),
@@ -102,8 +130,14 @@ export const parse = (options: PoolConfig): Either.Either<Config, InvalidOptions
       `validateTimeout (${config.validateTimeout} ms) must not be more than acquireTimeout (${config.acquireTimeout} ms)`
     )
   }
-  if (config.backoffBase > config.backoffCap) {
-    problems.push(`backoff.base (${config.backoffBase} ms) must not be more than backoff.cap (${config.backoffCap} ms)`)
+  if (options.backoff !== undefined && !Schedule.isSchedule(options.backoff)) {
+    problems.push(
+      `backoff must be a Schedule, such as Backoff.decorrelated({ base: 50, cap: 1_000 }), not ${shown(options.backoff)}`
+    )
+  }
+  const { ownSpans } = options
+  if (ownSpans !== undefined && !(Array.isArray(ownSpans) && ownSpans.every((span) => typeof span === "string"))) {
+    problems.push(`ownSpans must be an array of texts, not ${shown(ownSpans)}`)
   }
   return problems.length === 0
     ? Either.right(config)

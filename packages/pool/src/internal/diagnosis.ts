@@ -1,9 +1,17 @@
 /**
- * Turns a snapshot into the sentence that an operator needs: what failed, for how long, the pool at that moment, the
- * likely cause, what to do. Only causes that the snapshot proves are named.
+ * Turns a snapshot into the sentences that an operator needs: what failed, for how long, the pool at that moment, the likely
+ * cause, what to do. Only causes that the snapshot proves are named.
  */
-import type { ConnectFailure, Snapshot } from "../PoolError.js"
-import type { Holder } from "../PoolStats.js"
+import type { ConnectFailure, Holder, Snapshot } from "../PoolStats.js"
+
+type Timeout = Snapshot & {
+  readonly timeoutMs: number
+  readonly phase: string
+  readonly reserveKept?: boolean | undefined
+}
+
+/** An acquire that ends later than this after its deadline was held up by a process that did not run. */
+const LATE = 50
 
 const duration = (ms: number): string =>
   ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`
@@ -43,28 +51,55 @@ const holders = (s: Snapshot): string =>
 const failure = (f: ConnectFailure): string =>
   `connecting fails since ${new Date(f.since).toISOString()} (${f.attempts} ${f.attempts === 1 ? "attempt" : "attempts"}): ${text(f.cause)}`
 
-const advice = (s: Snapshot & { readonly timeoutMs: number; readonly phase: string }): string => {
-  const { stats } = s
-  if (stats.phase === "suspended") return " The pool is suspended: resume it."
-  if (s.lastConnectFailure !== undefined) {
-    return ` ${failure(s.lastConnectFailure)}. Check that the host is up and accepts connections from here.`.replace(
-      " connecting",
-      " Connecting"
-    )
+const holds = (s: Snapshot, word: RegExp): boolean => s.holders.some(({ activity }) => word.test(activity ?? ""))
+
+const cause = (s: Timeout): string => {
+  const { lastConnectFailure, stats } = s
+  if (stats.phase === "suspended") return "The pool is suspended: resume it."
+  if (lastConnectFailure !== undefined) {
+    const sentence = failure(lastConnectFailure)
+    return `C${sentence.slice(1)}. Check that the host is up and accepts connections from here.`
   }
-  if (s.phase === "connecting")
-    return " Connecting takes longer than the acquire timeout: look at the network and the host."
-  if (s.phase === "validating") return " Idle connections do not answer: look at the network and the host."
-  const inTransaction = s.holders.filter((h) => h.activity?.includes("transaction")).length
-  if (inTransaction > 0) return " End transactions before slow work, or raise maxSize."
+  if (s.timeoutMs <= 0) return "The caller did not want to wait: its deadline had passed, or its acquire timeout is 0."
+  if (s.phase === "connecting" && stats.size === 0) {
+    return "Connecting takes longer than the acquire timeout: look at the network and the host."
+  }
+  if (s.phase === "validating") return "Idle connections do not answer: look at the network and the host."
+  if (holds(s, /transaction/)) return "End transactions before slow work, or raise maxSize."
+  if (holds(s, /listen|stream/i)) {
+    return "A listener or a stream holds its connection for as long as it runs: end it earlier, or raise maxSize."
+  }
   if (stats.using > 0 && stats.oldestLeaseMs >= s.timeoutMs) {
-    return " Leases are held longer than the acquire timeout: find slow or forgotten work, or raise maxSize."
+    return "Leases are held longer than the acquire timeout: find slow or forgotten work, or raise maxSize."
   }
-  return " More work arrives than these connections finish: send less, make it shorter, or raise maxSize."
+  if (s.phase === "connecting") {
+    return "One more connection was being opened when the time was over: allow an acquire more time than a connect takes."
+  }
+  if (s.reserveKept === true) {
+    return "The idle connection is kept for short shared work while that comes: make exclusive work shorter, or raise maxSize."
+  }
+  const cleaning = stats.resetting + stats.quarantined + stats.closing
+  if (cleaning > 0) {
+    return `The time went into cleaning: ${cleaning} of the connections were being reset, cancelled or closed.`
+  }
+  if (stats.using > 0 && stats.using >= stats.max) {
+    return "More work arrives than these connections finish: send less, make it shorter, or raise maxSize."
+  }
+  return s.elapsedMs - s.timeoutMs > LATE
+    ? ""
+    : "The pool was not full when the time was over: allow an acquire more time than a connect and a check take."
 }
 
-export const timeout = (s: Snapshot & { readonly timeoutMs: number; readonly phase: string }): string =>
-  `pool "${s.pool}": no connection within ${Math.round(s.timeoutMs)} ms (${state(s)}).${holders(s)}${advice(s)}`
+/** What is true besides the cause. */
+const blocked = (s: Timeout): string =>
+  s.elapsedMs - s.timeoutMs > LATE
+    ? ` The process did not run for ${duration(s.elapsedMs - s.timeoutMs)} or more: find what blocks the event loop.`
+    : ""
+
+export const timeout = (s: Timeout): string => {
+  const why = cause(s)
+  return `pool "${s.pool}": no connection within ${Math.round(s.timeoutMs)} ms (${state(s)}).${holders(s)}${why === "" ? "" : ` ${why}`}${blocked(s)}`
+}
 
 export const saturated = (s: Snapshot & { readonly maxWaiters: number }): string =>
   `pool "${s.pool}": ${s.stats.waiting} callers wait already and maxWaiters is ${s.maxWaiters} (${state(s)}; the oldest waits for ${duration(s.stats.oldestWaitMs)}).${holders(s)} Send less, or raise maxSize; a longer queue only fails later.`
@@ -75,10 +110,23 @@ export const closed = (s: Snapshot): string =>
 export const nested = (s: Snapshot): string =>
   `pool "${s.pool}": a fiber that holds a connection asked for another one while every connection is held by a fiber that waits for one (${state(s)}). Use the connection you hold, or acquire one at a time.`
 
-export const connectFailed = (s: Snapshot & { readonly cause: unknown }): string =>
-  `pool "${s.pool}": the host refuses to connect: ${text(s.cause)} (${state(s)}). Correct the credentials or the address; retrying does not help.`
+/** The option `connect` itself is wrong: see `InvalidOptions`. */
+const problemsOf = (cause: unknown): ReadonlyArray<string> | undefined =>
+  typeof cause === "object" && cause !== null && "_tag" in cause && cause._tag === "InvalidOptions"
+    ? (cause as unknown as { readonly problems: ReadonlyArray<string> }).problems
+    : undefined
+
+export const connectFailed = (s: Snapshot & { readonly cause: unknown }): string => {
+  const problems = problemsOf(s.cause)
+  return problems === undefined
+    ? `pool "${s.pool}": the host refuses to connect: ${text(s.cause)} (${state(s)}). Correct the credentials or the address; retrying does not help.`
+    : `pool "${s.pool}": no connection can be opened: ${problems.join("; ")}. Correct the option; retrying does not help.`
+}
 
 export const unavailable = (
   s: Snapshot & { readonly since: number; readonly attempts: number; readonly cause: unknown }
 ): string =>
   `pool "${s.pool}": no connection is open and ${failure(s)} (${state(s)}). Acquires fail at once until a connect succeeds.`
+
+export const invalid = (s: { readonly pool: string; readonly problems: ReadonlyArray<string> }): string =>
+  `pool "${s.pool}": ${s.problems.length === 1 ? "an option is" : "options are"} invalid: ${s.problems.join("; ")}`

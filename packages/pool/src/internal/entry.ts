@@ -1,20 +1,19 @@
 /**
- * The pool's record of one connection, and the two intrusive lists that entries live in.
+ * The records of the pool: `Entry` for a connection, `Lease` for a holder of one, and the list that entries live in.
  *
  * ```
- * connecting ──► idle ◄──────► leased ──► gone (through closing)
+ * connecting ──► idle ◄──────► leased ──► closing ──► gone
  *                 │ ▲            │ ▲
  *                 ▼ │            ▼ │
  *              validating   resetting, quarantined
  * ```
  *
- * A connect that has not succeeded has no entry: it is a number in the engine, so that a failed one cannot leave
- * anything behind (I6).
+ * A connect that has not succeeded has no entry. It is a number in the state, so a connect that fails leaves nothing
+ * behind (I6).
  */
-import type { RuntimeFiber } from "effect/Fiber"
 import type { CloseReason, Holder } from "../PoolStats.js"
 
-export enum State {
+export enum EntryState {
   Idle = 0,
   Leased = 1,
   Validating = 2,
@@ -24,57 +23,86 @@ export enum State {
   Gone = 6
 }
 
+/** One holder of one connection. A shared connection has a lease for each of its holders. */
+export class Lease<A> {
+  /** Neighbours in the list of `Leases`. Only `LeaseList` changes them. */
+  newer: Lease<A> | undefined = undefined
+  older: Lease<A> | undefined = undefined
+  /** The lease has ended. `Leases.end` sets it, once (I7). */
+  isOver = false
+  /** The holder waits for another connection of this pool. Only `Leases.markParked` changes it. */
+  isParked = false
+
+  constructor(
+    readonly entry: Entry<A>,
+    /** Who holds the connection. The engine compares holders and never looks inside of one. */
+    readonly holder: unknown,
+    readonly shared: boolean,
+    /** When the lease was granted. */
+    readonly since: number
+  ) {}
+}
+
+/** One open connection. */
 export class Entry<A> {
-  state: State = State.Idle
+  /** Whoever moves the entry changes it: `Leases`, `Health`, `Release`. */
+  state: EntryState = EntryState.Idle
+  /** Neighbours in an `EntryList`. Only `EntryList` changes them. */
   prev: Entry<A> | undefined = undefined
   next: Entry<A> | undefined = undefined
-  /** Rises at each hand-out; a release that brings an older one changes nothing (I7). */
-  leaseId = 0
-  /** 0: not leased. 1 and not `shared`: exclusive. Otherwise the number of shared holders (I2). */
+  /** Leases that are not over: none, one exclusive one, or shared ones (I2). Only `Leases` changes it. */
   holders = 0
-  shared = false
-  /** Whose lease it is; while it is being cleaned, whose it was. */
-  holder: RuntimeFiber<any, any> | undefined = undefined
-  /** The holder waits for another connection of this pool. */
-  holderParked = false
+  /** The present holders share the connection. Only `Leases` changes it. */
+  isShared = false
+  /** Leases granted so far. Only `Leases` changes it. */
   uses = 0
-  leasedAt: number
+  /** The connection was leased or validated at least once (I10). `Acquire` and `Maintenance` set it. */
+  isProven = false
+  /** When the last lease ended. Only `Release` changes it. */
   lastUsedAt: number
+  /** When the connection last passed a check. Only `Maintenance` changes it. */
   lastCheckedAt: number
+  /** When the connection is to be replaced. `Engine.reset` may bring it forward. */
   retireAt: number
   retireReason: CloseReason = "lifetime"
-  /** The lease after which it has to be cleaned, as it was when it ended. */
+  /** The lease that left the connection unclean, until the connection is clean or closed. Only `Release` changes it. */
+  leftBy: Lease<A> | undefined = undefined
+  /** What the host noted about that lease when it ended. Only the host changes it. */
   left: Holder | undefined = undefined
-  /** The last fatal event at the moment when the running check began. */
+  /** The number of fatal events at the moment at which the running check began. Only `Health` changes it. */
   checkEpoch = 0
-  /** Set: close instead of handing back. */
-  doomed: CloseReason | undefined = undefined
+  /** Set: the connection is closed instead of handed out again. */
+  closeReason: CloseReason | undefined = undefined
 
   constructor(
     readonly id: number,
     readonly resource: A,
-    /** Ends the connection; the engine only keeps it for whoever executes `Close`. */
+    /** What the host needs to close the connection. The engine only keeps it. */
     readonly handle: unknown,
     createdAt: number,
     lifetime: number,
-    /** The last fatal event that this connection has survived or was opened after. */
+    /** The number of fatal events that this connection was opened after, or has passed a check after. */
     public epoch: number
   ) {
-    this.leasedAt = createdAt
     this.lastUsedAt = createdAt
     this.lastCheckedAt = createdAt
     this.retireAt = createdAt + lifetime
   }
+
+  /** When the connection last gave a sign of life. */
+  get lastSign(): number {
+    return Math.max(this.lastUsedAt, this.lastCheckedAt)
+  }
 }
 
 /**
- * A doubly linked list through the entries themselves: no allocation, removal from anywhere in O(1). An entry is in
- * at most one list at a time: idle, or leased.
+ * A doubly linked list through the entries themselves: no allocation, removal from anywhere in O(1). An entry is in at
+ * most one list: the idle stack, or the shared entries.
  */
 export class EntryList<A> {
-  /** Idle: the most recently used. Leased: the newest lease. */
+  /** Idle: the most recently used. Shared: the one that was shared last. */
   head: Entry<A> | undefined = undefined
-  /** Idle: the longest unused. Leased: the oldest lease. */
+  /** Idle: the longest unused. Shared: the one that was shared first. */
   tail: Entry<A> | undefined = undefined
   size = 0
 
@@ -98,7 +126,7 @@ export class EntryList<A> {
     this.size--
   }
 
-  /** From the bottom up. The one in hand may be taken out. */
+  /** From the tail to the head. The loop may remove the entry that it was just given. */
   *[Symbol.iterator](): Generator<Entry<A>> {
     for (let entry = this.tail; entry !== undefined; ) {
       const { prev } = entry
@@ -107,7 +135,7 @@ export class EntryList<A> {
     }
   }
 
-  /** Keeps the idle stack ordered by last use when an entry returns that nobody has used: after a check, a connect. */
+  /** Keeps the idle stack ordered by last use when an entry returns from a connect or a check, which are no use. */
   insertByLastUse(entry: Entry<A>): void {
     let below = this.tail
     let above: Entry<A> | undefined
@@ -115,7 +143,7 @@ export class EntryList<A> {
       above = below
       below = below.prev
     }
-    // `below` is the first entry from the bottom that was used later; the entry goes right beneath it.
+    // `below` is the first entry from the tail that was used later; the new one goes right beneath it.
     entry.prev = below
     entry.next = above === undefined ? undefined : below === undefined ? this.head : below.next
     if (below === undefined) this.head = entry

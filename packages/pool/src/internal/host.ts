@@ -1,23 +1,46 @@
 /**
- * What the engine needs from outside. The first group only reads and may be called inside a transition; everything
- * else runs after one.
+ * What the engine needs from outside: its settings, and a host. The first group of the host's functions only reads, and may
+ * be called inside of a transition. The engine calls the others after the transition.
  */
-import type { AcquireError } from "../PoolError.js"
 import type { PoolEvent } from "../PoolEvent.js"
-import type { ResourceStatus } from "../PoolOptions.js"
+import type { ConnectFailureKind, ResourceStatus } from "../PoolOptions.js"
 import type { Entry } from "./entry.js"
 import type { Waiter } from "./queue.js"
 
-/** Why an acquire fails; the host makes the error that the caller sees. */
+/** The options, with every default filled in and every duration in milliseconds. */
+export interface Config {
+  readonly name: string
+  maxSize: number
+  minIdle: number
+  readonly acquireTimeout: number
+  readonly connectTimeout: number
+  readonly idleTimeout: number
+  readonly maxLifetime: number
+  readonly maxUses: number
+  readonly keepAlive: number
+  readonly validateAfterIdle: number
+  readonly validateTimeout: number
+  readonly maxWaiters: number
+  readonly failFastAfter: number
+  readonly resetTimeout: number
+  readonly closeTimeout: number
+  readonly abortTimeout: number
+  readonly drainTimeout: number
+  readonly concurrency: number
+}
+
+/** Why an acquire fails. The host makes the error that the caller sees. */
 export type Refusal =
   | {
       readonly _tag: "AcquireTimeout"
       readonly timeout: number
       readonly phase: "waiting" | "validating" | "connecting"
+      /** One connection was idle, and kept for shared leases. */
+      readonly reserveKept: boolean
     }
   | { readonly _tag: "PoolSaturated" | "PoolClosed" | "NestedAcquire" | "ConnectFailed" | "ConnectUnavailable" }
 
-/** How the leases that were out when a drain began have ended. */
+/** How the leases that existed when a drain began have ended. */
 export interface DrainCounts {
   released: number
   cancelled: number
@@ -25,25 +48,43 @@ export interface DrainCounts {
 }
 
 export interface Host<A> {
+  /** Milliseconds on a monotonic clock. */
   readonly now: () => number
+  /** Whether timers are late, because the process did not run. Then answers may lie unread in the sockets. */
+  readonly isLate: () => boolean
+  /** From 0 to 1. */
   readonly random: () => number
   readonly status: ((resource: A) => ResourceStatus) | undefined
   readonly admits: ((resource: A) => boolean) | undefined
-  readonly refuse: (refusal: Refusal, waited: number, now: number) => AcquireError
+  /** Makes the error of a waiter. */
+  readonly refuse: (refusal: Refusal, waited: number, now: number) => unknown
   readonly canValidate: boolean
   readonly canReset: boolean
   readonly canAbort: boolean
 
+  /** Wakes a waiter that has a lease or an error. */
   readonly resume: (waiter: Waiter<A>) => void
+  /** Begins to connect; ends with `connected` or `connectFailed`. */
   readonly connect: (startedAt: number) => void
+  /** Ends all connects that are under way, each with `connectFailed`. */
   readonly interruptConnects: () => void
+  /** Decides how long the pool pauses after a failed connect; ends with `backedOff`. */
+  readonly backOff: (cause: unknown, kind: ConnectFailureKind) => void
+  /** Connecting works again: the next pause is the first one of a new row. */
+  readonly endBackOff: () => void
+  /** Asks whether the connection works; ends with `validated`. */
   readonly validate: (entry: Entry<A>) => void
+  /** Cleans the connection; ends with `wasReset`. */
   readonly reset: (entry: Entry<A>) => void
+  /** Stops what the connection does; ends with `aborted`. */
   readonly abort: (entry: Entry<A>) => void
   /** Stops what a leased connection does, so that its holder fails and releases it. */
   readonly cancel: (entry: Entry<A>) => void
+  /** Closes the connection; ends with `wasClosed`. */
   readonly close: (entry: Entry<A>) => void
+  /** Calls `tick` at `at`, instead of at the moment that was asked for before. */
   readonly wake: (at: number) => void
+  /** The pool has closed. */
   readonly drained: (counts: DrainCounts) => void
   /** Absent while nobody listens. */
   emit: ((event: PoolEvent) => void) | undefined

@@ -1,104 +1,176 @@
 /**
- * Who holds what: the leased entries, newest first, and what can be said about all of them together.
+ * Who holds what: one record for each holder, exclusive or shared, and what can be said about all of them together.
  */
-import type { RuntimeFiber } from "effect/Fiber"
-import type { CloseReason } from "../PoolStats.js"
-import { type Entry, EntryList, State } from "./entry.js"
-import type { Waiter } from "./queue.js"
+import { type Entry, EntryList, EntryState, Lease } from "./entry.js"
 
-export class Leases<A> extends EntryList<A> {
-  /** Entries that have shared holders. */
-  shared = 0
-  /** Instants are summed from here, so that the sum stays small and therefore exact. */
+/** A doubly linked list through the leases themselves, in the order in which they were granted. */
+class LeaseList<A> {
+  newest: Lease<A> | undefined = undefined
+  oldest: Lease<A> | undefined = undefined
+  size = 0
+  /** Instants are summed as their distance from the first one, so that the sum is a small number and therefore exact. */
   private base = Number.NaN
-  private leasedAtSum = 0
+  private sinceSum = 0
 
-  grant(entry: Entry<A>, fiber: RuntimeFiber<any, any> | undefined, shared: boolean, now: number): void {
+  push(lease: Lease<A>): void {
+    lease.older = this.newest
+    if (this.newest === undefined) this.oldest = lease
+    else this.newest.newer = lease
+    this.newest = lease
+    this.size++
+    if (Number.isNaN(this.base)) this.base = lease.since
+    this.sinceSum += lease.since - this.base
+  }
+
+  remove(lease: Lease<A>): void {
+    const { newer, older } = lease
+    if (newer === undefined) this.newest = older
+    else newer.older = older
+    if (older === undefined) this.oldest = newer
+    else older.newer = newer
+    lease.newer = undefined
+    lease.older = undefined
+    // The fractions of a foreign clock may still drift; an empty list is the moment to be exact again.
+    this.sinceSum = --this.size === 0 ? 0 : this.sinceSum - (lease.since - this.base)
+  }
+
+  /** All ages together. */
+  ageSum(now: number): number {
+    return this.size === 0 ? 0 : this.size * (now - this.base) - this.sinceSum
+  }
+}
+
+export class Leases<A> {
+  readonly exclusive = new LeaseList<A>()
+  readonly shared = new LeaseList<A>()
+  /** The connections that have shared holders, each once. */
+  readonly sharedEntries = new EntryList<A>()
+
+  /** Leased connections, which are fewer than leases where holders share. */
+  get connections(): number {
+    return this.exclusive.size + this.sharedEntries.size
+  }
+
+  /** Leases that are not over. */
+  get size(): number {
+    return this.exclusive.size + this.shared.size
+  }
+
+  grant(entry: Entry<A>, holder: unknown, shared: boolean, now: number): Lease<A> {
+    const lease = new Lease(entry, holder, shared, now)
     entry.uses++
-    if (entry.holders > 0) {
-      entry.holders++
+    entry.state = EntryState.Leased
+    if (entry.holders++ === 0 && shared) {
+      entry.isShared = true
+      this.sharedEntries.push(entry)
+    }
+    if (shared) this.shared.push(lease)
+    else this.exclusive.push(lease)
+    return lease
+  }
+
+  /** Ends one lease. When `entry.holders` is 0 afterwards, the connection belongs to nobody. */
+  end(lease: Lease<A>): void {
+    const { entry } = lease
+    lease.isOver = true
+    entry.holders--
+    if (!lease.shared) {
+      this.exclusive.remove(lease)
       return
     }
-    entry.state = State.Leased
-    entry.leaseId++
-    entry.holders = 1
-    entry.leasedAt = now
-    if (Number.isNaN(this.base)) this.base = now
-    this.leasedAtSum += now - this.base
-    if (shared) {
-      entry.shared = true
-      this.shared++
-    } else entry.holder = fiber
-    this.push(entry)
-  }
-
-  /** Takes the entry from all its holders; returns how long it was leased. */
-  end(entry: Entry<A>, now: number): number {
-    this.remove(entry)
-    this.leasedAtSum -= entry.leasedAt - this.base
-    if (entry.shared) {
-      entry.shared = false
-      this.shared--
+    this.shared.remove(lease)
+    if (entry.holders === 0) {
+      entry.isShared = false
+      this.sharedEntries.remove(entry)
     }
-    entry.holders = 0
-    entry.holder = undefined
-    entry.holderParked = false
-    return now - entry.leasedAt
   }
 
-  /** Mean age of the present leases. */
-  meanAge(now: number): number {
-    return this.size === 0 ? 0 : now - this.base - this.leasedAtSum / this.size
+  /** The lease that was granted first of all that are not over. */
+  get oldest(): Lease<A> | undefined {
+    return this.longest(1)[0]
   }
 
-  /** The fullest shared entry that takes one more: work is packed, so that the other connections stay free. */
+  /** The `n` leases that were granted first, the oldest first. */
+  longest(n: number): ReadonlyArray<Lease<A>> {
+    const all: Array<Lease<A>> = []
+    let { oldest: alone } = this.exclusive
+    let { oldest: together } = this.shared
+    while (all.length < n) {
+      if (alone !== undefined && (together === undefined || alone.since <= together.since)) {
+        all.push(alone)
+        alone = alone.newer
+      } else if (together !== undefined) {
+        all.push(together)
+        together = together.newer
+      } else break
+    }
+    return all
+  }
+
+  *[Symbol.iterator](): Generator<Lease<A>> {
+    for (const list of [this.exclusive, this.shared]) {
+      for (let lease = list.oldest; lease !== undefined; ) {
+        const { newer } = lease
+        yield lease
+        lease = newer
+      }
+    }
+  }
+
+  /** Each leased connection once. */
+  *entries(): Generator<Entry<A>> {
+    for (let lease = this.exclusive.oldest; lease !== undefined; lease = lease.newer) yield lease.entry
+    yield* this.sharedEntries
+  }
+
+  /**
+   * Mean time for which the present leases have had a connection. A connection with five holders works for five at once, so
+   * a shared lease counts with its share of the time.
+   */
+  meanShare(now: number): number {
+    if (this.size === 0) return 0
+    const share = this.shared.size === 0 ? 0 : this.sharedEntries.size / this.shared.size
+    return (this.exclusive.ageSum(now) + this.shared.ageSum(now) * share) / this.size
+  }
+
+  /** The shared connection with the most holders that takes one more. Work is packed, so that other connections stay free. */
   joinable(concurrency: number, admits: ((resource: A) => boolean) | undefined): Entry<A> | undefined {
-    if (this.shared === 0) return undefined
     let best: Entry<A> | undefined
-    for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (!entry.shared || entry.doomed !== undefined) continue
-      if (entry.holders >= concurrency || (best !== undefined && entry.holders <= best.holders)) continue
+    for (let entry = this.sharedEntries.head; entry !== undefined; entry = entry.next) {
+      if (entry.closeReason !== undefined || entry.holders >= concurrency) continue
+      if (best !== undefined && entry.holders <= best.holders) continue
       if (admits === undefined || admits(entry.resource)) best = entry
     }
     return best
   }
 
-  /**
-   * A connection that is always shared by somebody is never given back as a whole, so its end must be decided while it is
-   * used: then it takes no more holders.
-   */
-  retireShared(unfit: (entry: Entry<A>) => CloseReason | undefined): void {
-    if (this.shared === 0) return
-    for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (entry.shared) entry.doomed ??= unfit(entry)
-    }
-  }
-
-  /** How many will be closed when they come back. */
-  countDoomed(): number {
+  /** How many leased connections will be closed when they come back. */
+  countEnding(): number {
     let count = 0
-    for (let entry = this.head; entry !== undefined; entry = entry.next) if (entry.doomed !== undefined) count++
+    for (const entry of this.entries()) if (entry.closeReason !== undefined) count++
     return count
   }
 
-  /** Notes on the entries that a waiter's fiber holds whether that fiber is parked. */
-  mark(waiter: Waiter<A>, parked: boolean): void {
-    if (waiter.fiber === undefined || (!parked && !waiter.holds)) return
-    for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (entry.holder === waiter.fiber) {
-        entry.holderParked = parked
-        waiter.holds = parked
-      }
+  /** Notes on the exclusive leases of `holder` whether it waits for another connection. True if it has such a lease. */
+  markParked(holder: unknown, isParked: boolean): boolean {
+    let holds = false
+    if (holder === undefined) return holds
+    for (let lease = this.exclusive.newest; lease !== undefined; lease = lease.older) {
+      if (lease.holder !== holder) continue
+      lease.isParked = isParked
+      holds = true
     }
+    return holds
   }
 
   /**
-   * Every lease is held by a fiber that waits for another one: nobody will release. A connection that is at work is so for
-   * somebody else, who got it from its holder and may give it back.
+   * Every connection is held by a fiber that waits for another one, so nobody will release any. A busy connection may still
+   * be released by another fiber, so this is no deadlock. The work on a shared connection ends by itself.
    */
-  allParked(isAtWork: (entry: Entry<A>) => boolean): boolean {
-    for (let entry = this.head; entry !== undefined; entry = entry.next) {
-      if (!entry.holderParked || isAtWork(entry)) return false
+  areAllParked(isBusy: (entry: Entry<A>) => boolean): boolean {
+    if (this.shared.size > 0) return false
+    for (let lease = this.exclusive.newest; lease !== undefined; lease = lease.older) {
+      if (!lease.isParked || isBusy(lease.entry)) return false
     }
     return true
   }

@@ -1,52 +1,50 @@
 /**
- * Those who wait: eight classes, first in, first out within one; push, shift and leaving in O(1).
+ * The list of waiters: eight classes, first in, first out within one. Push, shift and leaving cost O(1).
  *
- * A waiter is its own node in two lists: its class, and the deadlines of all who have the same timeout (which arrive in
- * the order in which they expire, so the front of each list is its earliest).
+ * A waiter is a node of two lists: its class, and the waiters that have the same timeout. These arrive in the order in which
+ * they expire, so the first of each list expires first.
  */
-import type { Effect } from "effect"
-import type { RuntimeFiber } from "effect/Fiber"
-import type { AcquireError } from "../PoolError.js"
-import { type Priority, rank } from "../Priority.js"
-import type { Entry } from "./entry.js"
+import type { Priority } from "../Priority.js"
+import type { Lease } from "./entry.js"
 
 const CLASSES = 8
 
 /**
- * How often the oldest waiter of all is passed over before it is served. Counted, not timed: under a backlog every
+ * How often the oldest waiter of all is passed over before it is served. Counted and not timed: under a backlog every
  * waiter gets old, and by age the classes would mean nothing. Smaller: interactive work waits for background work under
- * load. Larger: background work stands still longer.
+ * load. Larger: background work stands still for longer.
  */
 const MAX_SKIPS = 8
 
 export class Waiter<A> {
+  /** Neighbours in the class and among equal timeouts. Only `WaiterQueue` changes them. */
   prev: Waiter<A> | undefined = undefined
   next: Waiter<A> | undefined = undefined
   earlier: Waiter<A> | undefined = undefined
   later: Waiter<A> | undefined = undefined
-  /** False once it was served, failed or has left: exactly one of the three happens (I3). */
+  /** False once the waiter was served, has failed or has left. Exactly one of the three happens (I3). */
   queued = false
-  /** Its fiber holds an entry of this pool. */
+  /** The holder has an exclusive lease of this pool. */
   holds = false
-  /** Its place among all waiters ever. */
+  /** A number that rises with each waiter. */
   order = 0
-  entry: Entry<A> | undefined = undefined
-  leaseId = 0
-  error: AcquireError | undefined = undefined
-  /** Wakes the fiber; absent while the waiter is still being put in line. */
-  resume: ((effect: Effect.Effect<void, AcquireError>) => void) | undefined = undefined
+  /** The lease, once it is granted. The record keeps it, so an interrupt on the way to the fiber cannot lose it. */
+  lease: Lease<A> | undefined = undefined
+  /** The error that the host made, once the waiter has failed. */
+  error: unknown = undefined
+  /** What the host wakes the caller with. Absent until the caller really waits. */
+  resume: unknown = undefined
 
   constructor(
+    /** For events. */
     readonly priority: Priority,
+    /** The class, from 0 to 7; 0 is served first. */
+    readonly rank: number,
     readonly shared: boolean,
-    readonly fiber: RuntimeFiber<any, any> | undefined,
+    readonly holder: unknown,
     readonly since: number,
     readonly timeout: number
   ) {}
-
-  get rank(): number {
-    return rank[this.priority]
-  }
 
   get deadline(): number {
     return this.since + this.timeout
@@ -60,13 +58,13 @@ class Line<A> {
 
 export class WaiterQueue<A> {
   size = 0
-  /** Since when somebody has been waiting without a gap; moved on by each connect that this has caused. */
+  /** Since when the queue has not been empty. A connect that starts for the queue moves it to that moment. */
   busySince = 0
   skips = 0
-  /** Those who want a shared lease, oldest first. */
+  /** The waiters that want a shared lease, the oldest first. */
   readonly sharers = new Set<Waiter<A>>()
   private orders = 0
-  /** Bit `31 − rank` is set while that class waits, so that `clz32` is the first one. */
+  /** Bit `31 − rank` is set while that class has a waiter, so that `clz32` gives the first class. */
   private present = 0
   private readonly classes: Array<Line<A>> = Array.from({ length: CLASSES }, () => new Line<A>())
   private readonly byTimeout = new Map<number, Line<A>>()
@@ -101,22 +99,22 @@ export class WaiterQueue<A> {
     this.unwatch(waiter)
   }
 
-  /** The next one to be served; does not count as serving it. */
+  /** The waiter whose turn it is. Does not take it out. */
   peek(): Waiter<A> | undefined {
     if (this.present === 0) return undefined
     const first = this.classes[Math.clz32(this.present)]!.head!
-    if (this.skips < MAX_SKIPS || this.oneClass()) return first
+    if (this.skips < MAX_SKIPS || this.hasOneClass()) return first
     return this.oldest()
   }
 
-  /** Takes the waiter that `peek` named. */
+  /** Takes out the waiter that `peek` named, and counts whether the oldest was passed over. */
   serve(waiter: Waiter<A>): void {
-    if (this.oneClass() || waiter === this.oldest()) this.skips = 0
+    if (this.hasOneClass() || waiter === this.oldest()) this.skips = 0
     else this.skips++
     this.remove(waiter)
   }
 
-  /** The one who has waited longest, whatever its class. */
+  /** The waiter that has waited longest, whatever its class. */
   oldest(): Waiter<A> | undefined {
     let oldest: Waiter<A> | undefined
     for (let bits = this.present; bits !== 0; ) {
@@ -128,9 +126,9 @@ export class WaiterQueue<A> {
     return oldest
   }
 
-  /** The youngest of the lowest class below `than`: the first to pay when the queue is full. */
-  youngestBelow(than: number): Waiter<A> | undefined {
-    for (let lowest = CLASSES - 1; lowest > than; lowest--) {
+  /** The youngest waiter of the lowest class below `rank`: it is refused first when the queue is full. */
+  youngestBelow(rank: number): Waiter<A> | undefined {
+    for (let lowest = CLASSES - 1; lowest > rank; lowest--) {
       const { tail } = this.classes[lowest]!
       if (tail !== undefined) return tail
     }
@@ -144,15 +142,9 @@ export class WaiterQueue<A> {
     return first
   }
 
-  /** Takes out and returns one waiter whose deadline has passed. */
+  /** One waiter whose deadline has passed. Does not take it out. */
   expired(now: number): Waiter<A> | undefined {
-    for (const line of this.byTimeout.values()) {
-      const waiter = line.head!
-      if (waiter.deadline <= now) {
-        this.remove(waiter)
-        return waiter
-      }
-    }
+    for (const line of this.byTimeout.values()) if (line.head!.deadline <= now) return line.head
     return undefined
   }
 
@@ -162,7 +154,7 @@ export class WaiterQueue<A> {
     }
   }
 
-  private oneClass(): boolean {
+  private hasOneClass(): boolean {
     return (this.present & (this.present - 1)) === 0
   }
 
@@ -186,7 +178,7 @@ export class WaiterQueue<A> {
     else waiter.later.earlier = waiter.earlier
     waiter.earlier = undefined
     waiter.later = undefined
-    // Declared deadlines make every timeout a new one: an empty line must not stay.
+    // Callers with a deadline of their own bring ever new timeouts, so an empty list must not stay.
     if (line.head === undefined) this.byTimeout.delete(waiter.timeout)
   }
 }

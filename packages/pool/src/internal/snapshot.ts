@@ -1,24 +1,28 @@
 /**
- * What can be seen of an engine from outside: numbers only, at one moment.
+ * What can be seen of an engine from outside: numbers, at one moment.
  */
 import type { PoolStats } from "../PoolStats.js"
-import type { Engine } from "./engine.js"
+import type { Admission } from "./admission.js"
+import type { State } from "./state.js"
 
-export const snapshot = (engine: Engine<any>, now: number): PoolStats => ({
-  size: engine.open,
-  available: engine.idle.size,
-  using: engine.leased.size,
-  waiting: engine.queue.size,
-  connecting: engine.connecting,
-  closing: engine.closing,
-  validating: engine.validating,
-  resetting: engine.resetting,
-  quarantined: engine.quarantined,
-  max: engine.config.maxSize,
-  min: engine.config.minIdle,
-  oldestWaitMs: engine.queue.size === 0 ? 0 : now - engine.queue.oldest()!.since,
-  oldestLeaseMs: engine.leased.tail === undefined ? 0 : now - engine.leased.tail.leasedAt,
-  host: engine.governor.phase,
-  phase: engine.phase,
-  ...engine.books.copy()
-})
+export const snapshot = <A>(state: State<A>, admission: Admission<A>, now: number): PoolStats => {
+  const { oldest } = state.leases
+  return {
+    size: state.open,
+    available: state.idle.size,
+    using: state.leases.connections,
+    waiting: admission.size,
+    connecting: state.connecting,
+    closing: state.closing,
+    validating: state.validating,
+    resetting: state.resetting,
+    quarantined: state.quarantined,
+    max: state.config.maxSize,
+    min: state.config.minIdle,
+    oldestWaitMs: Math.round(admission.oldestWait(now)),
+    oldestLeaseMs: oldest === undefined ? 0 : Math.round(now - oldest.since),
+    host: state.backoff.phase,
+    phase: state.phase,
+    ...state.counters.copy()
+  }
+}

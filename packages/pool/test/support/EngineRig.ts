@@ -4,14 +4,13 @@
  */
 
 import { Either } from "effect"
-import type { Config } from "../../src/internal/config.js"
-import { parse } from "../../src/internal/config.js"
+import { parseConfig } from "../../src/internal/config.js"
 import { Engine } from "../../src/internal/engine.js"
-import { type Entry, State } from "../../src/internal/entry.js"
-import type { DrainCounts, Host, Refusal } from "../../src/internal/host.js"
+import type { Lease as EngineLease, Entry } from "../../src/internal/entry.js"
+import type { Config, DrainCounts, Host, Refusal } from "../../src/internal/host.js"
 import { Waiter } from "../../src/internal/queue.js"
 import type { ConnectFailureKind, PoolConfig, ResourceStatus } from "../../src/PoolOptions.js"
-import type { Priority } from "../../src/Priority.js"
+import { type Priority, rank } from "../../src/Priority.js"
 import { type Watched, watch } from "./invariants.js"
 
 export interface Connection {
@@ -23,8 +22,7 @@ export interface Connection {
 }
 
 export interface Lease {
-  readonly entry: Entry<Connection>
-  readonly leaseId: number
+  readonly record: EngineLease<Connection>
   readonly shared: boolean
   /** The record it came through, if its owner had to wait. */
   readonly waiter: Waiter<Connection> | undefined
@@ -45,6 +43,10 @@ export class Rig {
   readonly ended: Array<Lease> = []
   readonly refused: Array<string> = []
   readonly connects: Array<number> = []
+  /** Pauses that the engine waits to be told. */
+  pauses = 0
+  /** Timers are held up by a process that did not run. */
+  isLate = false
   readonly checks: Array<Entry<Connection>> = []
   readonly resets: Array<Entry<Connection>> = []
   readonly aborts: Array<Entry<Connection>> = []
@@ -59,10 +61,11 @@ export class Rig {
     abilities: Abilities,
     readonly random: () => number
   ) {
-    const config: Config = Either.getOrThrow(parse(options))
+    const config: Config = Either.getOrThrow(parseConfig(options))
     const host: Host<Connection> = {
       ...abilities,
       now: () => this.now,
+      isLate: () => this.isLate,
       random,
       status: (connection) => connection.status,
       admits: undefined,
@@ -72,8 +75,12 @@ export class Rig {
       },
       resume: (waiter) => {
         this.waiting.delete(waiter)
-        if (waiter.entry !== undefined) this.received(waiter.entry, waiter.leaseId, waiter.shared, waiter)
+        if (waiter.lease !== undefined) this.received(waiter.lease, waiter.shared, waiter)
       },
+      backOff: () => {
+        this.pauses++
+      },
+      endBackOff: () => undefined,
       connect: (startedAt) => this.connects.push(startedAt),
       interruptConnects: () => undefined,
       validate: (entry) => this.checks.push(entry),
@@ -82,7 +89,8 @@ export class Rig {
       cancel: (entry) => this.cancels.push(entry),
       close: (entry) => {
         // A drain may take a connection from its users; nothing else may.
-        if (entry.resource.users > 0 && this.engine.phase !== "draining") this.complain(`${entry.id} closed while used`)
+        if (entry.resource.users > 0 && this.engine.state.phase !== "draining")
+          this.complain(`${entry.id} closed while used`)
         this.closes.push(entry)
       },
       wake: (at) => {
@@ -104,28 +112,28 @@ export class Rig {
     this.watched.violations.push(sentence)
   }
 
-  private received(entry: Entry<Connection>, leaseId: number, shared: boolean, waiter: Waiter<Connection> | undefined) {
-    const connection = entry.resource
+  private received(record: EngineLease<Connection>, shared: boolean, waiter: Waiter<Connection> | undefined) {
+    const connection = record.entry.resource
     if (connection.closed) this.complain(`connection ${connection.id} was handed out although it is closed`)
     if (connection.users > 0 && !shared) this.complain(`I2: connection ${connection.id} was handed out twice`)
     connection.users++
     if (connection.users > this.engine.config.concurrency) this.complain(`I2: too many users on ${connection.id}`)
-    this.leases.push({ entry, leaseId, shared, waiter })
+    this.leases.push({ record, shared, waiter })
   }
 
   /** What `use` does: the fast path, else into line. */
   acquire(priority: Priority, shared: boolean, timeout: number, fiber: unknown): void {
-    const entry = shared ? this.engine.takeShared(fiber as never) : this.engine.take(fiber as never)
-    if (entry !== undefined) {
-      this.received(entry, entry.leaseId, shared, undefined)
+    const record = shared ? this.engine.takeShared(fiber) : this.engine.take(fiber)
+    if (record !== undefined) {
+      this.received(record, shared, undefined)
       return
     }
-    const waiter = new Waiter<Connection>(priority, shared, fiber as never, this.now, timeout)
+    const waiter = new Waiter<Connection>(priority, rank[priority], shared, fiber, this.now, timeout)
     this.engine.enter(waiter)
     if (waiter.queued) {
       waiter.resume = () => undefined
       this.waiting.add(waiter)
-    } else if (waiter.entry !== undefined) this.received(waiter.entry, waiter.leaseId, shared, waiter)
+    } else if (waiter.lease !== undefined) this.received(waiter.lease, shared, waiter)
     else if (waiter.error === undefined) this.complain("I3: neither queued, nor served, nor refused")
   }
 
@@ -133,9 +141,9 @@ export class Rig {
   end(lease: Lease, by: "release" | "abandon"): void {
     this.leases.splice(this.leases.indexOf(lease), 1)
     this.ended.push(lease)
-    lease.entry.resource.users--
+    lease.record.entry.resource.users--
     if (by === "abandon" && lease.waiter !== undefined) this.engine.abandon(lease.waiter)
-    else this.engine.release(lease.entry, lease.leaseId)
+    else this.engine.release(lease.record)
   }
 
   leave(waiter: Waiter<Connection>): void {
@@ -146,14 +154,12 @@ export class Rig {
   /** I7: a lease that has ended is released again, and nothing may change but the count. */
   releaseAgain(lease: Lease): void {
     const before = JSON.stringify({ ...this.engine.stats(this.now), lateReleases: 0 })
-    const late = this.engine.books.lateReleases
-    // A shared connection has one number for all its holders; only an ended one is late.
-    if (lease.entry.leaseId === lease.leaseId && lease.entry.state === State.Leased) return
-    this.engine.release(lease.entry, lease.leaseId)
+    const late = this.engine.state.counters.lateReleases
+    this.engine.release(lease.record)
     if (JSON.stringify({ ...this.engine.stats(this.now), lateReleases: 0 }) !== before) {
       this.complain("I7: a late release changed the pool")
     }
-    if (this.engine.books.lateReleases !== late + 1) this.complain("I7: a late release was not counted")
+    if (this.engine.state.counters.lateReleases !== late + 1) this.complain("I7: a late release was not counted")
   }
 
   connected(i: number): void {
@@ -166,6 +172,12 @@ export class Rig {
   failed(i: number, kind: ConnectFailureKind): void {
     this.connects.splice(i, 1)
     this.engine.connectFailed(new Error(kind), kind)
+  }
+
+  /** The pause after a failure is known. */
+  pause(ms: number): void {
+    this.pauses--
+    this.engine.backedOff(ms)
   }
 
   checked(i: number, works: boolean): void {
@@ -212,13 +224,14 @@ export class Rig {
 
   private work(): boolean {
     const [lease] = this.leases
-    if (this.connects.length > 0) this.connected(0)
+    if (this.pauses > 0) this.pause(50)
+    else if (this.connects.length > 0) this.connected(0)
     else if (this.checks.length > 0) this.checked(0, true)
     else if (this.resets.length > 0) this.wasReset(0, true)
     else if (this.aborts.length > 0) this.aborted(0, true, "clean")
     else if (this.closes.length > 0) this.closed(0)
     else if (lease !== undefined) {
-      lease.entry.resource.status = "clean"
+      lease.record.entry.resource.status = "clean"
       this.end(lease, "release")
     } else return false
     return true

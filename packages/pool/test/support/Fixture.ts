@@ -6,7 +6,7 @@
 
 import { assert, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Option, Scope, Supervisor } from "effect"
-import { Pool, type PoolError, type PoolEvent, type PoolOptions, type PoolStats } from "../../src/index.js"
+import { Deadline, Pool, type PoolError, type PoolEvent, type PoolOptions, type PoolStats } from "../../src/index.js"
 import type { Engine } from "../../src/internal/engine.js"
 import { type Watched, watch } from "./invariants.js"
 import { settle, VirtualClock } from "./VirtualClock.js"
@@ -185,7 +185,7 @@ export type Options = PoolOptions.PoolConfig & {
 } & Partial<
     Pick<
       PoolOptions.PoolOptions<Connection, ConnectError, never>,
-      "admits" | "classify" | "describe" | "status" | "connect"
+      "admits" | "classify" | "describe" | "status" | "connect" | "validate"
     >
   >
 
@@ -204,7 +204,7 @@ const exitOf = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> 
 const make = (options: Options, clock: VirtualClock, scope: Scope.Scope): Effect.Effect<Fixture> =>
   Effect.gen(function* () {
     const { aborts = true, cleans = true, setUp, validates = true, ...rest } = options
-    const now = () => clock.unsafeCurrentTimeMillis()
+    const now = Deadline.nowOf(clock)
     const host = new FakeHost(now)
     setUp?.(host)
     const pool = yield* Effect.orDie(
@@ -326,7 +326,7 @@ const balance = (
       { phase: "closed", using: 0, waiting: 0, connecting: 0 }
     )
     assert.strictEqual(host.closed, host.opened, "I9: opened and closed differ")
-    assert.strictEqual(engine.total, 0)
+    assert.strictEqual(engine.state.total, 0)
     host.letGo()
     yield* settle
     assert.strictEqual(clock.sleeping, 0, "I9: a timer is left")

@@ -14,18 +14,25 @@ export class VirtualClock implements Clock.Clock {
   readonly [Clock.ClockTypeId]: Clock.ClockTypeId = Clock.ClockTypeId
   private readonly sleepers = new Set<Sleeper>()
   private orders = 0
+  /** How far the wall clock is from the monotonic one. */
+  private wall = 0
 
   constructor(private millis = 1_700_000_000_000) {}
 
+  /** The wall clock is set forward or back; no time passes. */
+  stepWall(ms: number): void {
+    this.wall += ms
+  }
+
   unsafeCurrentTimeMillis(): number {
-    return this.millis
+    return this.millis + this.wall
   }
 
   unsafeCurrentTimeNanos(): bigint {
     return BigInt(this.millis) * 1_000_000n
   }
 
-  readonly currentTimeMillis = Effect.sync(() => this.millis)
+  readonly currentTimeMillis = Effect.sync(() => this.unsafeCurrentTimeMillis())
   readonly currentTimeNanos = Effect.sync(() => this.unsafeCurrentTimeNanos())
 
   sleep(duration: Duration.Duration): Effect.Effect<void> {

@@ -1,11 +1,11 @@
 /**
- * I1 to I9 as one function over the engine, and `watch`, which calls it after every transition, whoever causes it.
+ * I1 to I10 as one function over the engine, and `watch`, which calls it after every transition, whoever causes it.
  *
  * A violation found inside a fiber of the pool would be swallowed with that fiber: so it is written down, and the
  * fixture fails the test with the first one.
  */
 import type { Engine } from "../../src/internal/engine.js"
-import { type Entry, type EntryList, State } from "../../src/internal/entry.js"
+import { type Entry, type EntryList, EntryState, type Lease } from "../../src/internal/entry.js"
 import type { Waiter } from "../../src/internal/queue.js"
 
 /** What the reference knows about the engine from outside: everything the engine has told its host. */
@@ -68,35 +68,60 @@ const must = (holds: boolean, sentence: () => string): void => {
 }
 
 /** What I1 bounds, counted here: the engine's own sum may be what is wrong. */
-const all = (engine: Engine<any>): number =>
-  engine.idle.size + engine.leased.size + engine.elsewhere.size + engine.connecting + engine.closing
+const all = ({ state }: Engine<any>): number =>
+  state.idle.size + new Set(state.leases.entries()).size + state.inTransit.size + state.connecting + state.closing
+
+/** The leases of one list, forwards; throws if the list is another one backwards. */
+const walkLeases = <A>(list: Engine<A>["state"]["leases"]["exclusive"], name: string): Array<Lease<A>> => {
+  const forth: Array<Lease<A>> = []
+  for (let lease = list.oldest; lease !== undefined; lease = lease.newer) forth.push(lease)
+  const back: Array<Lease<A>> = []
+  for (let lease = list.newest; lease !== undefined; lease = lease.older) back.push(lease)
+  if (forth.length !== list.size) throw new Error(`the ${name} leases say ${list.size} and are ${forth.length}`)
+  if (back.reverse().some((lease, i) => lease !== forth[i])) throw new Error(`the ${name} leases differ backwards`)
+  if (forth.some((lease, i) => i > 0 && lease.since < forth[i - 1]!.since)) {
+    throw new Error(`the ${name} leases are not in the order in which they were granted`)
+  }
+  return forth
+}
 
 /** Throws a sentence that begins with the number of the invariant that is broken. */
 export const check = <A>(engine: Engine<A>, bound: number = engine.config.maxSize): void => {
-  const { config, queue } = engine
+  const { config, state } = engine
+  const { queue } = engine.admission
+  const { leases } = state
   const now = engine.host.now()
 
   must(
     all(engine) <= bound,
     () =>
-      `I1: ${all(engine)} connections (${engine.open} open, ${engine.connecting} connecting, ${engine.closing} closing), max ${config.maxSize}`
+      `I1: ${all(engine)} connections (${state.open} open, ${state.connecting} connecting, ${state.closing} closing), max ${config.maxSize}`
   )
-  for (const count of [engine.connecting, engine.closing, engine.validating, engine.resetting, engine.quarantined]) {
+  for (const count of [state.connecting, state.closing, state.validating, state.resetting, state.quarantined]) {
     must(count >= 0, () => `I1: a count is negative: ${JSON.stringify(engine.stats(now))}`)
   }
-  const idle = walk(engine.idle, "idle")
-  const leased = walk(engine.leased, "leased")
-  const elsewhere = [...engine.elsewhere]
-  must(new Set([...idle, ...leased, ...elsewhere]).size === engine.open, () => "I1: an entry is in two places")
-  const inState = (state: State) => elsewhere.filter((entry) => entry.state === state).length
+  const idle = walk(state.idle, "idle")
+  const shared = walk(leases.sharedEntries, "the shared connections")
+  const exclusiveLeases = walkLeases(leases.exclusive, "exclusive")
+  const sharedLeases = walkLeases(leases.shared, "shared")
+  const exclusive = exclusiveLeases.map((lease) => lease.entry)
+  const leased = [...exclusive, ...shared]
+  const inTransit = [...state.inTransit]
   must(
-    idle.every((entry) => entry.state === State.Idle) && leased.every((entry) => entry.state === State.Leased),
+    new Set([...idle, ...leased, ...inTransit]).size === state.open &&
+      idle.length + leased.length + inTransit.length === state.open,
+    () => "I1: an entry is in two places"
+  )
+  const inState = (wanted: EntryState) => inTransit.filter((entry) => entry.state === wanted).length
+  must(
+    idle.every((entry) => entry.state === EntryState.Idle) &&
+      leased.every((entry) => entry.state === EntryState.Leased),
     () => "I1: an entry stands in a list that is not its state's"
   )
   must(
-    inState(State.Validating) === engine.validating &&
-      inState(State.Resetting) === engine.resetting &&
-      inState(State.Quarantined) === engine.quarantined,
+    inState(EntryState.Validating) === state.validating &&
+      inState(EntryState.Resetting) === state.resetting &&
+      inState(EntryState.Quarantined) === state.quarantined,
     () => "I1: the counts differ from the entries"
   )
   must(
@@ -105,26 +130,39 @@ export const check = <A>(engine: Engine<A>, bound: number = engine.config.maxSiz
   )
 
   for (const entry of leased) {
+    const holders = [...exclusiveLeases, ...sharedLeases].filter((lease) => lease.entry === entry)
     must(
-      entry.shared ? entry.holders >= 1 && entry.holders <= config.concurrency : entry.holders === 1,
-      () => `I2: connection ${entry.id} has ${entry.holders} holders${entry.shared ? ` of ${config.concurrency}` : ""}`
+      holders.length === entry.holders && holders.every((lease) => lease.shared === entry.isShared && !lease.isOver),
+      () => `I2: connection ${entry.id} has ${entry.holders} holders and ${holders.length} leases`
+    )
+    must(
+      entry.isShared ? entry.holders >= 1 && entry.holders <= config.concurrency : entry.holders === 1,
+      () =>
+        `I2: connection ${entry.id} has ${entry.holders} holders${entry.isShared ? ` of ${config.concurrency}` : ""}`
     )
   }
   must(
-    [...idle, ...elsewhere].every((entry) => entry.holders === 0),
-    () => "I2: a connection that is not leased has a holder"
+    sharedLeases.every((lease) => shared.includes(lease.entry)),
+    () => "I2: a shared lease is of a connection that is not shared"
   )
   must(
-    leased.filter((entry) => entry.shared).length === engine.leased.shared,
-    () => "I2: the number of shared entries is wrong"
+    [...idle, ...inTransit].every((entry) => entry.holders === 0),
+    () => "I2: a connection that is not leased has a holder"
   )
-  const mean = leased.length === 0 ? 0 : leased.reduce((sum, entry) => sum + (now - entry.leasedAt), 0) / leased.length
-  must(Math.abs(mean - engine.leased.meanAge(now)) < 0.01, () => "the mean age of the leases is wrong")
+  const packed = shared.length === 0 ? 1 : sharedLeases.length / shared.length
+  const shares = [
+    ...exclusiveLeases.map((lease) => now - lease.since),
+    ...sharedLeases.map((lease) => (now - lease.since) / packed)
+  ]
+  const mean = shares.length === 0 ? 0 : shares.reduce((sum, share) => sum + share, 0) / shares.length
+  must(Math.abs(mean - leases.meanShare(now)) < 0.01, () => "the mean age of the leases is wrong")
+  const oldest = Math.min(...[...exclusiveLeases, ...sharedLeases].map((lease) => lease.since))
+  must((leases.oldest?.since ?? Infinity) === oldest, () => "the oldest lease is another one")
 
   const waiters = [...queue]
   must(waiters.length === queue.size, () => `the queue says ${queue.size} and has ${waiters.length}`)
   must(
-    waiters.every((waiter) => waiter.queued && waiter.entry === undefined && waiter.error === undefined),
+    waiters.every((waiter) => waiter.queued && waiter.lease === undefined && waiter.error === undefined),
     () => "I3: somebody waits who has been answered"
   )
   must(
@@ -132,25 +170,27 @@ export const check = <A>(engine: Engine<A>, bound: number = engine.config.maxSiz
     () => "the first deadline is wrong"
   )
 
-  if (engine.phase === "running" && queue.size > 0) {
+  if (state.phase === "running" && queue.size > 0) {
     // As many checks are under way as callers wait: what is idle is not needed, or would have to be checked as well.
     must(
-      idle.length === 0 || engine.validating >= queue.size || (engine.isForSharers(now) && queue.sharers.size === 0),
-      () => `I4: ${idle.length} idle and ${queue.size} waiting, ${engine.validating} validating`
+      idle.length === 0 ||
+        state.validating >= queue.size ||
+        (engine.admission.keepsLastIdle(now) && queue.sharers.size === 0),
+      () => `I4: ${idle.length} idle and ${queue.size} waiting, ${state.validating} validating`
     )
     must(
       queue.sharers.size === waiters.filter((waiter) => waiter.shared).length,
       () => "the queue does not know who wants to share"
     )
     must(
-      !queue.peek()!.shared || engine.leased.joinable(config.concurrency, engine.host.admits) === undefined,
+      !queue.peek()!.shared || leases.joinable(config.concurrency, engine.host.admits) === undefined,
       () => "I4: a shared waiter is first and a shared connection has room"
     )
   }
-  if (engine.phase === "draining" || engine.phase === "closed") {
+  if (state.phase === "draining" || state.phase === "closed") {
     must(queue.size === 0 && idle.length === 0, () => "draining, and somebody waits or something is idle")
   }
-  if (engine.phase === "closed") {
+  if (state.phase === "closed") {
     must(all(engine) === 0, () => `I9: closed with ${all(engine)} connections`)
   }
 }
@@ -163,6 +203,7 @@ const TRANSITIONS = [
   "release",
   "connected",
   "connectFailed",
+  "backedOff",
   "validated",
   "wasReset",
   "aborted",
@@ -178,13 +219,16 @@ const TRANSITIONS = [
   "drain"
 ] as const
 
-/** Those who share may pass those who want a connection alone: one of four or more, all there can be, is theirs. */
-const isLane = <A>(engine: Engine<A>): boolean =>
-  engine.queue.sharers.size === 0 &&
-  engine.keepsLane(engine.host.now()) &&
-  engine.open >= 4 &&
-  all(engine) >= engine.config.maxSize &&
-  engine.leased.shared <= 1
+/** Callers that share may pass those that want a connection alone: one of four or more, all there can be, is theirs. */
+const isReserve = <A>({ admission, config, host, state }: Engine<A>): boolean =>
+  admission.queue.sharers.size === 0 &&
+  admission.keepsReserve(host.now()) &&
+  state.open >= 4 &&
+  state.total >= config.maxSize &&
+  state.leases.sharedEntries.size <= 1
+
+/** Close reasons that say that a connection was no good. */
+const broken: ReadonlyArray<string> = ["error", "validation", "reset"]
 
 /** Checks the engine after each of its transitions from now on, and compares its queue with the reference. */
 export const watch = <A>(engine: Engine<A>): Watched => {
@@ -200,21 +244,39 @@ export const watch = <A>(engine: Engine<A>): Watched => {
     }
   }
   const target = engine as any
+  const { state } = engine
   let depth = 0
   let lastTotal = all(engine)
-  let connecting = engine.connecting
+  let connecting = state.connecting
   const closing = new Set<Entry<A>>()
-  const leases = new Map<Entry<A>, number>()
   const answered = new Set<Waiter<A>>()
+  /** Leases by their records, counted from outside. */
+  const over = new Set<Lease<A>>()
+  const granted = new Set<Lease<A>>()
+  /** Connections that were leased or have passed a check. */
+  const proven = new Set<Entry<A>>()
+  /** When a connect last ended without a connection that could be used. */
+  let lastUnused = -Infinity
+  const prove = (entry: Entry<A>): void => {
+    if (!proven.has(entry)) lastUnused = -Infinity
+    proven.add(entry)
+  }
+  const noteUnused = (): void => {
+    if (!state.isEnding) lastUnused = engine.host.now()
+  }
 
   for (const name of TRANSITIONS) {
     const original: (...args: Array<any>) => unknown = target[name].bind(engine)
     target[name] = (...args: Array<any>) => {
       if (name === "connected" || name === "connectFailed") connecting--
+      if (name === "connectFailed") noteUnused()
+      if (name === "validated" && args[1] === true) prove(args[0])
       if (name === "wasClosed") closing.delete(args[0])
-      const before = engine.connecting
-      const waited = engine.queue.size > 0
-      const mayPass = name === "takeShared" && isLane(engine)
+      const before = state.connecting
+      const waited = engine.admission.size > 0
+      const mayPass = name === "takeShared" && isReserve(engine)
+      const ended = name === "release" && (args[0] as Lease<A>).isOver
+      const late = state.counters.lateReleases
       depth++
       let result: unknown
       try {
@@ -233,14 +295,28 @@ export const watch = <A>(engine: Engine<A>): Watched => {
         if (name === "take" || name === "takeShared") {
           must(!waited || mayPass || result === undefined, () => "order: a newcomer overtook those who wait")
         }
-        if (name === "abandon") must(engine.connecting >= before, () => "I8: a caller that left stopped a connect")
-        for (let entry = engine.leased.head; entry !== undefined; entry = entry.next) {
-          must((leases.get(entry) ?? 0) <= entry.leaseId, () => `I7: the leaseId of connection ${entry!.id} fell`)
-          leases.set(entry, entry.leaseId)
+        if (name === "abandon") must(state.connecting >= before, () => "I8: a caller that left stopped a connect")
+        if (name === "release") {
+          const lease = args[0] as Lease<A>
+          must(lease.isOver, () => "I7: a released lease goes on")
+          must(
+            state.counters.lateReleases - late === (ended ? 1 : 0) || depth > 0,
+            () => "I7: late releases are counted wrong"
+          )
+        }
+        for (const lease of state.leases) {
+          must(!over.has(lease), () => `I7: a lease of connection ${lease.entry.id} has ended and goes on`)
+          granted.add(lease)
+          prove(lease.entry)
+        }
+        for (const lease of granted) {
+          if (!lease.isOver) continue
+          granted.delete(lease)
+          over.add(lease)
         }
         if (depth > 0) return
-        must(engine.connecting === connecting, () => `I6: ${engine.connecting} connecting, ${connecting} under way`)
-        must(engine.closing === closing.size, () => `I1: ${engine.closing} closing, ${closing.size} under way`)
+        must(state.connecting === connecting, () => `I6: ${state.connecting} connecting, ${connecting} under way`)
+        must(state.closing === closing.size, () => `I1: ${state.closing} closing, ${closing.size} under way`)
       })
       return result
     }
@@ -255,9 +331,28 @@ export const watch = <A>(engine: Engine<A>): Watched => {
     }
   }
   spy("connect", () => connecting++)
+  // Where it is decided, because the work of one transition may end others before it has all begun.
+  const { growth, health } = target
+  const startConnect = growth.startConnect.bind(growth)
+  growth.startConnect = (now: number) => {
+    attempt(() => {
+      // A connection that is used makes an end of it, also one that is used in this very transition.
+      const isProven = [...state.leases].some((lease) => !proven.has(lease.entry))
+      must(isProven || now > lastUnused, () => "I10: a connect follows at once on one that was of no use")
+    })
+    startConnect(now)
+  }
+  const close = health.close.bind(health)
+  health.close = (entry: Entry<A>, reason: string, now: number) => {
+    if (broken.includes(reason) && entry.uses === 0 && !proven.has(entry)) noteUnused()
+    close(entry, reason, now)
+  }
   spy("close", (entry) => {
     attempt(() => {
-      must(entry.state === State.Closing, () => `connection ${entry.id} is closed in state ${State[entry.state]}`)
+      must(
+        entry.state === EntryState.Closing,
+        () => `connection ${entry.id} is closed in state ${EntryState[entry.state]}`
+      )
       must(!closing.has(entry), () => `connection ${entry.id} is closed twice`)
     })
     closing.add(entry)
@@ -267,15 +362,15 @@ export const watch = <A>(engine: Engine<A>): Watched => {
       must(!answered.has(waiter), () => "I3: a waiter was resumed twice")
       answered.add(waiter)
       must(!waiter.queued, () => "I3: a waiter was resumed that still waits")
-      must((waiter.entry === undefined) !== (waiter.error === undefined), () => "I3: resumed without an answer")
+      must((waiter.lease === undefined) !== (waiter.error === undefined), () => "I3: resumed without an answer")
     })
   )
   spy("drained", () =>
-    attempt(() => must(all(engine) === 0 && engine.queue.size === 0, () => "I9: drained with something left"))
+    attempt(() => must(all(engine) === 0 && engine.admission.size === 0, () => "I9: drained with something left"))
   )
 
   const reference = new ReferenceQueue()
-  const queue = engine.queue as any
+  const queue = engine.admission.queue as any
   const push = queue.push.bind(queue)
   queue.push = (waiter: Waiter<A>) => {
     reference.push(waiter)
@@ -290,13 +385,16 @@ export const watch = <A>(engine: Engine<A>): Watched => {
   queue.serve = (waiter: Waiter<A>) => {
     attempt(() => {
       must(waiter === reference.next(), () => `order: ${waiter.priority} ${waiter.order} was served out of turn`)
-      must(waiter.deadline > engine.host.now(), () => "I5: a waiter was served after its deadline")
+      must(
+        waiter.deadline > engine.host.now() || engine.host.isLate(),
+        () => "I5: a waiter was served after its deadline"
+      )
       must(waiter.queued, () => "I5: somebody was served who has left")
     })
     reference.serve(waiter)
     serve(waiter)
     watched.served.push(waiter)
-    attempt(() => must(reference.size === engine.queue.size, () => "the queue lost or kept somebody"))
+    attempt(() => must(reference.size === engine.admission.size, () => "the queue lost or kept somebody"))
   }
   return watched
 }

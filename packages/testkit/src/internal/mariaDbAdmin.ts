@@ -5,7 +5,10 @@ import { reasonOf } from "./clusterError.js"
 import { live } from "./live.js"
 import { MariaDbClusterError } from "./mariaDbClusterError.js"
 
-/** The user of the testkit's own connections, which no verb counts, shows or ends. Replicas follow as it too. */
+/**
+ * The user of the testkit's own connections. No verb counts, shows or ends them. Replicas log in to the primary as this
+ * user.
+ */
 export const user = "sluice-testkit"
 
 /** How to reach a node as its administrator. */
@@ -14,7 +17,7 @@ export interface Address {
   readonly host: string
   readonly port: number
   readonly password: string
-  /** None: the verbs of the server do not depend on the application's database. */
+  /** Undefined for the verbs of the server, which must also work without the application's database. */
   readonly database: string | undefined
 }
 
@@ -26,31 +29,31 @@ const open = ({ node: _, database, ...address }: Address) =>
       user,
       ...(database === undefined ? {} : { database }),
       stream: socket,
-      connectTimeout: 0, // a paused server is waited for
+      connectTimeout: 0, // no limit, because the verbs wait for a paused server
       timezone: "Z",
       supportBigNumbers: true
     })
-    connection.on("error", () => {}) // also reported by the pending call
+    connection.on("error", () => {}) // the pending call reports the error too
     return { connection, socket }
   })
 
 type Opened = Effect.Effect.Success<ReturnType<typeof open>>
 
-/** Says goodbye and waits until the server has closed its side, so that the connection no longer counts there. */
+/** Ends a connection and waits until the server has closed its side, so that the server no longer counts it. */
 const leave = ({ connection, socket }: Opened) =>
   Effect.async<void>((resume) => {
     if (socket.closed) return resume(Effect.void)
     socket.once("close", () => resume(Effect.void))
     connection.end(() => {})
   }).pipe(
-    // A server that stops at this very moment may never answer the goodbye.
+    // A server that stops at this very moment may never close its side.
     Effect.timeoutOption("2 seconds")
   )
 
 const statement = <Row extends object>({ connection }: Opened, sql: string, params: ReadonlyArray<unknown>) =>
   Effect.async<ReadonlyArray<Row>, unknown>((resume) => {
     connection.query(sql, [...params], (error, result) =>
-      // A statement without rows answers with counts.
+      // For a statement without rows mysql2 gives an object with counts.
       resume(
         error
           ? Effect.fail(error)
@@ -59,7 +62,7 @@ const statement = <Row extends object>({ connection }: Opened, sql: string, para
     )
   })
 
-/** The server does not notice that a client left before it has something to send, so it is told. */
+/** Ends a session whose client has left: the server itself notices that only when it sends something. */
 const killStatement = (address: Address, id: number) =>
   Effect.acquireUseRelease(
     open(address),
@@ -68,8 +71,9 @@ const killStatement = (address: Address, id: number) =>
   ).pipe(Effect.timeout("2 seconds"), Effect.ignore, live)
 
 /**
- * Runs one statement on a connection of its own. Interruption destroys the socket, so it also leaves a frozen server;
- * a running one is told to end the statement, which the interruption does not wait for.
+ * Runs one statement on a connection of its own. An interruption destroys the socket, so it does not wait for a frozen
+ * server. A daemon fiber then tells the server to end the session, for at most 2 seconds: the interruption does not
+ * wait for that fiber, whose caller has left.
  */
 export const query = <Row extends object>(
   address: Address,

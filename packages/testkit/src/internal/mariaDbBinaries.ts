@@ -5,14 +5,17 @@ import { reasonOf } from "./clusterError.js"
 import { fail, MariaDbClusterError } from "./mariaDbClusterError.js"
 import { type Account, findAccount, run } from "./programs.js"
 
-/** The server's program, as whom it runs, and the statements that fill a new data folder. */
+/** The server's program, the account it runs under, and the statements that fill a new data folder. */
 export interface Binaries {
   readonly program: string
   readonly account: Account | undefined
   readonly systemTables: string
 }
 
-/** Where systems put servers, beside PATH: that of an ordinary user often lacks the folders for administrators. */
+/**
+ * Folders in which systems install servers. They are searched after PATH, which often lacks the administrators'
+ * folders.
+ */
 const known = [
   "/usr/sbin",
   "/usr/local/sbin",
@@ -40,7 +43,7 @@ const findProgram = (searched: ReadonlyArray<string>): Effect.Effect<string, Mar
       : Effect.succeed(found)
   })
 
-/** 10.11 is the oldest line that is maintained. */
+/** Refuses versions before 10.11, the oldest line of MariaDB that is still maintained. */
 const checkVersion = (program: string, printed: string) => {
   const [version, major, minor] = /(\d+)\.(\d+)\.\S*MariaDB/.exec(printed) ?? []
   return Number(major) * 1000 + Number(minor) >= 10_011
@@ -50,7 +53,8 @@ const checkVersion = (program: string, printed: string) => {
 
 /**
  * The scripts that `mariadb-install-db` feeds to the server, without those for help texts and the schema `sys`, which
- * take ten times longer than the rest. As root, `mariadb-install-db` also changes owners in the installation.
+ * take ten times longer than the rest. The program itself is not used, because as root it changes the owner of files of
+ * the installation.
  */
 const readSystemTables = (program: string) =>
   Effect.try({
@@ -74,7 +78,7 @@ const readSystemTables = (program: string) =>
     catch: (cause) => failed(program, reasonOf(cause), cause)
   })
 
-/** Finds a server that really starts as the account. */
+/** Finds a server, and makes sure that it starts under the account. */
 export const find = (searched = folders()): Effect.Effect<Binaries, MariaDbClusterError> =>
   Effect.gen(function* () {
     const account = yield* findAccount(fail)

@@ -15,12 +15,13 @@ import * as Reaper from "./reaper.js"
 import type { ServerCluster } from "./serverNode.js"
 
 /**
- * The application has every right on every database and none on the server, so a replica refuses its writes. The
- * testkit's own user has every right.
+ * The statements of the bootstrap. The application's user gets every right on every database and none on the server, so
+ * a replica refuses its writes. The testkit's own user gets every right.
  */
 const statements = (systemTables: string, { database, password, secret, user }: Node.Identity): string => {
   const account = (name: string) => `${Mysql.escape(name)}@'%'`
-  // As text in a string, where a line break is no line break: the bootstrap takes one after a semicolon for an end.
+  // Executed from a string, in which a line break of the name is escaped. Otherwise the bootstrap, which ends a
+  // statement at a semicolon before a line break, could end it in the middle of the name.
   const createDatabase = `create database if not exists ${Mysql.escapeId(database, true)}`
   return `create database mysql;
 use mysql;
@@ -37,7 +38,7 @@ execute immediate ${Mysql.escape(createDatabase)};
 `
 }
 
-/** Fills the data folder of the primary: the server itself does it, without a network, and ends. */
+/** Fills the data folder of the primary. The server does this itself: it runs once without a network, and ends. */
 const bootstrap = (directory: string, binaries: Binaries.Binaries, identity: Node.Identity) =>
   run(fail, {
     phase: "bootstrap",
@@ -52,7 +53,7 @@ const awaitReplicated = (primary: Node.Made, replicas: ReadonlyArray<Node.Made>)
   Effect.gen(function* () {
     const [row] = yield* primary.admin<{ position: string }>("select @@gtid_binlog_pos as position")
     const position = row?.position ?? ""
-    // In short pieces: a replica may be promoted meanwhile, and then never get there.
+    // Each wait is short, because a replica that is promoted meanwhile never reaches the position.
     const arrived = (replica: Node.Made) =>
       Effect.map(
         replica.admin<{ late: number }>("select master_gtid_wait(?, 0.1) as late", [position]),
@@ -83,11 +84,12 @@ export const make = (
     }
     yield* makeFolder(fail, join(folder("primary"), "data"), account)
 
-    // With the settings of the test: some of them, as InnoDB's page size, are for the life of the data.
+    // The bootstrap needs the test's settings: some of them, as InnoDB's page size, cannot be changed afterwards.
     const ports = { port: 0, extraPort: 0 }
     yield* Config.write({ directory: folder("primary"), account, serverId: 1, ports, settings, replica: false })
     yield* bootstrap(folder("primary"), binaries, identity)
-    // The bootstrap ends with a clean shutdown and without a position, so a plain copy is a replica at the beginning.
+    // The bootstrap ends with a clean shutdown and has no replication position, so a plain copy of its data is a valid
+    // replica, which starts to follow at the very beginning.
     const copy = (name: string) => copyData(fail, directory, name, account)
     yield* Effect.forEach(followers, copy, { concurrency: 2, discard: true })
 

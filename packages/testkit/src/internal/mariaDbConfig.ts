@@ -7,8 +7,8 @@ import { type Account, makeFile } from "./programs.js"
 export type Setting = string | number | boolean
 
 const defaults: Record<string, Setting> = {
-  // Speed: a test's data need not survive the machine. What was committed does survive the server: it is with the
-  // operating system before the commit is answered.
+  // Speed: a test's data need not survive a crash of the machine. What was committed survives a crash of the server,
+  // because the operating system has it before the commit is answered.
   innodb_flush_log_at_trx_commit: 2,
   sync_binlog: 0,
   innodb_flush_method: "nosync",
@@ -27,10 +27,10 @@ const defaults: Record<string, Setting> = {
   table_open_cache: 400,
   table_open_cache_instances: 1,
   performance_schema: false,
-  innodb_use_native_aio: false, // its rings count against a limit that containers share
+  innodb_use_native_aio: false, // io_uring's memory counts against a limit that containers share
   // Replication.
   log_bin: "binlog",
-  log_slave_updates: true, // a promoted replica can be followed
+  log_slave_updates: true, // so that other nodes can follow a promoted replica
   gtid_strict_mode: true,
   slave_net_timeout: 10, // seconds
   // The same everywhere.
@@ -38,14 +38,14 @@ const defaults: Record<string, Setting> = {
   collation_server: "utf8mb4_general_ci"
 }
 
-/** Option files keep what stands between the first and the last quote, and know escapes. */
+/** An option file keeps all that stands between the first and the last quote, and reads escapes in it. */
 const quote = (value: string): string =>
   `"${value.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll("\r", "\\r")}"`
 
 const render = (value: Setting): string =>
   typeof value === "string" ? quote(value) : typeof value === "boolean" ? (value ? "ON" : "OFF") : String(value)
 
-/** Where a node listens: for clients, and for the testkit itself, which clients cannot fill. */
+/** The ports of a node: one for clients, and one for the testkit itself, on which clients cannot take every place. */
 export interface Ports {
   readonly port: number
   readonly extraPort: number
@@ -53,10 +53,13 @@ export interface Ports {
 
 export const path = (directory: string): string => join(directory, "my.cnf")
 
-/** In the data folder. */
+/** The pid file, in the data folder. */
 export const pidFile = "mariadbd.pid"
 
-/** Writes the whole configuration of one node: only ours, then the user's, then what must not be changed. */
+/**
+ * Writes the whole configuration of one node: our defaults, the test's settings, and what must not be changed. Later
+ * entries win.
+ */
 export const write = (options: {
   readonly directory: string
   readonly account: Account | undefined
@@ -68,7 +71,7 @@ export const write = (options: {
   const { account, directory, ports, replica, serverId, settings } = options
   const fixed: Record<string, Setting> = {
     datadir: join(directory, "data"),
-    tmpdir: join(directory, "tmp"), // a killed server leaves its temporary files behind
+    tmpdir: join(directory, "tmp"), // in the cluster's folder, because a killed server does not remove its temporary files
     bind_address: "127.0.0.1",
     port: ports.port,
     extra_port: ports.extraPort,
@@ -78,7 +81,7 @@ export const write = (options: {
     skip_name_resolve: true,
     server_id: serverId,
     ...(replica ? { read_only: true } : {}),
-    // The log is ours to read, and what it says when the server is ready depends on the language.
+    // The testkit reads in the log that the server is ready, and that line depends on the language.
     skip_log_error: true,
     lc_messages: "en_US"
   }

@@ -19,21 +19,21 @@ export interface Identity {
   readonly secret: string
 }
 
-/** A server that dies without a word is a crash; one that is asked to end disconnects its clients. */
+/** After SIGTERM a server disconnects its clients and ends in order; SIGKILL ends it as a crash does. */
 const signals: Record<StopMode, NodeJS.Signals> = { fast: "SIGTERM", immediate: "SIGKILL" }
 
-/** Client sessions without the testkit's own and the server's threads. */
+/** The condition for client sessions that are neither the testkit's own nor threads of the server. */
 const clients = `user not in ('${Admin.user}', 'system user', 'event_scheduler', 'unauthenticated user')`
 
-/** The log says that it accepts connections; the pid file, that the log is this process's. */
+/** The log says that the server accepts connections, and the pid file that this process has written the log. */
 const accepts = (dataDir: string) => (pid: number, log: Effect.Effect<string>) =>
   Effect.try(() => readFileSync(join(dataDir, Config.pidFile), "utf8")).pipe(
     Effect.map((text) => Number(text) === pid),
-    Effect.orElseSucceed(() => false), // not yet written
+    Effect.orElseSucceed(() => false), // the server has not written the file yet
     Effect.zipWith(log, (own, text) => own && text.includes(": ready for connections."))
   )
 
-/** A node, and its statements that do not need the application's database. */
+/** A node, and what only its cluster needs: among it statements that work without the application's database. */
 export interface Made {
   readonly node: MariaDbNode
   readonly extraPort: number
@@ -41,11 +41,11 @@ export interface Made {
     sql: string,
     params?: ReadonlyArray<unknown>
   ) => Effect.Effect<ReadonlyArray<Row>, MariaDbClusterError>
-  /** Whether it follows another server. */
+  /** Whether the node follows another server. */
   readonly follows: Effect.Effect<boolean, MariaDbClusterError>
 }
 
-/** Configures the data folder, starts the server on free ports, and gives the verbs. */
+/** Configures the data folder, starts the server on free ports, and makes the verbs. */
 export const make = (options: {
   readonly name: string
   readonly directory: string
@@ -90,7 +90,7 @@ export const make = (options: {
     const follows = Effect.map(admin("show all slaves status"), (rows) => rows.length > 0)
 
     if (primary !== undefined) {
-      // By the extra port: a primary whose places are all taken still has its replicas.
+      // Replicas use the extra port, so that they also follow a primary whose `max_connections` are all taken.
       yield* admin(
         `change master to master_host = '${host}', master_port = ?, master_user = ?, master_password = ?,
                           master_use_gtid = slave_pos, master_connect_retry = 1`,
@@ -103,8 +103,8 @@ export const make = (options: {
       Effect.fail(new MariaDbClusterError({ phase: "promote", where: `node "${name}"`, reason }))
     const promote = Effect.gen(function* () {
       if (!(yield* follows)) return yield* failed("it is no replica")
-      // What it has received was committed on the primary, so it is applied first. In this order: while neither thread
-      // runs, starting one drops what was received.
+      // The replica first applies what it has received, because the primary has committed it. The SQL thread starts
+      // before the IO thread stops: MariaDB drops what was received when a thread starts while neither of them runs.
       yield* admin("start slave sql_thread")
       yield* admin("stop slave io_thread")
       const [slave] = yield* admin<{ Gtid_IO_Pos: string; Last_SQL_Error: string }>("show all slaves status")
@@ -114,7 +114,7 @@ export const make = (options: {
       }
       yield* admin("stop slave")
       yield* admin("reset slave all")
-      yield* configure(ports, false) // it stays a primary when it starts again
+      yield* configure(ports, false) // so that it is still a primary after a restart
       yield* admin("set global read_only = off")
     }).pipe(
       Effect.mapError(
@@ -136,7 +136,7 @@ export const make = (options: {
           ({ id }) =>
             admin("kill connection ?", [id]).pipe(
               Effect.as(true),
-              // It left by itself in the meantime.
+              // Unknown thread: the session has ended by itself in the meantime.
               Effect.catchIf(
                 ({ cause }) => (cause as { errno?: number }).errno === 1094,
                 () => Effect.succeed(false)

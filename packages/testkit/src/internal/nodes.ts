@@ -7,14 +7,14 @@ import type { ServerCluster } from "./serverNode.js"
 
 export const host = "127.0.0.1"
 
-/** Longest time `awaitReady` and `awaitReplicated` wait. */
+/** Longest time that `awaitReady`, `awaitReplicated` and `terminateBackends` wait. */
 export const patience = "30 seconds"
 
 /** `primary`, `replica-1`, `replica-2`, … */
 export const replicaNames = (count: number): ReadonlyArray<string> =>
   Array.from({ length: count }, (_, index) => `replica-${index + 1}`)
 
-/** Copies the data of a primary that does not run: a valid base for a replica. */
+/** Copies the data of a primary that does not run. Such a copy is a valid base for a replica. */
 export const copyData = <E>(
   fail: Fail<E>,
   directory: string,
@@ -27,7 +27,7 @@ export const copyData = <E>(
   )
 }
 
-/** The cluster of nodes that were made. */
+/** Makes a cluster of its nodes. */
 export const cluster = <Node, E>(
   primary: { readonly node: Node },
   replicas: ReadonlyArray<{ readonly node: Node }>,
@@ -39,7 +39,7 @@ export const cluster = <Node, E>(
   awaitReplicated: live(awaitReplicated)
 })
 
-/** What `url` is made of; its parts may contain any character. */
+/** Makes the `url` of a node. User, password and database may contain any character. */
 export const url = (
   scheme: string,
   port: number,
@@ -73,7 +73,7 @@ export const awaitAnswer = <E extends { readonly reason: string }>(
             fail({
               phase: "query",
               where: `node "${name}"`,
-              reason: `no answer within ${patience}; last: ${last?.reason ?? "none, it accepts connections in silence"}`,
+              reason: `no answer within ${patience}; last error: ${last?.reason ?? "none, because the server accepts connections and does not answer"}`,
               log: log.trim(),
               cause: last
             })
@@ -83,7 +83,7 @@ export const awaitAnswer = <E extends { readonly reason: string }>(
     )
   }).pipe(live)
 
-/** Waits until sessions that were told to end are gone: the signal is only a request, and the caller need not wait. */
+/** Waits until sessions are gone that were told to end: a server ends them some time after it was asked to. */
 export const awaitGone = <E>(
   fail: Fail<E>,
   name: string,
@@ -97,7 +97,7 @@ export const awaitGone = <E>(
         fail({
           phase: "query",
           where: `node "${name}"`,
-          reason: `of ${count} sessions that were told to end some are still there after ${patience}`
+          reason: `some of ${count} sessions that were told to end are still there after ${patience}`
         })
     }),
     Effect.as(count)

@@ -4,7 +4,7 @@ import Pg from "pg"
 import { reasonOf } from "./clusterError.js"
 import { PgClusterError } from "./pgClusterError.js"
 
-/** The application name of the testkit's own connections, which no verb counts, shows or ends. */
+/** The application name of the testkit's own connections. No verb counts, shows or ends them. */
 export const applicationName = "sluice-testkit"
 
 /** How to reach a node as its superuser. */
@@ -18,9 +18,9 @@ export interface Address {
 }
 
 /**
- * Runs one statement on a connection of its own. Interruption destroys the socket, so it also leaves a frozen server;
- * a running one ends the statement within 100 milliseconds.
- * After a success the server has closed its side: the connection no longer counts against `max_connections`.
+ * Runs one statement on a connection of its own. An interruption destroys the socket, so it does not wait for a frozen
+ * server; a server that runs ends the statement within 100 milliseconds. On success the server has closed its side, so
+ * the connection no longer counts against `max_connections`.
  */
 export const query = <Row extends object>(
   address: Address,
@@ -41,7 +41,7 @@ export const query = <Row extends object>(
         ssl: false,
         stream: () => socket
       })
-      client.on("error", () => {}) // also reported by the pending call
+      client.on("error", () => {}) // the pending call reports the error too
       return { client, socket }
     }),
     ({ client }) =>
@@ -51,7 +51,7 @@ export const query = <Row extends object>(
       }).pipe(Effect.map((result) => result.rows as ReadonlyArray<Row>)),
     ({ client, socket }, exit) =>
       Effect.promise(() => client.end()).pipe(
-        // A server that stops at this very moment may never answer the goodbye.
+        // A server that stops at this very moment may never close its side.
         Effect.timeoutOption("2 seconds"),
         Effect.when(() => Exit.isSuccess(exit)),
         Effect.zipRight(Effect.sync(() => socket.destroy()))

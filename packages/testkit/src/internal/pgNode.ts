@@ -15,24 +15,24 @@ export interface Identity {
   readonly user: string
   readonly password: string
   readonly database: string
-  /** Unguessable, and part of every process's title. */
+  /** The unguessable name of the cluster, which is part of the title of each of its processes. */
   readonly cluster: string
 }
 
 const signals: Record<StopMode, NodeJS.Signals> = { smart: "SIGTERM", fast: "SIGINT", immediate: "SIGQUIT" }
 
-/** Client sessions without the testkit's own. */
+/** The condition for client sessions that are not the testkit's own. */
 const clients = `backend_type = 'client backend' and pid <> pg_backend_pid()
   and application_name <> '${Admin.applicationName}'`
 
-/** The eighth line of the pid file is how the server itself says that it accepts connections. */
+/** The server writes `ready` into the eighth line of its pid file when it accepts connections. */
 const accepts = (dataDir: string) => (pid: number) =>
   Effect.try(() => readFileSync(join(dataDir, "postmaster.pid"), "utf8").split("\n")).pipe(
     Effect.map((lines) => Number(lines[0]) === pid && lines[7]?.trim() === "ready"),
-    Effect.orElseSucceed(() => false) // not yet written
+    Effect.orElseSucceed(() => false) // the server has not written the file yet
   )
 
-/** A node, and its statements that do not need the application's database. */
+/** A node, and what only its cluster needs: statements that work without the application's database. */
 export interface Made {
   readonly node: PgNode
   readonly admin: <Row extends object>(
@@ -41,7 +41,7 @@ export interface Made {
   ) => Effect.Effect<ReadonlyArray<Row>, PgClusterError>
 }
 
-/** Configures the data folder, starts the server on a free port, and gives the verbs. */
+/** Configures the data folder, starts the server on a free port, and makes the verbs. */
 export const make = (options: {
   readonly name: string
   readonly directory: string
@@ -79,7 +79,8 @@ export const make = (options: {
       live(Admin.query<Row>({ ...address, database }, sql, params))
     const query = <Row extends object = Record<string, unknown>>(sql: string, params?: ReadonlyArray<unknown>) =>
       queryIn<Row>(identity.database, sql, params)
-    // The verbs of the server do not depend on the application's database, so `make` can use them before it exists.
+    // The verbs of the server do not depend on the application's database, so `make` can use them before that one
+    // exists.
     const admin = <Row extends object>(sql: string, params?: ReadonlyArray<unknown>) =>
       queryIn<Row>("postgres", sql, params)
 
@@ -90,7 +91,7 @@ export const make = (options: {
     const terminateBackends = (filter: BackendFilter = {}) =>
       Effect.gen(function* () {
         const ended = yield* admin<{ pid: number }>(
-          // Materialized, or the planner might call the function before it looks at the other conditions.
+          // Materialized, because the planner might otherwise end sessions before it has checked the other conditions.
           `with chosen as materialized (
              select pid from pg_stat_activity where ${clients}
                 and ($1::text is null or application_name = $1)
@@ -120,7 +121,7 @@ export const make = (options: {
       start: server.start,
       stop: (mode = "fast") => server.stop(mode),
       restart: (mode = "fast") => Effect.zipRight(server.stop(mode), server.start),
-      // Waits for the end of recovery itself, and fails on a node that is no replica.
+      // `pg_promote` waits for the end of recovery, and fails on a node that is no replica.
       promote: admin("select pg_promote(true, 30)").pipe(
         Effect.asVoid,
         Effect.mapError(({ cause, reason, where }) => new PgClusterError({ phase: "promote", where, reason, cause }))

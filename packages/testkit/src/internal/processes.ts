@@ -20,13 +20,14 @@ const list = (): ReadonlyArray<Process> => {
   }
   return readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return []
-    // Left: it ended between the listing and the reading.
+    // Left: the process has ended between the listing and the reading.
     return Either.match(
       Either.try(() => readFileSync(`/proc/${pid}/stat`, "latin1")),
       {
         onLeft: () => [],
         onRight: (stat) => {
-          // The name stands in parentheses and may itself contain some, so count from the last one.
+          // The program's name stands in parentheses and may contain some itself, so the fields after the last one
+          // count.
           const [state = "", parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
           return [{ pid: Number(pid), parent: Number(parent), state }]
         }
@@ -35,10 +36,10 @@ const list = (): ReadonlyArray<Process> => {
   })
 }
 
-/** A process and its children; empty when it does not run. PostgreSQL's processes are never deeper than that. */
+/** A process and its children; empty when the process does not run. No process of PostgreSQL is a grandchild. */
 export const family = (pid: number): ReadonlyArray<Process> =>
   list().filter((process) => (process.pid === pid || process.parent === pid) && process.state !== "Z")
 
-/** Sends a signal to a process or, with a negative number, to a group; false when it is gone. */
+/** Sends a signal to a process or, with a negative number, to a process group; false when there is none. */
 export const signal = (pid: number, name: NodeJS.Signals): boolean =>
   Either.isRight(Either.try(() => process.kill(pid, name)))

@@ -5,16 +5,16 @@ import { Effect } from "effect"
 import { type Fail, reasonOf } from "./clusterError.js"
 import { signal } from "./processes.js"
 
-/** The user that owns the data and runs the servers, when it must be another one than ours. */
+/** The user that owns the data and runs the servers, where that cannot be the user of this process. */
 export interface Account {
   readonly uid: number
   readonly gid: number
 }
 
-/** Nothing of our environment reaches a server: neither its own variables nor a locale. */
+/** The environment of every program. Variables of this process would configure a server, or change its locale. */
 export const environment = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" }
 
-/** Runs a program to its end and gives what it printed. Interruption kills it and its children. */
+/** Runs a program to its end and succeeds with what it printed. An interruption kills the program and its children. */
 export const run = <E, Phase extends string>(
   fail: Fail<E, Phase>,
   command: {
@@ -23,7 +23,7 @@ export const run = <E, Phase extends string>(
     readonly program: string
     readonly args: ReadonlyArray<string>
     readonly account: Account | undefined
-    /** What it reads from its standard input. */
+    /** What the program reads from its standard input. */
     readonly input?: string
   }
 ): Effect.Effect<string, E> =>
@@ -31,7 +31,7 @@ export const run = <E, Phase extends string>(
     const { account, args, input, phase, program, where } = command
     const child = spawn(program, args, {
       cwd: "/",
-      detached: true, // a group of its own: Ctrl-C does not reach it, and one signal ends all of it
+      detached: true, // a process group of its own: Ctrl-C does not reach it, and one signal ends the whole group
       env: environment,
       stdio: ["pipe", "pipe", "pipe"],
       ...account
@@ -42,7 +42,7 @@ export const run = <E, Phase extends string>(
     }
     child.stdout.on("data", collect)
     child.stderr.on("data", collect)
-    child.stdin.on("error", () => {}) // it ended before it had read everything; how it ended says more
+    child.stdin.on("error", () => {}) // the program has ended before it read everything; how it ended is reported below
     child.stdin.end(input)
     const failed = (reason: string, cause?: unknown) =>
       resume(Effect.fail(fail({ phase, where, reason: `${basename(program)} ${reason}`, cause, log: output.trim() })))

@@ -8,17 +8,19 @@ import type { Fail } from "./clusterError.js"
 import { live } from "./live.js"
 
 /**
- * The program of the reaper: a small process of its own session that holds the read end of a pipe from us. The pipe
- * closes when we close it and also when we die, however we die. It then ends every server process of one cluster
- * and removes the cluster's folder. The orderly end takes the same way as the crash, so that way is always tested.
+ * The program of the reaper: a small process, in a session of its own, that reads from a pipe of the process which made
+ * the cluster. The pipe closes when that process closes it, and also when that process dies, even by SIGKILL. The
+ * reaper then ends every server process of the cluster and removes the cluster's folder. An orderly end and a crash
+ * take the same way, so each test exercises it.
  *
- * It is plain JavaScript in a string because it must run from TypeScript sources, from `dist`, and inside bundles.
+ * The program is plain JavaScript in a string because it must run from TypeScript sources, from `dist`, and inside
+ * bundles.
  *
- * - It finds processes by the cluster's unguessable name, which stands in their command line (`-D`,
- *   `--defaults-file`) or title (`cluster_name`), so there is no moment at which a process exists that it does not know.
- * - SIGQUIT first for PostgreSQL: a postmaster that ends itself removes its shared memory; SIGKILL would leave it
- *   behind. MariaDB has none, and takes SIGQUIT for a request to write everything down.
- * - SIGCONT as well: a paused process would keep the signal for later.
+ * - The reaper finds processes by the cluster's unguessable name, which stands in their command line (`-D`,
+ *   `--defaults-file`) or title (`cluster_name`), so it finds a process from its first moment on.
+ * - PostgreSQL gets SIGQUIT first: a postmaster that ends itself removes its shared memory, and SIGKILL would leave
+ *   that behind. MariaDB has no shared memory and would write all data to disk on SIGQUIT, so it gets SIGKILL.
+ * - Each process gets SIGCONT as well, because a paused process handles a signal only when it continues.
  */
 const program = String.raw`
 const fs = require("node:fs"), path = require("node:path"), { spawnSync } = require("node:child_process")
@@ -95,17 +97,20 @@ const reap = async () => {
 process.stdin.on("data", (text) => { told += text }).on("end", reap).on("close", reap).on("error", reap)
 `
 
-/** Folders, and the promise that they and the cluster's processes are gone after the scope or the process that made it. */
+/**
+ * The folders of one cluster. The reaper removes them, and ends the cluster's processes, when the scope closes or this
+ * process dies.
+ */
 export interface Reaper {
-  /** For data. Not yet made: the maker makes it, so that there is no moment at which it exists unguarded. */
+  /** The folder for data. The caller makes it, after the reaper has started, so it never exists without a reaper. */
   readonly directory: string
-  /** For programs, which may not be started from every folder. Not yet made. */
+  /** The folder for programs, because programs cannot be started from every folder. The caller makes it. */
   readonly programs: string
 }
 
 /**
- * As root the servers run under another user, who must be able to reach the folder. A private TMPDIR is common there
- * (one in the home of root), so fall back to the folder that everybody can use.
+ * As root the servers run under another user, who must be able to reach the folder. If other users cannot reach TMPDIR
+ * (it may be in the home of root), the result is the folder that everybody can use.
  */
 const temporaryFolder = (): string => {
   const own = tmpdir()
@@ -117,12 +122,14 @@ const temporaryFolder = (): string => {
 
 const memoryFolder = "/dev/shm"
 
-/** With less, a few clusters with full logs could fill it; a container's default is 64 MiB. */
+/**
+ * With less free memory a few clusters with full logs could fill the folder; in a container its default size is 64 MiB.
+ */
 const memoryNeeded = 4 * 1024 ** 3
 
 /**
- * Memory, if there is plenty and nobody chose a folder: file systems take up to two seconds longer for the thousand
- * small files of a new cluster, the more so the more clusters were removed shortly before.
+ * The folder in memory, if there is plenty of memory and TMPDIR is not set. On a disk the thousand small files of a new
+ * cluster take up to two seconds longer, and most of all shortly after other clusters were removed.
  */
 const dataFolder = (): string =>
   Either.try(() => {
@@ -147,10 +154,11 @@ export const make = <E>(fail: Fail<E>, kind: "pg" | "mariadb"): Effect.Effect<Re
       const name = `sluice-${kind}-${randomBytes(6).toString("hex")}`
       const folders = { directory: join(dataFolder(), name), programs: join(temporaryFolder(), `${name}-bin`) }
       const child = launch(folders, "pipe")
-      // Neither keeps the program alive: when it ends without closing its scopes, the reaper does its work.
+      // Neither the child nor the pipe keeps this process alive. If it ends without closing its scopes, the pipe
+      // closes.
       child.unref()
       ;(child.stdin as unknown as { unref(): void }).unref()
-      child.stdin?.on("error", () => {}) // the reaper was killed; `end` notices
+      child.stdin?.on("error", () => {}) // somebody has killed the reaper; `end` starts another one
       child.once("error", (cause) =>
         resume(
           Effect.fail(fail({ phase: "directory", where: folders.directory, reason: "the reaper did not start", cause }))
@@ -158,7 +166,7 @@ export const make = <E>(fail: Fail<E>, kind: "pg" | "mariadb"): Effect.Effect<Re
       )
       child.once("spawn", () => resume(Effect.succeed({ ...folders, end: end(fail, folders, child) })))
     }),
-    // Uninterruptible as every finalizer, and bounded by the reaper's own deadline of 20 seconds.
+    // Uninterruptible, as every finalizer is, but bounded: the reaper itself ends after 20 seconds.
     ({ end }) => live(Effect.orDie(end))
   )
 
@@ -172,7 +180,7 @@ const end = <E>(fail: Fail<E>, folders: Reaper, child: ReturnType<typeof launch>
   const gone = Effect.sync(() => !existsSync(folders.directory) && !existsSync(folders.programs))
   return Effect.sync(() => void child.stdin?.end("end")).pipe(
     Effect.zipRight(exit(child)),
-    // Somebody killed the reaper itself: a second one with nothing to wait for starts at once.
+    // If somebody has killed the reaper, a second one does its work: its input is closed, so it begins at once.
     Effect.zipRight(
       Effect.unlessEffect(
         Effect.suspend(() => exit(launch(folders, "ignore"))),

@@ -7,20 +7,22 @@ import { live, monotonicMillis, until } from "./live.js"
 import * as Processes from "./processes.js"
 import { type Account, environment } from "./programs.js"
 
-/** Longest time from spawning a server until it accepts connections; a busy machine needs a few seconds at most. */
+/**
+ * Longest time from spawning a server until it accepts connections. Even on a busy machine a few seconds are enough.
+ */
 const startTimeout = "30 seconds"
 
 interface Running {
   readonly child: ChildProcess
   readonly pid: number
   readonly exited: Deferred.Deferred<void>
-  /** Length of the log before it wrote its first line. */
+  /** Length of the log before this process wrote its first line. */
   readonly logStart: number
-  /** It said that it accepts connections. */
+  /** Whether the server has said that it accepts connections. */
   accepted: boolean
-  /** Somebody asked it to stop. */
+  /** Whether `stop` was called. */
   stopping: boolean
-  /** How it ended; undefined while it runs. */
+  /** How the process has ended; undefined while it runs. */
   ending: string | undefined
 }
 
@@ -28,14 +30,20 @@ interface Running {
  * One server process.
  *
  * ```
- * stopped --start--> starting --it says so itself--> running --stop, crash--> stopped
+ * stopped --start--> starting --accepts connections--> running --stop, crash--> stopped
  *                                                      running <--pause, resume--> paused
  * ```
  */
 export interface Server<E, Mode extends string> {
-  /** Starts it where it was; whoever took its port meanwhile gets a second to go away, because clients know the port. */
+  /**
+   * Starts the server on its old port, which clients know. A process that has taken the port meanwhile has a second to
+   * leave it.
+   */
   readonly start: Effect.Effect<void, E>
-  /** Starts it for the first time. The effect chooses ports and configures them, again when another took one of them. */
+  /**
+   * Starts the server for the first time. `configure` chooses ports and writes them down, again if another process
+   * takes one.
+   */
   readonly startOn: <Ports>(configure: Effect.Effect<Ports, E>) => Effect.Effect<Ports, E>
   readonly stop: (mode: Mode) => Effect.Effect<void, E>
   readonly pause: Effect.Effect<void, E>
@@ -43,7 +51,7 @@ export interface Server<E, Mode extends string> {
   readonly log: Effect.Effect<string>
 }
 
-/** The end of a file, cut at a line's start and not before a position. Empty when there is none. */
+/** The last `bytes` of a file behind the position `from`, without a line that is cut. Empty when there is no file. */
 const tail = (path: string, bytes: number, from = 0) =>
   Effect.try(() => {
     const file = openSync(path, "r")
@@ -55,23 +63,23 @@ const tail = (path: string, bytes: number, from = 0) =>
     return size > bytes ? text.slice(text.indexOf("\n") + 1) : text
   }).pipe(Effect.orElseSucceed(() => ""))
 
-/** A port that was free a moment ago can be lost; after so many losses something else is wrong. */
+/** Another process may take a port that was free a moment ago. Twenty times in a row that is not the cause. */
 const attempts = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(20))
 
-/** True for the failure that another port or some patience can cure. */
+/** Whether a server did not start because its port was taken: another port helps, or to try again. */
 const isPortTaken = (error: Failure<string>): boolean =>
   error.phase === "start" && /could not bind|Address already in use/i.test(error.log ?? "")
 
 export const make = <E extends Failure<string>, Mode extends string>(options: {
   readonly fail: Fail<E>
   readonly node: string
-  /** For the log. */
+  /** The folder in which the log is written. */
   readonly directory: string
   readonly program: string
   readonly args: ReadonlyArray<string>
   readonly account: Account | undefined
   readonly signals: Record<Mode, NodeJS.Signals>
-  /** Whether the server itself says that it accepts connections, by what it wrote since it was started. */
+  /** Whether the server has written, since it was started, that it accepts connections. */
   readonly accepts: (pid: number, log: Effect.Effect<string>) => Effect.Effect<boolean>
 }): Effect.Effect<Server<E, Mode>> =>
   Effect.gen(function* () {
@@ -94,7 +102,7 @@ export const make = <E extends Failure<string>, Mode extends string>(options: {
       const logStart = fstatSync(output).size
       const child = spawn(options.program, options.args, {
         cwd: "/",
-        detached: true, // Ctrl-C in the terminal is for the tests, not for the servers
+        detached: true, // so that Ctrl-C in a terminal reaches the tests and not the servers
         env: environment,
         stdio: ["ignore", output, output],
         ...account
@@ -141,12 +149,12 @@ export const make = <E extends Failure<string>, Mode extends string>(options: {
           Effect.timeoutFail({ duration: startTimeout, onTimeout: () => "timeout" as const }),
           Effect.catchAll(() =>
             Effect.flatMap(took, (time) =>
-              fail("start", `it did not accept connections ${time}`, undefined, current.logStart)
+              fail("start", `the server did not accept connections: given up ${time}`, undefined, current.logStart)
             )
           )
         )
         if (current.ending !== undefined) {
-          const reason = `it ended with ${current.ending} ${yield* took}, before it accepted connections`
+          const reason = `the server ended with ${current.ending} ${yield* took}, before it accepted connections`
           return yield* fail("start", reason, undefined, current.logStart)
         }
       })
@@ -156,14 +164,14 @@ export const make = <E extends Failure<string>, Mode extends string>(options: {
         const current = yield* running
         if (current?.stopping) yield* Deferred.await(current.exited)
         const before = yield* running
-        // Spawning and noting the process must not come apart, or a second start would find no first one.
+        // Uninterruptible: an interruption after spawning would leave a process that no later `start` or `stop` knows.
         yield* awaitAccepting(before ?? (yield* Effect.uninterruptible(launch)))
       })
     )
 
     const kill = (phase: CommonPhase, change: (current: Running) => Effect.Effect<void, E>) =>
       Effect.flatMap(running, (current) =>
-        current === undefined ? fail(phase, "it does not run") : Effect.asVoid(change(current))
+        current === undefined ? fail(phase, "the server does not run") : Effect.asVoid(change(current))
       )
 
     const thaw = (pid: number) =>
@@ -173,21 +181,21 @@ export const make = <E extends Failure<string>, Mode extends string>(options: {
 
     const pause = kill("pause", ({ pid }) =>
       Effect.sync(() => {
-        // The server first: after that nobody forks, so the list of children is complete.
+        // The server stops first: it can then fork no more, so the list of its children is complete.
         Processes.signal(pid, "SIGSTOP")
         for (const child of Processes.family(pid)) Processes.signal(child.pid, "SIGSTOP")
       }).pipe(
-        // Stopping is done by the kernel a moment later; return only when nothing of the server moves.
+        // The kernel stops a process a moment after the signal, so this waits until each of them has stopped.
         Effect.zipRight(until(Effect.sync(() => Processes.family(pid).every(({ state }) => state === "T")))),
         Effect.timeoutFail({ duration: "5 seconds", onTimeout: () => "timeout" as const }),
-        Effect.catchAll(() => fail("pause", "its processes did not stop within 5000 ms"))
+        Effect.catchAll(() => fail("pause", "the processes of the server did not stop within 5000 ms"))
       )
     )
 
     const stop = (mode: Mode) =>
       Effect.flatMap(running, (current) => {
         if (current === undefined) return Effect.void
-        // A paused server would keep the signal for later.
+        // A paused server handles the signal only when it continues, so it is resumed right after it.
         return Effect.sync(() => {
           current.stopping = true
           Processes.signal(current.pid, signals[mode])
@@ -195,7 +203,7 @@ export const make = <E extends Failure<string>, Mode extends string>(options: {
           Effect.zipRight(thaw(current.pid)),
           Effect.zipRight(
             Effect.acquireUseRelease(
-              Effect.sync(() => current.child.ref()), // the program must not end while somebody waits here
+              Effect.sync(() => current.child.ref()), // this process must not end while a caller waits here
               () => Deferred.await(current.exited),
               () => Effect.sync(() => current.child.unref())
             )

@@ -1,6 +1,6 @@
 import type { Effect } from "effect"
 
-/** What a node is and does whichever database it runs. */
+/** What the nodes of every kind of cluster have and can do. */
 export interface ServerNode<E, Mode extends string> {
   /** `primary`, or `replica-1`, `replica-2`, … Names the node's first role; `role` is the present one. */
   readonly name: string
@@ -9,18 +9,18 @@ export interface ServerNode<E, Mode extends string> {
   /** The same for the life of the cluster; between 15000 and 32000. */
   readonly port: number
   readonly dataDir: string
-  /** Starts the server and waits until it accepts connections, at most 30 seconds. Nothing happens if it runs. */
+  /** Starts the server and waits until it accepts connections, at most 30 seconds. Does nothing if the server runs. */
   readonly start: Effect.Effect<void, E>
   /** `stop`, then `start` on the same port. Default `fast`. */
   readonly restart: (mode?: Mode) => Effect.Effect<void, E>
   /**
-   * Freezes the server and every session (SIGSTOP), and returns when nothing of it moves any more.
-   * The kernel still accepts new connections in its name, and nobody ever answers on them.
+   * Freezes the server and every session (SIGSTOP), and succeeds when all of its processes have stopped.
+   * The kernel still accepts new connections for the server, but gives no answer on them.
    */
   readonly pause: Effect.Effect<void, E>
-  /** Continues a paused server. Nothing happens if it is not paused. */
+  /** Continues a paused server. Does nothing if the server is not paused. */
   readonly resume: Effect.Effect<void, E>
-  /** What the server itself says it is; a replica follows another server. */
+  /** The role that the server reports: a replica follows another server. */
   readonly role: Effect.Effect<"primary" | "replica", E>
   /** The last 8 KiB of the server's log. */
   readonly log: Effect.Effect<string>
@@ -37,7 +37,7 @@ export interface ServerCluster<Node, E> {
   readonly nodes: ReadonlyArray<Node>
   /**
    * Waits until every replica shows what was committed on `primary` before this call, at most 30 seconds.
-   * A replica that was promoted is not waited for.
+   * Replicas that were promoted are left out.
    */
   readonly awaitReplicated: Effect.Effect<void, E>
 }

@@ -2,12 +2,12 @@ import * as Net from "node:net"
 import { Deferred, Effect, Exit, Queue } from "effect"
 import { live, monotonicMillis } from "./live.js"
 
-/** What happens to bytes on their way; read anew for every piece, so a change works at once. */
+/** How bytes are held back on their way. They are read anew for every piece, so a change takes effect at once. */
 export interface Conditions {
   delayMillis: number
   /** For each direction of each connection; `Infinity` is no limit. */
   bytesPerSecond: number
-  /** Done when the present faults end; then there is a new one for the next. */
+  /** Completed by `heal` when it ends the present faults. `heal` then puts a new one in its place. */
   healed: Deferred.Deferred<void>
 }
 
@@ -19,19 +19,22 @@ export type Ending = "cut" | "reset"
  *
  * ```
  * dialing --connected--> forwarding --both sides said FIN, error, ending--> closed
- *    gate closed: stands still in either state
+ *    while the gate is closed, a tunnel stands still in either state
  * ```
  */
 export interface Tunnel {
-  /** Closed: no byte, FIN or RST passes in either direction, and the target is not dialed. */
+  /** While it is closed, no byte, FIN or RST passes in either direction, and the target is not dialed. */
   readonly gate: Effect.Latch
-  /** Ends the tunnel; done when no byte can pass any more. */
+  /** Ends the tunnel, and succeeds when no byte can pass any more. */
   readonly end: (ending: Ending) => Effect.Effect<void>
   /** Forwards until the tunnel is closed. */
   readonly run: Effect.Effect<void>
 }
 
-/** Pieces on their way in one direction. With 64 KiB each, this is what a delay can hold before the sender waits. */
+/**
+ * Most pieces that are on their way in one direction: at 64 KiB each, a delay holds 16 MiB before the sender has to
+ * wait.
+ */
 const inFlight = 256
 
 type Piece = Buffer | "fin" | "rst"
@@ -50,13 +53,13 @@ const read = (socket: Net.Socket): Effect.Effect<Piece> =>
     }
     if (socket.readableEnded) return resume(Effect.succeed("fin"))
     if (socket.destroyed) return resume(Effect.succeed("rst"))
-    // Not reading while the queue is full is what makes the sender wait: the kernel's buffers fill up.
+    // While the queue is full nothing is read, so the kernel's buffers fill up and the sender has to wait.
     socket.on("readable", attempt).on("end", ended).on("close", broken)
     attempt()
     return Effect.sync(() => socket.off("readable", attempt).off("end", ended).off("close", broken))
   })
 
-/** Done when the kernel has taken the bytes, so at most one piece waits here. Fails if the socket is dead. */
+/** Succeeds when the kernel has taken the bytes, so at most one piece waits here. Fails if the socket has closed. */
 const write = (socket: Net.Socket, bytes: Buffer): Effect.Effect<void, "rst"> =>
   Effect.async((resume) => {
     socket.write(bytes, (error) => resume(error ? Effect.fail("rst") : Effect.void))
@@ -82,7 +85,7 @@ const forward = (from: Net.Socket, to: Net.Socket, gate: Effect.Latch, condition
       return piece
     }).pipe(Effect.repeat({ until: (piece) => typeof piece === "string" }), Effect.asVoid)
 
-    // One fiber takes the pieces in order, so a shorter delay cannot let a later one overtake.
+    // One fiber takes the pieces in order, so that with a shorter delay no later piece overtakes an earlier one.
     const send = Effect.gen(function* () {
       const { due, healed, piece } = yield* Queue.take(queue)
       // Rounded up, because a timer of Node drops the part of a millisecond.
@@ -113,14 +116,17 @@ const connect = (socket: Net.Socket, target: { readonly host: string; readonly p
     socket.connect(target, () => resume(Effect.void))
   })
 
-/** Says FIN and then reads into nothing: closing with unread bytes would make the kernel send a RST instead. */
+/** Sends a FIN, and drops what still comes: if a socket closes with unread bytes, the kernel sends a RST instead. */
 const finish = (socket: Net.Socket) => {
   socket.removeAllListeners("readable")
   socket.end()
   socket.resume()
 }
 
-/** The socket that it opens belongs to the proxy (`own`), as the client's does: both are destroyed when that closes. */
+/**
+ * The proxy owns (`own`) the socket that a tunnel opens, as it owns the client's, and destroys both when its scope
+ * closes.
+ */
 export const make = (
   client: Net.Socket,
   target: { readonly host: string; readonly port: number },

@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 /** Nothing open, and the host does not answer: nobody should wait for it. Its pool goes on trying by itself. */
 const isDown = <Conn>(target: Target<Conn>): boolean => {
   const stats = Pool.unsafeStats(target.pool)
-  return stats.phase !== "running" || (stats.size === 0 && stats.host !== "closed")
+  return stats.phase !== "running" || (stats.size === 0 && stats.host !== "up")
 }
 
 const pick = <Conn>(router: Router<Conn>): Target<Conn> | undefined => {

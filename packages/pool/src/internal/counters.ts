@@ -1,9 +1,9 @@
 /**
- * What a pool has done so far. Nothing decides by these numbers; they are for people.
+ * What a pool has done so far. The pool decides nothing by these numbers; they are for `stats`.
  */
 import type { CloseReason } from "../PoolStats.js"
 
-export class Books {
+export class Counters {
   acquired = 0
   timeouts = 0
   saturated = 0

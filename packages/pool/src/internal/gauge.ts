@@ -1,0 +1,29 @@
+/**
+ * A few numbers of a running pool, read without making an object.
+ */
+import type { PoolGauge } from "../PoolStats.js"
+import type { Engine } from "./engine.js"
+
+export class Gauge implements PoolGauge {
+  constructor(private readonly engine: Engine<any>) {}
+
+  get size(): number {
+    return this.engine.state.open
+  }
+
+  get using(): number {
+    return this.engine.state.leases.connections
+  }
+
+  get waiting(): number {
+    return this.engine.admission.size
+  }
+
+  get phase(): PoolGauge["phase"] {
+    return this.engine.state.phase
+  }
+
+  get isUp(): boolean {
+    return this.engine.state.open > 0 || this.engine.state.backoff.phase === "up"
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * How the verbs of `Pool` lend a connection to a fiber: the masks, the wait, and what gives the connection back.
+ */
+import { Context, Duration, Effect, Fiber, Option, RuntimeFlags, RuntimeFlagsPatch, Scope } from "effect"
+import * as Deadline from "../Deadline.js"
+import { type AcquireError, InvalidOptions } from "../PoolError.js"
+import { type AcquireOptions, CurrentAcquireTimeout, type Register } from "../PoolOptions.js"
+import { CurrentPriority, isPriority, rank } from "../Priority.js"
+import type { Engine } from "./engine.js"
+import type { Lease } from "./entry.js"
+import { Waiter } from "./queue.js"
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+type Resume<B, E> = (effect: Effect.Effect<B, E>) => void
+
+/**
+ * `use` and `share`. One mask around everything: nothing between taking and giving back can be interrupted, except the wait
+ * and `f`. The connection is taken inside of the mask's body, so that the fast path needs no further step of the fiber.
+ */
+export const lend = <A, B, E, R>(
+  engine: Engine<A>,
+  f: (resource: A) => Effect.Effect<B, E, R>,
+  shared: boolean,
+  options: AcquireOptions | undefined
+): Effect.Effect<B, E | AcquireError, R> =>
+  Effect.uninterruptibleMask((restore) => {
+    const fiber = currentFiber()
+    if (options !== undefined && !isValid(options)) return misuse(engine, fiber, options)
+    const lease = shared ? engine.takeShared(fiber) : engine.take(fiber)
+    if (lease !== undefined) return work(engine, lease, f, restore)
+    const waiter = waiterOf(engine, fiber, shared, options)
+    if (waiter === undefined) return misuse(engine, fiber, options)
+    engine.enter(waiter)
+    // The frame of the work is made when there is work: what is parked is as small as can be.
+    return Effect.matchCauseEffect(park(waiter, restore), {
+      onFailure: (cause) => {
+        engine.abandon(waiter)
+        return Effect.failCause(cause)
+      },
+      onSuccess: () => work(engine, waiter.lease!, f, restore)
+    })
+  })
+
+/** An exclusive lease that `keep` receives before anything can interrupt. If `keep` throws, the lease ends. */
+export const hold = <A, B>(
+  engine: Engine<A>,
+  keep: (lease: Lease<A>) => Effect.Effect<B>,
+  options: AcquireOptions | undefined
+): Effect.Effect<B, AcquireError> =>
+  Effect.uninterruptibleMask((restore) => {
+    const fiber = currentFiber()
+    if (options !== undefined && !isValid(options)) return misuse(engine, fiber, options)
+    const lease = engine.take(fiber)
+    if (lease !== undefined) return kept(engine, lease, keep)
+    const waiter = waiterOf(engine, fiber, false, options)
+    if (waiter === undefined) return misuse(engine, fiber, options)
+    engine.enter(waiter)
+    return Effect.matchCauseEffect(park(waiter, restore), {
+      onFailure: (cause) => {
+        engine.abandon(waiter)
+        return Effect.failCause(cause)
+      },
+      onSuccess: () => kept(engine, waiter.lease!, keep)
+    })
+  })
+
+/** An exclusive lease until the scope of the caller closes. */
+export const acquire = <A>(
+  engine: Engine<A>,
+  options: AcquireOptions | undefined
+): Effect.Effect<A, AcquireError, Scope.Scope> =>
+  hold(
+    engine,
+    (lease) => {
+      const scope = Context.unsafeGet(currentFiber().currentContext as Context.Context<any>, Scope.Scope)
+      const release = Effect.sync(() => engine.release(lease))
+      return Effect.as(Scope.addFinalizer(scope, release), lease.entry.resource)
+    },
+    options
+  )
+
+/** `shareAsync`: a shared lease that ends when the work calls back. */
+export const lendAsync = <A, B, E>(
+  engine: Engine<A>,
+  register: Register<A, B, E>,
+  options: AcquireOptions | undefined
+): Effect.Effect<B, E | AcquireError> =>
+  Effect.async((resume) => {
+    const fiber = currentFiber()
+    const lease = options === undefined || isValid(options) ? engine.takeShared(fiber) : undefined
+    if (lease === undefined) resume(waitAsync(engine, fiber, register, options))
+    else start(engine, lease, register, resume)
+  })
+
+/** Waits for a shared lease. The work begins before anything can interrupt, and then gives the connection back by itself. */
+const waitAsync = <A, B, E>(
+  engine: Engine<A>,
+  fiber: Fiber.RuntimeFiber<any, any>,
+  register: Register<A, B, E>,
+  options: AcquireOptions | undefined
+): Effect.Effect<B, E | AcquireError> =>
+  Effect.uninterruptibleMask((restore) => {
+    const waiter = waiterOf(engine, fiber, true, options)
+    if (waiter === undefined) return misuse(engine, fiber, options)
+    engine.enter(waiter)
+    return Effect.matchCauseEffect(park(waiter, restore), {
+      onFailure: (cause) => {
+        engine.abandon(waiter)
+        return Effect.failCause(cause)
+      },
+      onSuccess: () => {
+        let resume: Resume<B, E> | undefined
+        let result: Effect.Effect<B, E> | undefined
+        start<A, B, E>(engine, waiter.lease!, register, (effect) => {
+          result ??= effect
+          resume?.(effect)
+        })
+        return within(
+          restore,
+          Effect.async<B, E>((callback) => {
+            resume = callback
+            if (result !== undefined) callback(result)
+          })
+        )
+      }
+    })
+  })
+
+const work = <A, B, E, R>(
+  engine: Engine<A>,
+  lease: Lease<A>,
+  f: (resource: A) => Effect.Effect<B, E, R>,
+  restore: Restore
+): Effect.Effect<B, E, R> =>
+  Effect.matchCauseEffect(within(restore, begin(f, lease.entry.resource)), {
+    onFailure: (cause) => {
+      engine.release(lease)
+      return Effect.failCause(cause)
+    },
+    onSuccess: (value) => {
+      engine.release(lease)
+      return Effect.succeed(value)
+    }
+  })
+
+const kept = <A, B>(
+  engine: Engine<A>,
+  lease: Lease<A>,
+  keep: (lease: Lease<A>) => Effect.Effect<B>
+): Effect.Effect<B> => {
+  try {
+    return keep(lease)
+  } catch (defect) {
+    engine.release(lease)
+    return Effect.die(defect)
+  }
+}
+
+const start = <A, B, E>(
+  engine: Engine<A>,
+  lease: Lease<A>,
+  register: Register<A, B, E>,
+  resume: Resume<B, E>
+): void => {
+  let isOver = false
+  const end = (effect: Effect.Effect<B, E>): void => {
+    if (isOver) return
+    isOver = true
+    engine.release(lease)
+    resume(effect)
+  }
+  try {
+    register(lease.entry.resource, end, resume)
+  } catch (defect) {
+    end(Effect.die(defect))
+  }
+}
+
+const interruptible = RuntimeFlagsPatch.enable(RuntimeFlags.Interruption)
+
+/** `restore(effect)`; where that means interruptible, without the step in which `Effect.interruptible` makes itself. */
+const within = <B, E, R>(restore: Restore, effect: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> =>
+  restore === Effect.interruptible ? Effect.withRuntimeFlagsPatch(effect, interruptible) : restore(effect)
+
+/**
+ * An `f` that throws must give its connection back like one that fails. Caught here, because the step of the fiber that
+ * `Effect.suspend` takes for it is a tenth of an uncontended lease.
+ */
+const begin = <A, B, E, R>(f: (resource: A) => Effect.Effect<B, E, R>, resource: A): Effect.Effect<B, E, R> => {
+  try {
+    return f(resource)
+  } catch (defect) {
+    return Effect.die(defect)
+  }
+}
+
+/** Inside a running effect there always is one. */
+const currentFiber = (): Fiber.RuntimeFiber<any, any> => Option.getOrThrow(Fiber.getCurrentFiber())
+
+/**
+ * Waits until the waiter is served or refused. The lease never exists only as a value on its way to the fiber: the record
+ * holds it. An interrupt may strike after the lease was granted and before the fiber runs again. Then the handler around this
+ * effect finds the lease in the record and gives it back.
+ */
+const park = <A>(waiter: Waiter<A>, restore: Restore): Effect.Effect<void, AcquireError> =>
+  within(
+    restore,
+    Effect.async<void, AcquireError>((resume) => {
+      waiter.resume = resume
+      // The waiter may have been served or refused before: at once, or while the fiber had yielded on the way here.
+      if (!waiter.queued) resume(waiter.error === undefined ? Effect.void : Effect.fail(waiter.error as AcquireError))
+    })
+  )
+
+/** `undefined` where the options or the references of the fiber make no sense. */
+const waiterOf = <A>(
+  engine: Engine<A>,
+  fiber: Fiber.RuntimeFiber<any, any>,
+  shared: boolean,
+  options: AcquireOptions | undefined
+): Waiter<A> | undefined => {
+  // References are read only here, where the caller is about to wait: the fast path does not need them.
+  const context = fiber.currentContext
+  const priority = options?.priority ?? Context.get(context, CurrentPriority)
+  const asked = options?.acquireTimeout ?? Context.get(context, CurrentAcquireTimeout)
+  const since = engine.host.now()
+  const allowed = asked === undefined ? engine.config.acquireTimeout : millisOf(asked)
+  const left = Math.max(0, Deadline.currentIn(context) - since)
+  if (!isPriority(priority) || Number.isNaN(allowed) || Number.isNaN(left)) return undefined
+  // Rounded down, so that waiters with many different deadlines share a few lists of the queue.
+  const timeout = left >= allowed ? allowed : left > 100 ? Math.floor(left / 10) * 10 : left
+  return new Waiter(priority, rank[priority], shared, fiber, since, timeout)
+}
+
+/** Milliseconds, 0 and more; `NaN` for what is no duration or less than nothing, which `Duration` would take for zero. */
+const millisOf = (input: Duration.DurationInput): number => {
+  if (typeof input === "number") return input >= 0 ? input : Number.NaN
+  if (typeof input === "string" && input.trim().startsWith("-")) return Number.NaN
+  return Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
+}
+
+const isValid = ({ acquireTimeout, priority }: AcquireOptions): boolean =>
+  (acquireTimeout === undefined || !Number.isNaN(millisOf(acquireTimeout))) &&
+  (priority === undefined || isPriority(priority))
+
+/** A wrong call is a mistake in the program, so it is a defect. It must not wait for ever and must not be ignored. */
+const misuse = <A>(
+  engine: Engine<A>,
+  fiber: Fiber.RuntimeFiber<any, any>,
+  options: AcquireOptions | undefined
+): Effect.Effect<never> => {
+  const context = fiber.currentContext
+  const priority: unknown = options?.priority ?? Context.get(context, CurrentPriority)
+  const timeout = options?.acquireTimeout ?? Context.get(context, CurrentAcquireTimeout)
+  const problems: Array<string> = []
+  if (!isPriority(priority)) {
+    problems.push(`priority must be one of ${Object.keys(rank).join(", ")}, not ${String(priority)}`)
+  }
+  if (timeout !== undefined && Number.isNaN(millisOf(timeout))) {
+    problems.push(`acquireTimeout must be a duration of 0 or more, not ${String(timeout)}`)
+  }
+  if (Number.isNaN(Deadline.currentIn(context))) {
+    problems.push("Deadline.CurrentDeadline must be an instant, not NaN")
+  }
+  return Effect.die(new InvalidOptions({ pool: engine.config.name, problems }))
+}

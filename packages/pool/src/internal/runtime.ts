@@ -1,0 +1,369 @@
+/**
+ * The host of an engine, in Effect: fibers for what takes time, and the clock, the timers, the random source and the services
+ * of the fiber that made the pool. All work here has a bound, and ends by telling the engine how it went.
+ */
+import {
+  Cause,
+  Clock,
+  Data,
+  Deferred,
+  Effect,
+  Either,
+  Exit,
+  type Fiber,
+  FiberId,
+  Option,
+  Random,
+  RuntimeFlags,
+  Runtime as Runtimes,
+  type Schedule,
+  ScheduleDecision,
+  ScheduleIntervals,
+  Scope,
+  type Tracer
+} from "effect"
+import { PCGRandom } from "effect/Utils"
+import * as Backoff from "../Backoff.js"
+import * as Deadline from "../Deadline.js"
+import type { Snapshot } from "../PoolError.js"
+import * as PoolError from "../PoolError.js"
+import type { PoolEvent } from "../PoolEvent.js"
+import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../PoolOptions.js"
+import type { Holder } from "../PoolStats.js"
+import { isFailing } from "./backoff.js"
+import { Engine } from "./engine.js"
+import type { Entry, Lease } from "./entry.js"
+import type { Config, DrainCounts, Host, Refusal } from "./host.js"
+
+/** A running pool: its engine, and what the verbs of `Pool` need besides it. */
+export interface Runtime<A> {
+  readonly engine: Engine<A>
+  readonly now: () => number
+  readonly drained: Deferred.Deferred<DrainCounts>
+  readonly listen: (listener: (event: PoolEvent) => void) => () => void
+}
+
+type ConnectError<E> = E | PoolError.InvalidOptions
+
+/** A connect that is under way, and how to stop it. */
+interface Attempt {
+  stop: (() => void) | undefined
+}
+
+/** The oldest leases that an error names. */
+const HOLDERS = 3
+
+/** The pause after a failure, if the schedule has ended before it gave one. */
+const FIRST_PAUSE = 50
+
+/** The longest pause. Larger is of no use: nobody waits for so long, and the timers look again after it anyway. */
+const LONGEST_PAUSE = 3_600_000
+
+/** The status of a resource is asked in the middle of a transition. A function that throws must not leave it half done. */
+const safely = <A, B>(f: (a: A) => B, otherwise: B): ((a: A) => B) => {
+  const fallback = () => otherwise
+  return (a) =>
+    Either.getOrElse(
+      Either.try(() => f(a)),
+      fallback
+    )
+}
+
+/** The span that the user has opened: the innermost one around those that the maker of the pool opens for itself. */
+const spanOf = (fiber: unknown, own: ReadonlySet<string>): string | undefined => {
+  let span: Tracer.AnySpan | undefined = (fiber as Fiber.RuntimeFiber<unknown, unknown> | undefined)?.currentSpan
+  while (span?._tag === "Span" && own.has(span.name)) span = Option.getOrUndefined(span.parent)
+  return span?._tag === "Span" ? span.name : undefined
+}
+
+/** Steps a schedule once for each failure, and turns its next interval into a pause. */
+const backOffBy = (
+  schedule: Schedule.Schedule<unknown, unknown>,
+  now: () => number,
+  run: (
+    step: Effect.Effect<readonly [unknown, unknown, ScheduleDecision.ScheduleDecision]>,
+    then: (exit: Exit.Exit<readonly [unknown, unknown, ScheduleDecision.ScheduleDecision]> | undefined) => void
+  ) => void
+) => {
+  let state: unknown = schedule.initial
+  let pause = FIRST_PAUSE
+  let hasEnded = false
+  return {
+    next: (failure: unknown, then: (pause: number) => void): void => {
+      if (hasEnded) {
+        then(pause)
+        return
+      }
+      const at = now()
+      const step = Effect.suspend(() => schedule.step(at, failure, state))
+      run(step, (exit) => {
+        // A step that fails or hangs changes nothing.
+        if (exit !== undefined && Exit.isSuccess(exit)) {
+          const [next, , decision] = exit.value
+          state = next
+          if (ScheduleDecision.isDone(decision)) hasEnded = true
+          else {
+            const wanted = ScheduleIntervals.start(decision.intervals) - at
+            if (!Number.isNaN(wanted)) pause = Math.min(LONGEST_PAUSE, Math.max(0, wanted))
+          }
+        }
+        then(pause)
+      })
+    },
+    startAnew: (): void => {
+      state = schedule.initial
+      pause = FIRST_PAUSE
+      hasEnded = false
+    }
+  }
+}
+
+export const make = <A, E, R>(
+  config: Config,
+  options: PoolOptions<A, E, R>,
+  timers: Deadline.Timers["Type"]
+): Effect.Effect<Runtime<A>, never, Exclude<R, Scope.Scope>> =>
+  Effect.gen(function* () {
+    // A pool is made in an uninterruptible region. Its fibers must not inherit that, because then no bound could end them.
+    const runtime = Runtimes.enableRuntimeFlag(
+      yield* Effect.runtime<Exclude<R, Scope.Scope>>(),
+      RuntimeFlags.Interruption
+    )
+    const clock = yield* Clock.clockWith(Effect.succeed)
+    const seed = yield* Random.nextIntBetween(1, 2 ** 31 - 1)
+    const random = new PCGRandom(seed)
+    const { now } = timers
+
+    /** How to stop each piece of work that is under way. */
+    const running = new Set<() => void>()
+
+    /**
+     * Runs `effect` for at most `ms`. `then` is called once: with the exit, or with nothing when the time is over. Then the
+     * fiber is interrupted and left behind, because an effect may be deaf to interrupts. What is returned does that at once.
+     */
+    const runWithin = <B, F>(
+      effect: Effect.Effect<B, F, Exclude<R, Scope.Scope>>,
+      ms: number,
+      then: (exit: Exit.Exit<B, F> | undefined) => void
+    ): (() => void) => {
+      const until = now() + ms
+      const fiber = Runtimes.runFork(runtime, effect)
+      const done = fiber.unsafePoll()
+      if (done !== null) {
+        then(done)
+        return () => undefined
+      }
+      const end = (exit: Exit.Exit<B, F> | undefined): void => {
+        if (!running.delete(stop)) return
+        timer.cancel()
+        if (exit === undefined) fiber.unsafeInterruptAsFork(FiberId.none)
+        then(exit)
+      }
+      const stop = () => end(undefined)
+      running.add(stop)
+      const timer = timers.set(until, stop)
+      fiber.addObserver(end)
+      return stop
+    }
+
+    const closeScope = (scope: Scope.CloseableScope, then: () => void): void => {
+      runWithin(Scope.close(scope, Exit.void), config.closeTimeout, then)
+    }
+
+    const open = (signals: Signals): Effect.Effect<A, ConnectError<E>, R | Scope.Scope> =>
+      Effect.suspend((): Effect.Effect<A, ConnectError<E>, R | Scope.Scope> => {
+        const connecting: unknown = options.connect(signals)
+        if (Effect.isEffect(connecting)) return connecting as Effect.Effect<A, E, R | Scope.Scope>
+        const problem = `connect must give an effect, but it gave ${typeof connecting}: write \`connect: () => Effect.…\``
+        return Effect.fail(new PoolError.InvalidOptions({ pool: config.name, problems: [problem] }))
+      })
+
+    const kindOf = (error: Option.Option<ConnectError<E>>): ConnectFailureKind => {
+      if (Option.isNone(error)) return "unreachable"
+      // Nothing but a change of the program helps, so callers must not wait.
+      if (error.value instanceof PoolError.InvalidOptions) return "rejected"
+      return classify(error.value as E)
+    }
+
+    /** The connects that are under way. */
+    const connects = new Set<Attempt>()
+
+    const connect = (startedAt: number): void => {
+      let entry: Entry<A> | undefined
+      let broken: { readonly cause: unknown } | undefined
+      const breaks = (cause: unknown): void => {
+        if (broken !== undefined) return
+        broken = { cause }
+        if (entry !== undefined) engine.evict(entry, "error")
+      }
+      const signals: Signals = {
+        broken: breaks,
+        fatal: (cause) => {
+          if (broken === undefined) engine.suspect(cause)
+          breaks(cause)
+        }
+      }
+      const scope = Effect.runSync(Scope.make())
+      // The connection is closed here until the engine owns it; from then on only by `host.close`. A resource that comes
+      // after the scope has closed is closed at once by its own finalizer.
+      const fail = (cause: unknown, kind: ConnectFailureKind): void => {
+        broken ??= { cause }
+        closeScope(scope, () => engine.connectFailed(cause, kind))
+      }
+      const attempt: Attempt = { stop: undefined }
+      connects.add(attempt)
+      const effect = Scope.extend(open(signals), scope) as Effect.Effect<A, ConnectError<E>, Exclude<R, Scope.Scope>>
+      attempt.stop = runWithin(effect, config.connectTimeout, (exit) => {
+        connects.delete(attempt)
+        if (exit === undefined) {
+          const late = `connecting took longer than ${config.connectTimeout} ms (connectTimeout)`
+          fail(new Cause.TimeoutException(engine.state.isEnding ? "the pool closes" : late), "unreachable")
+          return
+        }
+        if (Exit.isFailure(exit)) {
+          fail(Cause.squash(exit.cause), kindOf(Cause.failureOption(exit.cause)))
+          return
+        }
+        // A host that lets in and hangs up must be backed off from like one that does not answer.
+        if (host.status?.(exit.value) === "dead") breaks(new Error("the connection was dead as soon as it was open"))
+        if (broken === undefined) entry = engine.connected(exit.value, scope, startedAt)
+        else fail(broken.cause, "unreachable")
+      })
+    }
+
+    let timer: Deadline.Timer | undefined
+    const wake = (at: number): void => {
+      timer?.cancel()
+      timer = timers.set(at, () => engine.tick())
+    }
+
+    const listeners = new Set<(event: PoolEvent) => void>()
+    const emit = (event: PoolEvent): void => {
+      const value = Data.struct(event)
+      for (const listener of listeners) listener(value)
+    }
+    const listen = (listener: (event: PoolEvent) => void) => {
+      listeners.add(listener)
+      host.emit = emit
+      return () => {
+        listeners.delete(listener)
+        if (listeners.size === 0) host.emit = undefined
+      }
+    }
+
+    const own: ReadonlySet<string> = new Set(options.ownSpans)
+    const holderOf = (lease: Lease<A>, at: number): Holder => ({
+      connection: lease.entry.id,
+      heldMs: Math.round(at - lease.since),
+      activity: describe(lease.entry.resource),
+      span: spanOf(lease.holder, own)
+    })
+
+    /** The lease that has left this connection to be cleaned. The entry keeps the note and forgets who it was. */
+    const leftBy = (entry: Entry<A>): Holder => {
+      const { left, leftBy: lease } = entry
+      entry.leftBy = undefined
+      if (left !== undefined) return left
+      if (lease !== undefined) return holderOf(lease, now())
+      return { connection: entry.id, heldMs: 0, activity: describe(entry.resource), span: undefined }
+    }
+
+    const task =
+      (
+        work: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined,
+        ms: number,
+        then: (entry: Entry<A>, works: boolean) => void
+      ) =>
+      (entry: Entry<A>): void => {
+        const effect = Effect.scoped(Effect.suspend(() => work!(entry.resource)))
+        runWithin(effect, ms, (exit) => then(entry, exit !== undefined && Exit.isSuccess(exit)))
+      }
+
+    const refuse = (refusal: Refusal, waited: number, at: number): PoolError.AcquireError => {
+      const { attempts, cause, since: failedAt } = engine.state.backoff
+      const since = Deadline.toEpochMillis(clock, failedAt)
+      const snapshot: Snapshot = {
+        pool: config.name,
+        elapsedMs: Math.round(waited),
+        stats: engine.stats(at),
+        holders: engine.state.leases.longest(HOLDERS).map((lease) => holderOf(lease, at)),
+        lastConnectFailure: isFailing(engine.state.backoff) ? { attempts, cause, since } : undefined
+      }
+      switch (refusal._tag) {
+        case "AcquireTimeout": {
+          const { phase, reserveKept, timeout } = refusal
+          return new PoolError.AcquireTimeout({ ...snapshot, timeoutMs: Math.round(timeout), phase, reserveKept })
+        }
+        case "PoolSaturated":
+          return new PoolError.PoolSaturated({ ...snapshot, maxWaiters: config.maxWaiters })
+        case "PoolClosed":
+          return new PoolError.PoolClosed(snapshot)
+        case "NestedAcquire":
+          return new PoolError.NestedAcquire(snapshot)
+        case "ConnectFailed":
+          return new PoolError.ConnectFailed({ ...snapshot, cause })
+        case "ConnectUnavailable":
+          return new PoolError.ConnectUnavailable({ ...snapshot, since, attempts, cause })
+      }
+    }
+
+    const drained = yield* Deferred.make<DrainCounts>()
+    const describe = options.describe === undefined ? () => undefined : safely(options.describe, undefined)
+    const classify = safely<E, ConnectFailureKind>(options.classify ?? (() => "unreachable"), "unreachable")
+    // A schedule sees a time that looks like the wall clock and never jumps: some of them compute with it.
+    const offset = clock.unsafeCurrentTimeMillis() - now()
+    const chance = Random.make(seed)
+    const backoff = backOffBy(
+      options.backoff ?? Backoff.standard,
+      () => offset + now(),
+      (step, then) => runWithin(Effect.withRandom(step, chance), config.connectTimeout, then)
+    )
+    const stop = task(options.abort, config.abortTimeout, (entry, works) => {
+      // If the connection must be cleaned now as well, that is because of the same lease.
+      engine.aborted(entry, works)
+      entry.left = undefined
+    })
+    const host: Host<A> = {
+      now,
+      isLate: timers.isLate,
+      random: () => random.number(),
+      status: options.status === undefined ? undefined : safely<A, ResourceStatus>(options.status, "dead"),
+      admits: options.admits === undefined ? undefined : safely(options.admits, false),
+      refuse,
+      canValidate: options.validate !== undefined,
+      canReset: options.reset !== undefined,
+      canAbort: options.abort !== undefined,
+      resume: (waiter) => {
+        const resume = waiter.resume as (effect: Effect.Effect<void, unknown>) => void
+        resume(waiter.error === undefined ? Effect.void : Effect.fail(waiter.error))
+      },
+      connect,
+      interruptConnects: () => {
+        for (const { stop } of connects) stop?.()
+      },
+      backOff: (cause) => backoff.next(cause, (pause) => engine.backedOff(pause)),
+      endBackOff: backoff.startAnew,
+      validate: task(options.validate, config.validateTimeout, (entry, works) => engine.validated(entry, works)),
+      reset: (entry) => {
+        const left = leftBy(entry)
+        const clean = (resource: A) => options.reset!(resource, left)
+        task(clean, config.resetTimeout, (entry, works) => engine.wasReset(entry, works))(entry)
+      },
+      abort: (entry) => {
+        entry.left = leftBy(entry)
+        stop(entry)
+      },
+      cancel: task(options.abort, config.abortTimeout, () => undefined),
+      close: (entry) => closeScope(entry.handle as Scope.CloseableScope, () => engine.wasClosed(entry)),
+      wake,
+      drained: (counts) => {
+        timer?.cancel()
+        // What is still under way concerns no connection that exists: work that was to stop a lease, a step of the schedule.
+        for (const stop of running) stop()
+        Deferred.unsafeDone(drained, Exit.succeed(counts))
+      },
+      emit: undefined
+    }
+    const engine: Engine<A> = new Engine(config, host)
+    return { engine, now, drained, listen }
+  })

@@ -2,41 +2,20 @@ import { type Command, CommandExecutor } from "@effect/platform"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { layer, type Vitest } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
-import { Duration, Effect, Exit, Layer, Option, Schedule, Tracer } from "effect"
+import { Duration, Effect, Exit, Layer, Option, Tracer } from "effect"
 import { describe } from "vitest"
+import { booksBalance as balance, eventually } from "../../packages/sql/test/support/checks.js"
 import { type Database, databases, type Kinds, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
 
-/**
- * Looks until the condition holds: neither the server nor the pool announces it. The bound is only for a condition that
- * never comes true, so it is far longer than any machine needs.
- */
-export const eventually = <E, R>(
-  what: string,
-  condition: Effect.Effect<boolean, E, R>,
-  within: Duration.DurationInput = "30 seconds"
-): Effect.Effect<void, E, R> =>
-  condition.pipe(
-    Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (isTrue) => isTrue }),
-    Effect.disconnect,
-    Effect.timeoutFail({ duration: within, onTimeout: () => new Error(`never came true: ${what}`) }),
-    Effect.orDie
-  ) as Effect.Effect<void, E, R>
+export { eventually }
 
 /** Ours: nothing is leased, nobody waits, nothing is still being cleaned. Another driver keeps no books. */
 export const booksBalance = Effect.flatMap(
   Effect.serviceOption(Sql.Sql),
   Option.match({
     onNone: () => Effect.void,
-    onSome: (sql) =>
-      eventually(
-        "the books balance",
-        Effect.map(sql.stats, ({ read, write }) =>
-          [write, ...read].every(
-            (pool) => pool.using === 0 && pool.waiting === 0 && pool.quarantined === 0 && pool.resetting === 0
-          )
-        )
-      )
+    onSome: (sql) => Effect.provideService(balance, Sql.Sql, sql)
   })
 )
 

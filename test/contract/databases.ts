@@ -30,6 +30,10 @@ export type Common = Pick<PgClientConfig, keyof PgClientConfig & keyof MysqlClie
 export interface Session {
   readonly id: number
   readonly isRunning: boolean
+  /** A statement is executed, and no longer only prepared. */
+  readonly isExecuting: boolean
+  /** Nothing runs, and as far as the server shows it no transaction is open. */
+  readonly isIdle: boolean
   /** What runs; nobody knows what `text` has left of a session that does nothing. */
   readonly text: string
 }
@@ -53,6 +57,8 @@ export interface Service {
   readonly end: (name: string) => Effect.Effect<unknown, unknown>
   readonly endSession: (id: number) => Effect.Effect<unknown, unknown>
   readonly query: (text: string) => Effect.Effect<ReadonlyArray<object>, unknown>
+  /** `immediate` is a crash. */
+  readonly restart: (mode: "fast" | "immediate") => Effect.Effect<unknown, unknown>
 }
 
 export class Server extends Context.Tag("test/contract/Server")<Server, Service>() {}
@@ -116,11 +122,18 @@ const postgresql: Entry<"postgresql"> = {
           Effect.map(primary.activity, (all) =>
             all
               .filter((one) => one.applicationName === name)
-              .map(({ pid, query, state }) => ({ id: pid, isRunning: state === "active", text: query }))
+              .map(({ pid, query, state }) => ({
+                id: pid,
+                isRunning: state === "active",
+                isExecuting: state === "active",
+                isIdle: state === "idle",
+                text: query
+              }))
           ),
         end: (applicationName) => primary.terminateBackends({ applicationName }),
         endSession: (pid) => primary.query("select pg_terminate_backend($1)", [pid]),
-        query: primary.query
+        query: primary.query,
+        restart: primary.restart
       })
     }),
   words: {
@@ -169,11 +182,18 @@ const mysql: Entry<"mysql"> = {
         url: (name, at = {}) => Effect.as(user(name), urlOf("mysql", host, port, name, at)),
         sessions: (name) =>
           Effect.map(activity(name), (all) =>
-            all.map(({ command, id, query }) => ({ id, isRunning: command !== "Sleep", text: query ?? "" }))
+            all.map(({ command, id, query }) => ({
+              id,
+              isRunning: command !== "Sleep",
+              isExecuting: command === "Query" || command === "Execute",
+              isIdle: command === "Sleep",
+              text: query ?? ""
+            }))
           ),
         end: (user) => primary.terminateBackends({ user }),
         endSession: (id) => primary.terminateBackends({ id }),
-        query: primary.query
+        query: primary.query,
+        restart: primary.restart
       })
     }),
   words: {

@@ -3,7 +3,8 @@ import { assert, layer, type Vitest } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { limits as shortOnly } from "@sluice/sql/driver/Packing"
 import { FaultProxy } from "@sluice/testkit"
-import { Duration, Effect, Exit, Fiber, type Layer, Random, Stream } from "effect"
+import { Effect, Exit, Fiber, type Layer, Random, Stream } from "effect"
+import { atOnce } from "../../packages/sql/test/support/checks.js"
 import { booksBalance, eventually, unique } from "./contract.js"
 import { databases, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
@@ -14,16 +15,6 @@ const times = <A>(n: number, f: (i: number) => A) => Array.from({ length: n }, (
 const all = <A, E, R>(effects: Iterable<Effect.Effect<A, E, R>>) => Effect.all(effects, { concurrency: "unbounded" })
 
 const codeOf = (error: unknown): unknown => (SqlReason.of(error as any).cause as any).code
-
-/**
- * Fails when `effect` waits for a statement of these tests, which run for 20 seconds and longer. The bound is a quarter of
- * that, because a busy machine makes a caller that waits for nobody slow as well.
- */
-const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.timed(effect), ([elapsed, a]) => {
-    assert.isBelow(Duration.toMillis(elapsed), 5_000)
-    return a
-  })
 
 const isTrue = (what: string, condition: () => boolean) => eventually(what, Effect.sync(condition))
 

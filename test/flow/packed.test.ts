@@ -12,12 +12,17 @@ const packages = ["pool", "sql", "sql-pg", "sql-mysql2", "testkit"]
 const program = `
 import { Pool } from "@sluice/pool"
 import { Sql } from "@sluice/sql"
+import * as Driver from "@sluice/sql/driver"
+import { Pipeline } from "@sluice/sql/driver/Pipeline"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
 import { MariaDbCluster, PgCluster } from "@sluice/testkit"
 import { Effect } from "effect"
 
+const isClosed = (name) => import(name).then(() => false, (error) => error.code === "ERR_PACKAGE_PATH_NOT_EXPORTED")
+
 const program = Effect.gen(function*() {
+  const driver = [Driver.Pipeline.Pipeline === Pipeline, yield* Effect.promise(() => isClosed("@sluice/sql/internal/client/client"))]
   const pool = yield* Pool.make({ connect: () => Effect.succeed("a connection") })
   const lent = yield* Pool.use(pool, Effect.succeed)
   const cluster = yield* PgCluster.make()
@@ -28,7 +33,7 @@ const program = Effect.gen(function*() {
   const more = yield* Sql.query("select 6 * 7 as answer").pipe(
     Effect.provide(MysqlSql.layer({ primary: { url: other.primary.url } }))
   )
-  return { lent, rows, more }
+  return { lent, rows, more, driver }
 })
 console.log(JSON.stringify(await Effect.runPromise(Effect.scoped(program))))
 `
@@ -58,6 +63,11 @@ describe("the packed packages", () => {
     await writeFile(join(project, "main.mjs"), program)
 
     const { stdout } = await run(process.execPath, ["main.mjs"], { cwd: project })
-    expect(JSON.parse(stdout)).toEqual({ lent: "a connection", rows: [{ answer: 42 }], more: [{ answer: 42 }] })
+    expect(JSON.parse(stdout)).toEqual({
+      lent: "a connection",
+      rows: [{ answer: 42 }],
+      more: [{ answer: 42 }],
+      driver: [true, true]
+    })
   }, 180_000)
 })

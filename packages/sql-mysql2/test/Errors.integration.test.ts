@@ -1,43 +1,27 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
-import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
-import { Deferred, Effect, Exit, Fiber, Layer, Redacted } from "effect"
+import { MariaDbCluster } from "@sluice/testkit"
+import { Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import {
   as,
   eventually,
   onPool,
+  rowOn,
   rowsOf,
   running,
   sessions,
+  type Told,
   table,
   thread,
-  urlThrough,
+  told,
   user
 } from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
-/** Tag, fate of the connection, outcome, class. */
-type Told = readonly [SqlReason.Tag, SqlReason.ConnectionFate, SqlReason.Outcome, SqlReason.Retry]
-
-const told = (error: unknown, code: string | undefined, expected: Told, says: RegExp) => {
-  const { _tag, connection, outcome, retry, ...reason } = SqlReason.of(error)
-  assert.deepStrictEqual([_tag, connection, outcome, retry], expected, String(error))
-  assert.strictEqual(reason.code, code)
-  assert.match((error as Error).message, says)
-}
-
-/** A statement of a row: what the server does with it, and whether the next one has the same session. */
-const row = <A, E, R>(failing: Effect.Effect<A, E, R>, code: string | undefined, expected: Told, says: RegExp) =>
-  Effect.gen(function* () {
-    const before = yield* thread
-    told(yield* Effect.flip(failing), code, expected, says)
-    const after = yield* thread
-    if (expected[1] === "keep") assert.strictEqual(after, before, `${code}: the connection is kept`)
-    else assert.notStrictEqual(after, before, `${code}: the connection is destroyed`)
-  })
+const row = rowOn(thread)
 
 const terminate = (name: string) =>
   Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) => primary.terminateBackends({ user: name }))
@@ -250,23 +234,6 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
     }).pipe(Effect.scoped)
   )
 
-  it.effect("a read whose session is ended is read again, unseen; so is what is idempotent; a write is not", () =>
-    onPool(one, (name) =>
-      Effect.gen(function* () {
-        const ended = (around: <A, E>(effect: Effect.Effect<A, E, Sql.Sql>) => Effect.Effect<A, E, Sql.Sql>) =>
-          Effect.gen(function* () {
-            const fiber = yield* Effect.fork(Effect.exit(around(Sql.query("select sleep(1.5)"))))
-            yield* running(name, "sleep(1.5)")
-            yield* terminate(name)
-            return Exit.isSuccess(yield* Fiber.join(fiber))
-          })
-        assert.isTrue(yield* ended(Sql.read))
-        assert.isTrue(yield* ended(Sql.idempotent))
-        assert.isFalse(yield* ended((effect) => effect))
-      })
-    )
-  )
-
   it.effect("a server that only reads is left: the connection is closed, and the write may go elsewhere", () =>
     onPool(one, () =>
       Effect.gen(function* () {
@@ -293,53 +260,6 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
         )
       )
     )
-  )
-
-  it.effect("an open transaction begun by hand is rolled back, however its handler ends, and is never handed on", () =>
-    onPool(one, () =>
-      Effect.gen(function* () {
-        yield* table("by_hand", "id int")
-        const begun = Effect.zipRight(Sql.query("begin"), Sql.query("insert into by_hand values (1)"))
-        const endings: ReadonlyArray<Effect.Effect<unknown, unknown, Sql.Sql>> = [
-          Effect.void,
-          Effect.fail("no"),
-          Effect.die("bug"),
-          Effect.interrupt,
-          Sql.query("selct"),
-          Effect.timeout(Sql.query("select sleep(5)"), "20 millis")
-        ]
-        for (const ending of endings) {
-          yield* Effect.exit(Sql.withConnection(Effect.zipRight(begun, ending)))
-          assert.deepEqual(yield* Sql.query("select count(*) as n, @@in_transaction as t from by_hand"), [
-            { n: 0, t: 0 }
-          ])
-        }
-      })
-    )
-  )
-
-  it.effect("no connection: refused, unknown name, no answer, cut while connecting", () =>
-    Effect.gen(function* () {
-      const { primary } = yield* MariaDbCluster.MariaDbCluster
-      const proxy = yield* FaultProxy.make({ target: primary })
-      const url = yield* urlThrough(proxy)
-      const none: Told = ["ConnectFailed", "none", "none", "always"]
-      yield* proxy.blackhole()
-      told(
-        yield* refused({ url, pool: { connectTimeout: "200 millis" } }),
-        undefined,
-        none,
-        /Check that the address is right/
-      )
-      yield* proxy.reset
-      yield* proxy.heal
-      yield* proxy.refuse
-      told(yield* refused({ url }), "ECONNREFUSED", none, /nothing listens there/i)
-      told(yield* refused({ host: "no-such-host.invalid", username: "app" }), "ENOTFOUND", none, /check the host/)
-      const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
-      const cut = SqlReason.of(yield* refused({ url: yield* urlThrough(gone) }))
-      assert.deepStrictEqual([cut._tag, cut.connection, cut.retry], ["ConnectFailed", "none", "always"])
-    }).pipe(Effect.scoped)
   )
 
   it.effect("no entry: password, user, database", () =>
@@ -396,31 +316,5 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       const [places] = yield* primary.query<{ n: number }>("select @@max_connections as n")
       yield* full("errors_many", places!.n, "1040", /Too many connections/)
     })
-  )
-
-  it.effect("a server that restarts, or crashes, under a statement and under a transaction", () =>
-    onPool(one, (name) =>
-      Effect.gen(function* () {
-        const { primary } = yield* MariaDbCluster.MariaDbCluster
-        for (const mode of ["fast", "immediate"] as const) {
-          for (const inside of [false, true]) {
-            const sleep = Sql.query("select sleep(33)")
-            const before = yield* thread
-            const fiber = yield* Effect.fork(Effect.flip(inside ? Sql.withTransaction(sleep) : sleep))
-            yield* running(name, "sleep(33)")
-            yield* primary.restart(mode)
-            const reason = SqlReason.of(yield* Fiber.join(fiber))
-            assert.include(["ConnectionLost", "ServerShutdown"], reason._tag)
-            assert.deepStrictEqual(
-              [reason.connection, reason.outcome, reason.retry],
-              ["destroy", inside ? "rolledBack" : "unknown", inside ? "transaction" : "idempotent"]
-            )
-            // Numbers begin anew with the server.
-            assert.isNumber(yield* thread)
-            assert.isNumber(before)
-          }
-        }
-      })
-    )
   )
 })

@@ -2,24 +2,11 @@ import { SqlClient } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
-import { Deferred, Effect, Exit, Fiber, Random, Scope, Stream } from "effect"
+import { MariaDbCluster } from "@sluice/testkit"
+import { Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
-import {
-  as,
-  atOnce,
-  booksBalance,
-  eventually,
-  user as makeUser,
-  onPool,
-  rowsOf,
-  running,
-  sessions,
-  table,
-  thread,
-  urlThrough
-} from "./support/fixture.js"
+import { as, atOnce, eventually, user as makeUser, onPool, running, sessions, thread } from "./support/fixture.js"
 
 const nothingRuns = (user: string) =>
   eventually(
@@ -39,66 +26,6 @@ const alone = Effect.gen(function* () {
 })
 
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("interruption", (it) => {
-  it.effect("an interrupted statement ends on the server, its connection is kept, and nobody waits for that", () =>
-    onPool({ pool: { maxSize: 1 } }, (user) =>
-      Effect.gen(function* () {
-        const before = yield* thread
-        const fiber = yield* Effect.fork(Sql.query("select sleep(30)"))
-        yield* running(user, "sleep(30)")
-        yield* atOnce(Fiber.interrupt(fiber))
-        assert.strictEqual((yield* Sql.stats).write.using, 0)
-        yield* nothingRuns(user)
-        assert.strictEqual(yield* thread, before)
-        assert.strictEqual((yield* Sql.stats).write.connects, 1)
-        const { control } = yield* Sql.stats
-        assert.deepStrictEqual(
-          control.map(({ connects, open }) => [connects, open]),
-          [[1, 1]]
-        )
-      })
-    )
-  )
-
-  it.effect(
-    "300 statements interrupted at any moment: nothing runs on, nothing leaks, no statement is hit by another's kill",
-    () =>
-      onPool({ pool: { maxSize: 5 } }, (user) =>
-        Effect.gen(function* () {
-          yield* Effect.forEach(
-            Array.from({ length: 300 }),
-            () =>
-              Effect.gen(function* () {
-                const fiber = yield* Effect.fork(Sql.query("select sleep(60)"))
-                yield* Effect.sleep(yield* Random.nextIntBetween(0, 12))
-                yield* atOnce(Fiber.interrupt(fiber))
-              }),
-            { concurrency: 25, discard: true }
-          )
-          yield* nothingRuns(user)
-          yield* booksBalance
-          yield* Effect.forEach(Array.from({ length: 50 }), () => Sql.query("select 1"), { concurrency: 10 })
-          // One more than the pool has: the control connection, one for all of them.
-          assert.isAtMost((yield* sessions(user)).length, 6)
-          assert.strictEqual((yield* Sql.stats).control[0]!.connects, 1)
-        })
-      )
-  )
-
-  it.effect("a kill never reaches the next statement on the connection", () =>
-    onPool({ pool: { maxSize: 1 } }, () =>
-      Effect.gen(function* () {
-        const before = yield* thread
-        for (let i = 0; i < 60; i++) {
-          const fiber = yield* Effect.fork(Sql.query("select sleep(60)"))
-          yield* Effect.sleep(i % 5)
-          yield* Fiber.interrupt(fiber)
-          assert.deepStrictEqual(yield* Sql.query("select sleep(0.001) as s"), [{ s: 0 }])
-        }
-        assert.strictEqual(yield* thread, before)
-      })
-    )
-  )
-
   it.effect("short statements interrupted at any moment never hand their kill on", () =>
     onPool({ pool: { maxSize: 2 } }, () =>
       Effect.gen(function* () {
@@ -110,22 +37,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         }
       })
     )
-  )
-
-  it.effect("an abort that begins after its statement has ended leaves the next one alone", () =>
-    Effect.gen(function* () {
-      const { connection } = yield* alone
-      const first = yield* Effect.fork(driver.execute(connection, "select sleep(0.05)", [], "unprepared"))
-      while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      const late = driver.abort(connection)
-      yield* Fiber.join(first)
-      const second = yield* Effect.fork(driver.execute(connection, "select sleep(1) as s", [], "rows"))
-      while (driver.status(connection) !== "busy") yield* Effect.yieldNow()
-      yield* late
-      assert.strictEqual(driver.status(connection), "busy")
-      assert.deepStrictEqual(yield* Fiber.join(second), [{ s: 0 }])
-      assert.strictEqual(driver.status(connection), "idle")
-    }).pipe(Effect.scoped)
   )
 
   it.effect(
@@ -252,110 +163,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         })
       )
     })
-  )
-
-  it.effect("a caller that waits leaves at once, and takes nothing with it", () =>
-    onPool({ pool: { maxSize: 1 } }, () =>
-      Effect.gen(function* () {
-        const free = yield* Deferred.make<void>()
-        const holder = yield* Effect.fork(Sql.withConnection(Effect.zipRight(thread, Deferred.await(free))))
-        yield* eventually(
-          "it is held",
-          Effect.map(Sql.stats, ({ write }) => write.using === 1)
-        )
-        const sql = yield* SqlClient.SqlClient
-        const waits = [thread, Sql.withTransaction(thread), sql.reserve, Stream.runDrain(sql`select 1`.stream)]
-        for (const wait of waits)
-          yield* atOnce(
-            Effect.timeoutOption(Effect.scoped(Effect.asVoid(wait as Effect.Effect<unknown, any, any>)), "20 millis")
-          )
-        assert.strictEqual((yield* Sql.stats).write.waiting, 0)
-        yield* Deferred.succeed(free, undefined)
-        yield* Fiber.join(holder)
-        yield* thread
-      })
-    )
-  )
-
-  it.effect("a caller that waits for a connect leaves at once; the connect goes on for the next one", () =>
-    Effect.gen(function* () {
-      const cluster = yield* MariaDbCluster.MariaDbCluster
-      const proxy = yield* FaultProxy.make({ target: cluster.primary })
-      yield* proxy.blackhole()
-      const url = yield* urlThrough(proxy)
-      yield* onPool({ url, startup: "lazy", pool: { maxSize: 1, minIdle: 0 } }, () =>
-        Effect.gen(function* () {
-          yield* Effect.timeoutOption(thread, "20 millis")
-          const { connecting, waiting } = (yield* Sql.stats).write
-          assert.deepStrictEqual([connecting, waiting], [1, 0])
-          yield* proxy.heal
-          yield* thread
-          assert.strictEqual((yield* Sql.stats).write.connects, 1)
-        })
-      )
-    }).pipe(Effect.scoped)
-  )
-
-  it.effect(
-    "in a transaction: nothing is written, locks are free, the connection is kept, and nobody waits for that",
-    () =>
-      onPool({ pool: { maxSize: 2 } }, (user) =>
-        Effect.gen(function* () {
-          yield* table("locked", "id int primary key")
-          yield* Sql.query("insert into locked values (1)")
-          const fiber = yield* Sql.query("delete from locked").pipe(
-            Effect.zipRight(Sql.withTransaction(Sql.query("select sleep(30)"))),
-            Sql.withTransaction,
-            Effect.fork
-          )
-          yield* running(user, "sleep(30)")
-          yield* atOnce(Fiber.interrupt(fiber))
-          assert.deepEqual(yield* Sql.query("select id from locked for update"), [{ id: 1 }])
-          yield* nothingRuns(user)
-          yield* booksBalance
-          assert.strictEqual((yield* Sql.stats).write.closed.error, 0)
-        })
-      )
-  )
-
-  it.effect("on a pinned connection a timeout stops its own statement; the next one has the same session", () =>
-    onPool({ pool: { maxSize: 1 } }, () =>
-      Effect.gen(function* () {
-        yield* table("innermost", "id int")
-        yield* Effect.gen(function* () {
-          const before = yield* thread
-          yield* Sql.query("create temporary table mine (id int)")
-          yield* atOnce(Effect.timeoutOption(Sql.query("select sleep(30)"), "30 millis"))
-          yield* Sql.query("insert into mine values (1)")
-          // A whole transaction that times out, and one more.
-          const slow = Effect.zipRight(Sql.query("insert into innermost values (1)"), Sql.query("select sleep(30)"))
-          yield* atOnce(Effect.timeoutOption(Sql.withTransaction(slow), "30 millis"))
-          yield* Sql.withTransaction(Sql.query("insert into innermost values (2)"))
-          assert.strictEqual(yield* thread, before)
-        }).pipe(Sql.withConnection)
-        assert.deepStrictEqual(yield* rowsOf("innermost"), [2])
-      })
-    )
-  )
-
-  it.effect("inside a transaction a nested one that times out is taken back alone, and the outer one commits", () =>
-    onPool({ pool: { maxSize: 1 } }, () =>
-      Effect.gen(function* () {
-        yield* table("outer_", "id int")
-        const add = (id: number) => Sql.query("insert into outer_ values (?)", [id])
-        yield* Effect.gen(function* () {
-          yield* add(1)
-          const slow = Effect.zipRight(
-            add(2),
-            Sql.withTransaction(Effect.zipRight(add(3), Sql.query("select sleep(30)")))
-          )
-          yield* atOnce(Effect.timeoutOption(Sql.withTransaction(slow), "30 millis"))
-          yield* add(4)
-          yield* Effect.ignore(Effect.timeout(Sql.withTransaction(Sql.query("select sleep(30)")), "30 millis"))
-        }).pipe(Sql.withTransaction)
-        assert.deepStrictEqual(yield* rowsOf("outer_"), [1, 4])
-      })
-    )
   )
 
   it.effect("a stream is left at once, while the server computes and while it sends", () =>

@@ -1,16 +1,16 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
-import { SqlClient, SqlResolver } from "@effect/sql"
+import { SqlClient } from "@effect/sql"
 import { MysqlClient } from "@effect/sql-mysql2"
 import { assert, layer } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
-import { Chunk, Effect, Redacted, Schema, Stream } from "effect"
+import { Chunk, Effect, Redacted, Stream } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import * as Commands from "../src/internal/wire/commands.js"
 import * as Mysql from "../src/internal/wire/mysql.js"
-import { eventually, onPool, reasonOf, rowsOf, sessions, table, thread } from "./support/fixture.js"
+import { eventually, onPool, reasonOf, rowsOf, table, thread } from "./support/fixture.js"
 
 const ignored = { broken: () => {}, fatal: () => {} }
 
@@ -66,26 +66,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           [3, "C"]
         ])
       })
-    )
-  )
-
-  it.effect("names of rows and of columns are transformed, and withoutTransforms leaves them alone", () =>
-    onPool(
-      {
-        transformResultNames: (name) => name.replace(/_(\w)/g, (_, c) => c.toUpperCase()),
-        transformQueryNames: (name) => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
-      },
-      () =>
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          yield* table("transforms", "user_id int")
-          yield* sql`insert into transforms ${sql.insert({ userId: 7 })}`
-          assert.deepEqual(yield* sql`select * from transforms`, [{ userId: 7 }])
-          assert.deepEqual(yield* sql.withoutTransforms()`select * from transforms`, [{ user_id: 7 }])
-          assert.deepEqual(Chunk.toArray(yield* Stream.runCollect(sql`select * from transforms`.stream)), [
-            { userId: 7 }
-          ])
-        })
     )
   )
 
@@ -345,40 +325,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     }).pipe(Effect.scoped)
   )
 
-  it.effect("fifty fibers share three connections: all are served, and the server never has a fourth", () =>
-    onPool({ pool: { maxSize: 3 } }, (user) =>
-      Effect.gen(function* () {
-        const ids = yield* Effect.forEach(
-          Array.from({ length: 50 }),
-          () => Sql.query<{ id: number }>("select connection_id() as id, sleep(0.01) as s"),
-          { concurrency: "unbounded" }
-        )
-        assert.isAtMost(new Set(ids.map((rows) => rows[0]!.id)).size, 3)
-        assert.isAtMost((yield* sessions(user)).length, 3)
-      })
-    )
-  )
-
-  it.effect("withConnection runs everything on one session: concurrent, nested, reads, transactions", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const ids = yield* Effect.all(
-          [
-            thread,
-            Sql.withConnection(thread),
-            Sql.read(thread),
-            Sql.withTransaction(thread),
-            sql.withTransaction(sql.withTransaction(thread)),
-            Effect.map(sql<{ id: number }>`select connection_id() as id`, (rows) => rows[0]!.id)
-          ],
-          { concurrency: "unbounded" }
-        ).pipe(Sql.withConnection)
-        assert.strictEqual(new Set(ids).size, 1)
-      })
-    )
-  )
-
   it.effect(
     "what a session has collected is gone for its next user: settings, variables, temporary tables, locks, an open transaction",
     () =>
@@ -523,22 +469,11 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   )
 
   it.effect(
-    "while a stream is read, other statements run: in a transaction on its connection, on a pin beside it",
+    "in a transaction a stream that cannot have a cursor is read as a whole, and two of one text are read in turn",
     () =>
       onPool({ pool: { maxSize: 2 } }, () =>
         Effect.gen(function* () {
           const sql = yield* SqlClient.SqlClient
-          yield* table("beside", "id int")
-          const copy = sql<{ i: number }>`select seq as i from seq_1_to_300`.stream.pipe(
-            Stream.runForEach(({ i }) => sql`insert into beside values (${i})`)
-          )
-          yield* Sql.withTransaction(copy)
-          assert.strictEqual((yield* rowsOf("beside")).length, 300)
-          yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(copy, Effect.fail("no"))))
-          assert.strictEqual((yield* rowsOf("beside")).length, 300)
-          yield* Sql.withConnection(copy)
-          assert.strictEqual((yield* rowsOf("beside")).length, 600)
-          // What cannot have a cursor is read as a whole.
           const shown = yield* Sql.withTransaction(Stream.runCount(sql`show variables`.stream))
           assert.isAbove(shown, 128)
           // Two cursors of one text, read in turn.
@@ -576,49 +511,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
             assert.strictEqual((yield* prepares) - first, 120)
           })
         )
-      })
-    )
-  )
-
-  it.effect("reserve is a connection for its owner alone, until the scope closes", () =>
-    onPool({ pool: { maxSize: 2 } }, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* Effect.scoped(
-          Effect.gen(function* () {
-            const connection = yield* sql.reserve
-            const of = Effect.map(
-              connection.executeRaw("select connection_id() as id", []),
-              (rows: any) => rows[0].id as number
-            )
-            const mine = yield* of
-            assert.strictEqual(yield* of, mine)
-            assert.notStrictEqual(yield* thread, mine)
-            const copy = { ...connection }
-            assert.deepEqual(yield* copy.executeValues("select 1", []), [[1]])
-          })
-        )
-      })
-    )
-  )
-
-  it.effect("a resolver inside a transaction runs in it, and on a pinned connection on that", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* table("resolved", "id int")
-        const Insert = yield* SqlResolver.ordered("Insert", {
-          Request: Schema.Number,
-          Result: Schema.Struct({ id: Schema.Number }),
-          execute: (ids) => sql`insert into resolved ${sql.insert(ids.map((id) => ({ id })))} returning id`
-        })
-        yield* Effect.all([Insert.execute(1), Insert.execute(2)], { batching: true, concurrency: 2 }).pipe(
-          Effect.zipRight(Effect.fail("roll back")),
-          sql.withTransaction,
-          Effect.ignore
-        )
-        yield* sql.withTransaction(Insert.execute(3))
-        assert.deepStrictEqual(yield* rowsOf("resolved"), [3])
       })
     )
   )
@@ -716,7 +608,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     }).pipe(Effect.scoped)
   )
 
-  it.effect("a statement timeout is the server's, and the connection goes on", () =>
+  it.effect("a session that was made new has its statement timeout again", () =>
     onPool({ statementTimeout: "500 millis", pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
         const before = yield* thread

@@ -1,4 +1,3 @@
-import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MariaDbCluster } from "@sluice/testkit"
@@ -52,24 +51,6 @@ const deadlock = (name: string, end: (id: number) => Effect.Effect<unknown, unkn
   })
 
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("transactions", (it) => {
-  it.effect("what succeeds is written, what fails or is interrupted is not, and the failure is the body's own", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        yield* table("basics", "id int")
-        assert.strictEqual(yield* Sql.withTransaction(Effect.as(insert("basics", 1), "done")), "done")
-        const failed = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 2), Effect.fail("no"))))
-        assert.deepStrictEqual(failed, Exit.fail("no"))
-        const died = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 3), Effect.die("bug"))))
-        assert.deepStrictEqual(died, Exit.die("bug"))
-        const interrupted = yield* Effect.exit(
-          Sql.withTransaction(Effect.zipRight(insert("basics", 4), Effect.interrupt))
-        )
-        assert.isTrue(Exit.isInterrupted(interrupted))
-        assert.deepStrictEqual(yield* rowsOf("basics"), [1])
-      })
-    )
-  )
-
   it.effect("a statement that fails leaves its transaction open: what came before is written with it", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
@@ -81,47 +62,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           yield* insert("goes_on", 2)
         }).pipe(Sql.withTransaction)
         assert.deepStrictEqual(yield* rowsOf("goes_on"), [1, 2])
-      })
-    )
-  )
-
-  it.effect("a nested transaction that fails takes back its own work only", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* table("nested", "id int primary key")
-        yield* sql.withTransaction(
-          Effect.gen(function* () {
-            yield* insert("nested", 1)
-            yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("nested", 2), insert("nested", 1))))
-            yield* Effect.ignore(sql.withTransaction(Effect.zipRight(insert("nested", 3), Effect.fail("no"))))
-            yield* Sql.withTransaction(Effect.zipRight(insert("nested", 4), Sql.withTransaction(insert("nested", 5))))
-            yield* insert("nested", 7)
-          })
-        )
-        assert.deepStrictEqual(yield* rowsOf("nested"), [1, 4, 5, 7])
-      })
-    )
-  )
-
-  it.effect("nested siblings started at once come one after the other: the failed one's row alone is missing", () =>
-    onPool({ pool: { maxSize: 2 } }, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* table("siblings", "id int primary key")
-        yield* Effect.forEach(
-          Array.from({ length: 12 }, (_, id) => id),
-          (id) =>
-            insert("siblings", id).pipe(
-              Effect.zipRight(Effect.yieldNow()),
-              Effect.zipRight(Sql.query("select sleep(0.002)")),
-              Effect.zipRight(id % 3 === 0 ? Effect.fail("no") : Effect.void),
-              sql.withTransaction,
-              Effect.ignore
-            ),
-          { concurrency: "unbounded" }
-        ).pipe(Sql.withTransaction)
-        assert.deepStrictEqual(yield* rowsOf("siblings"), [1, 2, 4, 5, 7, 8, 10, 11])
       })
     )
   )
@@ -212,16 +152,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     )
   )
 
-  it.effect("COMMIT written by hand inside withTransaction is a typed failure", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        for (const by of ["commit", "rollback", "do 0; commit"]) {
-          assert.strictEqual((yield* reasonOf(Sql.withTransaction(Sql.query(by))))._tag, "InvalidUse", by)
-        }
-      })
-    )
-  )
-
   it.effect(
     "after a statement that commits implicitly the transaction goes on as another one, and is never run again",
     () =>
@@ -308,30 +238,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     }).pipe(Effect.scoped)
   )
 
-  it.effect(
-    "a session that ends inside a transaction gives a typed failure, never a defect, and never hides the body's",
-    () =>
-      onPool({}, (name) =>
-        Effect.gen(function* () {
-          const cluster = yield* MariaDbCluster.MariaDbCluster
-          yield* table("killed", "id int")
-          const kill = cluster.primary.terminateBackends({ user: name }).pipe(Effect.orDie)
-          const next = yield* reasonOf(
-            Sql.withTransaction(insert("killed", 1).pipe(Effect.zipRight(kill), Effect.zipRight(insert("killed", 2))))
-          )
-          assert.include(["ConnectionLost", "ServerShutdown"], next._tag)
-          assert.strictEqual(next.retry, "transaction")
-          const own = yield* Effect.exit(
-            Sql.withTransaction(insert("killed", 3).pipe(Effect.zipRight(kill), Effect.zipRight(Effect.fail("mine"))))
-          )
-          assert.deepStrictEqual(own, Exit.fail("mine"))
-          const unseen = yield* reasonOf(Sql.withTransaction(Effect.zipRight(insert("killed", 4), kill)))
-          assert.include(["ConnectionLost", "ServerShutdown", "CommitUnknown"], unseen._tag)
-          assert.deepStrictEqual(yield* rowsOf("killed"), [])
-        })
-      )
-  )
-
   it.effect("a COMMIT whose answer is lost, or late, is CommitUnknown; an interruption does not cut it short", () =>
     onPool({ pool: { maxSize: 3, abortTimeout: "1 second" } }, (name) =>
       Effect.gen(function* () {
@@ -379,23 +285,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     )
   )
 
-  it.effect("a transaction leases before BEGIN and fails typed when it cannot, without a defect", () =>
-    onPool({ pool: { maxSize: 1, acquireTimeout: "400 millis", validateTimeout: "400 millis" } }, () =>
-      Effect.gen(function* () {
-        const held = yield* Deferred.make<void>()
-        const holder = yield* Effect.fork(Sql.withConnection(Effect.zipRight(thread, Deferred.await(held))))
-        yield* eventually(
-          "it is held",
-          Effect.map(Sql.stats, ({ write }) => write.using === 1)
-        )
-        assert.strictEqual((yield* reasonOf(Sql.withTransaction(thread)))._tag, "AcquireTimeout")
-        yield* atOnce(Effect.timeoutOption(Sql.withTransaction(thread), "20 millis"))
-        yield* Deferred.succeed(held, undefined)
-        yield* Fiber.join(holder)
-      })
-    )
-  )
-
   it.effect("transactions interrupted at any moment are written as a whole or not at all, and none is left open", () =>
     onPool({ pool: { maxSize: 4 } }, (name) =>
       Effect.gen(function* () {
@@ -428,22 +317,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         const odd = yield* Sql.query("select id from halves group by id having count(*) <> 2")
         assert.deepEqual(odd, [])
         assert.isAtLeast((yield* rowsOf("halves")).length, 100)
-      })
-    )
-  )
-
-  it.effect("a transaction on a pinned connection leaves the pin usable, whether it succeeds or fails", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        yield* table("pinned", "id int")
-        yield* Effect.gen(function* () {
-          const before = yield* thread
-          yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("pinned", 1), Effect.fail("no"))))
-          yield* Sql.withTransaction(insert("pinned", 2))
-          yield* insert("pinned", 3)
-          assert.strictEqual(yield* thread, before)
-        }).pipe(Sql.withConnection)
-        assert.deepStrictEqual(yield* rowsOf("pinned"), [2, 3])
       })
     )
   )

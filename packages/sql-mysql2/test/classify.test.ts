@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import type * as SqlReason from "@sluice/sql/SqlReason"
+import { inConnect, inStatement, lost, type Phases } from "../../sql/test/support/checks.js"
 import { byErrno, byLibrary, classify, connectMessage, ofLogin, statementMessage } from "../src/internal/classify.js"
 
 /** An error of the server, as `mysql2` makes it. */
@@ -11,35 +12,10 @@ const raised = (errno: number, message = "message", sqlState = "HY000") =>
 const coded = (code: string | undefined, message = "message") =>
   Object.assign(new Error(message), code === undefined ? {} : { code, errno: -111 })
 
-type Expected = readonly [
-  tag: SqlReason.Tag,
-  connection: SqlReason.ConnectionFate,
-  outcome: SqlReason.Outcome,
-  retry: SqlReason.Retry
-]
-
-const lost = (tag: SqlReason.Tag): Record<Phase, Expected> => ({
-  connect: ["ConnectFailed", "none", "none", "always"],
-  unsent: [tag, "destroy", "none", "always"],
-  statement: [tag, "destroy", "unknown", "idempotent"],
-  transaction: [tag, "destroy", "rolledBack", "transaction"],
-  commit: ["CommitUnknown", "destroy", "unknown", "idempotent"]
-})
-
-const inStatement = (...expected: Expected): Partial<Record<Phase, Expected>> => ({
-  statement: expected,
-  transaction: expected,
-  commit: expected
-})
-
 const kept = (tag: SqlReason.Tag, retry: SqlReason.Retry = "never") => inStatement(tag, "keep", "rolledBack", retry)
 
-const inConnect = (tag: SqlReason.Tag, retry: SqlReason.Retry): Partial<Record<Phase, Expected>> => ({
-  connect: [tag, "none", "none", retry]
-})
-
 /** Left, and whoever wanted to write needs another server. */
-const left = (tag: SqlReason.Tag): Partial<Record<Phase, Expected>> => ({
+const left = (tag: SqlReason.Tag): Phases => ({
   statement: [tag, "destroy", "rolledBack", "always"],
   transaction: [tag, "destroy", "rolledBack", "transaction"],
   commit: [tag, "destroy", "rolledBack", "transaction"]
@@ -48,10 +24,10 @@ const left = (tag: SqlReason.Tag): Partial<Record<Phase, Expected>> => ({
 interface Case {
   readonly name: string
   readonly error: unknown
-  readonly phases: Partial<Record<Phase, Expected>>
+  readonly phases: Phases
 }
 
-const numbers = (phases: Partial<Record<Phase, Expected>>, ...errnos: ReadonlyArray<number>): ReadonlyArray<Case> =>
+const numbers = (phases: Phases, ...errnos: ReadonlyArray<number>): ReadonlyArray<Case> =>
   errnos.map((errno) => ({ name: String(errno), error: raised(errno), phases }))
 
 /** A tag that this driver can raise and that has no case here does not compile. */

@@ -5,27 +5,32 @@ import * as values from "../src/internal/wire/values.js"
 
 it("what is worth a plan, what are several statements, and what changes a session, is seen in the text", () => {
   const of = (sql: string) => {
-    const { dirties, planned, several, silent } = texts.read(sql)
-    return [planned && "planned", several && "several", silent && "silent", dirties && "dirties"].filter(Boolean)
+    const { changes, planned, several } = texts.read(sql)
+    return [
+      planned && "planned",
+      several && "several",
+      changes.unreported && "unreported",
+      changes.reported && "reported"
+    ].filter(Boolean)
   }
   const cases: ReadonlyArray<readonly [sql: string, ...expected: ReadonlyArray<string>]> = [
     ["select 1", "planned"],
     ["  WITH x as (select 1) select * from x;  ", "planned"],
     ["replace into t values (1)", "planned"],
     ["create table t (id int)"],
-    ["create temporary table t (id int)", "dirties"],
-    ["create or replace temporary table t (id int)", "dirties"],
-    ["set @a = 1", "dirties"],
-    ["call p()", "dirties"],
-    ["use other", "dirties"],
-    ["lock tables t write", "silent"],
-    ["lock table t write", "silent"],
-    ["handler t open", "silent"],
-    ["set transaction isolation level serializable", "silent", "dirties"],
-    ["set session transaction read only", "silent", "dirties"],
-    ["select GET_LOCK('a', 1)", "planned", "silent"],
-    ["select @a := 1", "planned", "silent"],
-    ["select 1; select 2", "planned", "several", "dirties"],
+    ["create temporary table t (id int)", "reported"],
+    ["create or replace temporary table t (id int)", "reported"],
+    ["set @a = 1", "reported"],
+    ["call p()", "reported"],
+    ["use other", "reported"],
+    ["lock tables t write", "unreported"],
+    ["lock table t write", "unreported"],
+    ["handler t open", "unreported"],
+    ["set transaction isolation level serializable", "unreported", "reported"],
+    ["set session transaction read only", "unreported", "reported"],
+    ["select GET_LOCK('a', 1)", "planned", "unreported"],
+    ["select @a := 1", "planned", "unreported"],
+    ["select 1; select 2", "planned", "several", "reported"],
     ["show tables"]
   ]
   for (const [sql, ...expected] of cases) assert.deepStrictEqual(of(sql), expected, sql)

@@ -1,30 +1,12 @@
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason, SqlRetry } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
-import { FaultProxy, PgCluster } from "@sluice/testkit"
+import { PgCluster } from "@sluice/testkit"
 import { Deferred, Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
-import { backends, eventually, onPool, pid, rowsOf, table, urlThrough } from "./support/fixture.js"
+import { backends, eventually, onPool, pid, rowOn, rowsOf, type Told, table, told } from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
-/** Tag, fate of the connection, outcome, class. */
-type Told = readonly [SqlReason.Tag, SqlReason.ConnectionFate, SqlReason.Outcome, SqlReason.Retry]
-
-const told = (error: unknown, code: string | undefined, expected: Told, says: RegExp) => {
-  const { _tag, connection, outcome, retry, ...reason } = SqlReason.of(error)
-  assert.deepStrictEqual([_tag, connection, outcome, retry], expected, String(error))
-  assert.strictEqual(reason.code, code)
-  assert.match((error as Error).message, says)
-}
-
-/** A statement of a row: what the server does with it, and whether the next one has the same backend. */
-const row = <A, E, R>(failing: Effect.Effect<A, E, R>, code: string | undefined, expected: Told, says: RegExp) =>
-  Effect.gen(function* () {
-    const before = yield* pid
-    told(yield* Effect.flip(failing), code, expected, says)
-    const after = yield* pid
-    if (expected[1] === "keep") assert.strictEqual(after, before, `${code}: the connection is kept`)
-    else assert.notStrictEqual(after, before, `${code}: the connection is destroyed`)
-  })
+const row = rowOn(pid)
 
 const active = (name: string, text: string) =>
   eventually(
@@ -249,23 +231,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
       )
     )
 
-    it.effect("a read whose backend is ended is read again, unseen; so is what is idempotent; a write is not", () =>
-      onPool(one, (name) =>
-        Effect.gen(function* () {
-          const ended = (around: <A, E>(effect: Effect.Effect<A, E, Sql.Sql>) => Effect.Effect<A, E, Sql.Sql>) =>
-            Effect.gen(function* () {
-              const fiber = yield* Effect.fork(Effect.exit(around(Sql.query("select pg_sleep(1.5)"))))
-              yield* active(name, "pg_sleep(1.5)")
-              yield* terminate(name)
-              return Exit.isSuccess(yield* Fiber.join(fiber))
-            })
-          assert.isTrue(yield* ended(Sql.read))
-          assert.isTrue(yield* ended(Sql.idempotent))
-          assert.isFalse(yield* ended((effect) => effect))
-        })
-      )
-    )
-
     it.effect("conflicts: with retry the loser runs again, and everybody is written", () =>
       onPool({ pool: { maxSize: 8 } }, () =>
         Effect.gen(function* () {
@@ -373,14 +338,14 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
               ["StalePlan", "keep", "rolledBack", "transaction"],
               /never_made/
             )
-            // Somebody else's PREPARE under the same name; A, so it was tried three times.
+            // Another PREPARE of the program under the same name.
             yield* Sql.withConnection(
               Effect.gen(function* () {
                 yield* Sql.query("prepare mine as select 1")
                 told(
                   yield* Effect.flip(Sql.query("prepare mine as select 1")),
                   "42P05",
-                  ["StalePlan", "keep", "rolledBack", "always"],
+                  ["StalePlan", "keep", "rolledBack", "transaction"],
                   /already exists/
                 )
               })
@@ -388,55 +353,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             assert.strictEqual(yield* pid, before)
           })
         )
-    )
-
-    it.effect("an open BEGIN written by hand is rolled back, however its handler ends, and is never handed on", () =>
-      onPool(one, () =>
-        Effect.gen(function* () {
-          yield* table("by_hand", "id int")
-          const begun = Effect.zipRight(Sql.query("begin"), Sql.query("insert into by_hand values (1)"))
-          const endings: ReadonlyArray<Effect.Effect<unknown, unknown, Sql.Sql>> = [
-            Effect.void,
-            Effect.fail("no"),
-            Effect.die("bug"),
-            Effect.interrupt,
-            Sql.query("select 1 / 0"),
-            Effect.timeout(Sql.query("select pg_sleep(5)"), "20 millis")
-          ]
-          for (const ending of endings) {
-            yield* Effect.exit(Sql.withConnection(Effect.zipRight(begun, ending)))
-            assert.deepStrictEqual(
-              yield* Sql.query("select count(*)::int as n, pg_current_xact_id_if_assigned() as xid from by_hand"),
-              [{ n: 0, xid: null }]
-            )
-          }
-        })
-      )
-    )
-
-    it.effect("no connection: refused, unknown name, no answer, cut while connecting", () =>
-      Effect.gen(function* () {
-        const { primary } = yield* PgCluster.PgCluster
-        const proxy = yield* FaultProxy.make({ target: primary })
-        const url = yield* urlThrough(proxy)
-        const none: Told = ["ConnectFailed", "none", "none", "always"]
-        yield* proxy.blackhole()
-        told(
-          yield* refused({ url, pool: { connectTimeout: "200 millis" } }),
-          undefined,
-          none,
-          /Check that the address is right/
-        )
-        yield* proxy.reset
-        yield* proxy.heal
-        yield* proxy.refuse
-        told(yield* refused({ url }), "ECONNREFUSED", none, /nothing listens there/i)
-        told(yield* refused({ host: "no-such-host.invalid", username: "app" }), "ENOTFOUND", none, /check the host/)
-        const gone = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: proxy.port } })
-        const cut = yield* refused({ url: yield* urlThrough(gone) })
-        const reason = SqlReason.of(cut)
-        assert.deepStrictEqual([reason._tag, reason.connection, reason.retry], ["ConnectFailed", "none", "always"])
-      }).pipe(Effect.scoped)
     )
 
     it.effect("no entry: password, user, database", () =>
@@ -511,31 +427,6 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             retry: "idempotent"
           })
           yield* (yield* PgCluster.PgCluster).primary.awaitReady
-        })
-      )
-    )
-
-    it.effect("a server that restarts, or crashes, under a statement and under a transaction", () =>
-      onPool(one, (name) =>
-        Effect.gen(function* () {
-          const { primary } = yield* PgCluster.PgCluster
-          for (const mode of ["fast", "immediate"] as const) {
-            for (const inside of [false, true]) {
-              const sleep = Sql.query("select pg_sleep(33)")
-              yield* row(
-                Effect.gen(function* () {
-                  const fiber = yield* Effect.fork(inside ? Sql.withTransaction(sleep) : sleep)
-                  yield* active(name, "pg_sleep(33)")
-                  yield* primary.restart(mode)
-                  return yield* Fiber.join(fiber)
-                }),
-                // A server that stops at once has no time for an error, only for a warning.
-                "57P01",
-                ["ServerShutdown", "destroy", inside ? "rolledBack" : "unknown", inside ? "transaction" : "idempotent"],
-                mode === "fast" ? /administrator command \(57P01\)/ : /immediate shutdown command \(57P01\)/
-              )
-            }
-          }
         })
       )
     )

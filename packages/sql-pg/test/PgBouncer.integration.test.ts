@@ -3,8 +3,9 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
-import { Effect, Fiber, Redacted, Stream } from "effect"
-import { atOnce, booksBalance, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
+import { Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
+import { atOnce, booksBalance, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
+import { logged } from "./support/logged.js"
 import { pgBouncer } from "./support/pgBouncer.js"
 
 const through = <A, E>(
@@ -110,5 +111,128 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("b
       const failed = yield* Effect.exit(through({}, pid, { options: "?options=-c%20work_mem%3D1MB" }))
       assert.include(String(failed), "start-up parameter options")
     })
+  )
+
+  /** Two programs at once on two server connections, neither of which says that there is a pooler. */
+  const unsaid = <A, E>(program: (who: "A" | "B") => Effect.Effect<A, E, Sql.Sql>, pipeline: boolean) =>
+    Effect.gen(function* () {
+      const url = Redacted.make(yield* pgBouncer(2))
+      return yield* logged((entries) =>
+        Effect.map(
+          Effect.all(
+            (["A", "B"] as const).map((who) =>
+              program(who).pipe(
+                Effect.tap(() => booksBalance),
+                Effect.provide(PgSql.layer({ url, pipeline, pool: { maxSize: 4 }, duplicates: "allow" }))
+              )
+            ),
+            { concurrency: 2 }
+          ),
+          (results) => ({ results, warnings: entries.filter(({ level }) => level === "Warning") })
+        )
+      )
+    }).pipe(Effect.scoped)
+
+  const forty = Array.from({ length: 40 }, (_, n) => n)
+
+  for (const pipeline of [true, false]) {
+    const how = pipeline ? "packed" : "not packed"
+
+    it.effect(
+      `proxy forgotten, ${how}: a statement never gets the answer of another one, and a warning names proxy`,
+      () =>
+        Effect.gen(function* () {
+          const { results, warnings } = yield* unsaid(
+            (who) =>
+              Effect.forEach(
+                forty,
+                (n) => Effect.exit(Sql.query<{ who: string; v: number }>(`select '${who}' as who, $1::int as v`, [n])),
+                { concurrency: 4 }
+              ),
+            pipeline
+          )
+          for (const [index, who] of ["A", "B"].entries()) {
+            for (const [n, exit] of results[index]!.entries()) {
+              assert.deepStrictEqual(Exit.isSuccess(exit) ? exit.value : String(exit), [{ who, v: n }])
+            }
+          }
+          assert.isAtLeast(warnings.length, 1)
+          assert.isAtMost(warnings.length, 2)
+          for (const { text } of warnings) assert.include(text, 'proxy: "pgbouncer-transaction"')
+        })
+    )
+  }
+
+  it.effect("proxy forgotten: an UPDATE never touches the row of another program, in a transaction neither", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      yield* primary.query("create table acc (owner text primary key, n int not null)")
+      yield* primary.query("insert into acc values ('A', 0), ('B', 0)")
+      const { results, warnings } = yield* unsaid(
+        (who) =>
+          Effect.forEach(
+            forty,
+            (n) => {
+              const update = Sql.query(`update acc set n = n + $1 where owner = '${who}'`, [1])
+              return Effect.exit(n % 2 === 0 ? update : Sql.withTransaction(Effect.zipRight(pid, update)))
+            },
+            { concurrency: 4 }
+          ),
+        true
+      )
+      const rows = yield* primary.query<{ owner: string; n: number }>("select owner, n from acc order by owner")
+      assert.deepStrictEqual(
+        rows.map(({ n }) => n),
+        results.map((exits) => exits.filter(Exit.isSuccess).length)
+      )
+      for (const exits of results) {
+        for (const exit of exits) {
+          const failure = Option.getOrUndefined(Exit.causeOption(exit))
+          if (failure === undefined) continue
+          const error = failure._tag === "Fail" ? failure.error : assert.fail(String(failure))
+          assert.strictEqual(SqlReason.of(error)._tag, "StalePlan")
+        }
+      }
+      assert.isAtLeast(warnings.length, 1)
+    })
+  )
+
+  it.effect("a program may prepare statements under names of its own", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Sql.withConnection(
+        Effect.gen(function* () {
+          for (let n = 1; n <= 3; n++) yield* Sql.query(`prepare s${n} as select ${n}`)
+          for (let n = 1; n <= 3; n++) {
+            assert.deepStrictEqual(yield* Sql.query(`select $1::int as plan${n}`, [n]), [{ [`plan${n}`]: n }])
+          }
+        })
+      )
+    )
+  )
+
+  const forgetAll = Sql.query("do $$ begin execute 'deallocate all'; end $$")
+
+  it.effect("plans that a DO block has thrown away are made again; one warning says that they were lost", () =>
+    logged((entries) =>
+      onPool({ pool: { maxSize: 1 }, resetOnRelease: "never" }, () =>
+        Effect.gen(function* () {
+          const read = (n: number) => Sql.query("select $1::int as n", [n])
+          for (let n = 0; n < 5; n++) yield* read(n)
+          yield* forgetAll
+          assert.deepStrictEqual(yield* read(7), [{ n: 7 }])
+          yield* forgetAll
+          assert.deepStrictEqual(yield* Sql.withTransaction(read(8)), [{ n: 8 }])
+          yield* forgetAll
+          assert.deepStrictEqual(yield* Sql.withConnection(read(9)), [{ n: 9 }])
+          const inside = Effect.zipRight(forgetAll, read(10))
+          const reason = yield* reasonOf(Sql.withTransaction(Effect.zipRight(pid, inside)))
+          assert.deepInclude(reason, { _tag: "StalePlan", retry: "transaction", connection: "keep" })
+          assert.deepStrictEqual(yield* read(11), [{ n: 11 }])
+          const warnings = entries.filter(({ level }) => level === "Warning")
+          assert.strictEqual(warnings.length, 1)
+          assert.include(warnings[0]!.text, 'proxy: "pgbouncer-transaction"')
+        })
+      )
+    )
   )
 })

@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Fiber } from "effect"
+import pg from "pg"
 import * as Pg from "../src/internal/wire/pg.js"
 import { oneConnection } from "./support/packing.js"
 
@@ -37,7 +38,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
       }
       assert.isArray(result.rows)
       // Else `pg` would refuse it on a connection that pipelines.
-      assert.instanceOf(new Pg.QueryBase(), Pg.Query)
+      assert.instanceOf(new Pg.QueryBase(), pg.Query)
       yield* read("select 1 as n")
       const { stream } = connection.wire
       const first = yield* Effect.fork(read("select pg_sleep(1)"))

@@ -1,15 +1,15 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
-import { SqlClient, SqlResolver, Statement } from "@effect/sql"
+import { SqlClient, Statement } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
-import { Chunk, Deferred, Effect, Fiber, Redacted, Schema, Stream, Tracer } from "effect"
+import { Chunk, Deferred, Effect, Fiber, Redacted, Stream, Tracer } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import * as Pg from "../src/internal/wire/pg.js"
-import { backends, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
+import { eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("statements", (it) => {
   it.effect("a program written for @effect/sql runs: helpers, values, raw, unprepared, json, several statements", () =>
@@ -38,27 +38,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
     )
   )
 
-  it.effect("names of rows and of columns are transformed, and withoutTransforms leaves them alone", () =>
-    onPool(
-      {
-        transformResultNames: (name) => name.replace(/_(\w)/g, (_, c) => c.toUpperCase()),
-        transformQueryNames: (name) => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)
-      },
-      () =>
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          yield* table("transforms", "user_id int")
-          assert.deepStrictEqual(yield* sql`insert into transforms ${sql.insert({ userId: 7 })} returning *`, [
-            { userId: 7 }
-          ])
-          assert.deepStrictEqual(yield* sql.withoutTransforms()`select * from transforms`, [{ user_id: 7 }])
-          assert.deepStrictEqual(Chunk.toArray(yield* Stream.runCollect(sql`select * from transforms`.stream)), [
-            { userId: 7 }
-          ])
-        })
-    )
-  )
-
   it.effect("a failure says why, keeps the driver's error as its cause, and shows no parameter", () =>
     onPool({}, () =>
       Effect.gen(function* () {
@@ -76,43 +55,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
         const unsendable = yield* Effect.flip(Sql.query("select $1::json", [circular]))
         assert.include(unsendable.message, "parameter")
         assert.deepStrictEqual(yield* Sql.query("select $1::json as j", [{}]), [{ j: {} }])
-      })
-    )
-  )
-
-  it.effect("fifty fibers share three connections: all are served, and the server never has a fourth", () =>
-    onPool({ pool: { maxSize: 3 } }, (name) =>
-      Effect.gen(function* () {
-        const pids = yield* Effect.forEach(
-          Array.from({ length: 50 }),
-          () => Sql.query<{ pid: number }>("select pg_backend_pid() as pid, pg_sleep(0.01)"),
-          { concurrency: "unbounded" }
-        )
-        assert.isAtMost(new Set(pids.map((rows) => rows[0]!.pid)).size, 3)
-        assert.isAtMost((yield* backends(name)).length, 3)
-      })
-    )
-  )
-
-  it.effect("withConnection runs everything on one backend: concurrent, nested, reads, transactions", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        const pids = yield* Effect.all(
-          [
-            pid,
-            Sql.withConnection(pid),
-            Sql.withConnection({ intent: "write" })(pid),
-            Sql.read(pid),
-            Sql.withTransaction(pid),
-            sql.withTransaction(sql.withTransaction(pid)),
-            Effect.map(sql<{ pid: number }>`select pg_backend_pid() as pid`, (rows) => rows[0]!.pid)
-          ],
-          { concurrency: "unbounded" }
-        ).pipe(Sql.withConnection)
-        assert.strictEqual(pids.length, 7)
-        assert.strictEqual(new Set(pids).size, 1)
-        assert.strictEqual((yield* Sql.stats).write.acquired, 2)
       })
     )
   )
@@ -226,26 +168,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
         assert.isNumber(yield* pid)
       })
     )
-  )
-
-  it.effect(
-    "while a stream is read, other statements run: in a transaction on its connection, on a pin beside it",
-    () =>
-      onPool({ pool: { maxSize: 2 } }, () =>
-        Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          yield* table("beside", "id int")
-          const copy = sql<{ i: number }>`select generate_series(1, 300) as i`.stream.pipe(
-            Stream.runForEach(({ i }) => sql`insert into beside values (${i})`)
-          )
-          yield* Sql.withTransaction(copy)
-          assert.strictEqual((yield* rowsOf("beside")).length, 300)
-          yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(copy, Effect.fail("no"))))
-          assert.strictEqual((yield* rowsOf("beside")).length, 300)
-          yield* Sql.withConnection(copy)
-          assert.strictEqual((yield* rowsOf("beside")).length, 600)
-        })
-      )
   )
 
   it.effect(
@@ -395,28 +317,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
     )
   )
 
-  it.effect("reserve is a connection for its owner alone, until the scope closes", () =>
-    onPool({ pool: { maxSize: 2 } }, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* Effect.scoped(
-          Effect.gen(function* () {
-            const connection = yield* sql.reserve
-            const of = Effect.map(
-              connection.executeRaw("select pg_backend_pid() as pid", []),
-              (r: any) => r.rows[0].pid
-            )
-            const mine = yield* of
-            assert.strictEqual(yield* of, mine)
-            assert.notStrictEqual(yield* pid, mine)
-            const copy = { ...connection }
-            assert.deepStrictEqual(yield* copy.executeValues("select 1", []), [[1]])
-          })
-        )
-      })
-    )
-  )
-
   it.effect(
     "two clients: inside a transaction of one, a statement of the other runs on its own database, untouched",
     () =>
@@ -447,42 +347,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
       )
   )
 
-  it.effect("a resolver inside a transaction runs in it, and on a pinned connection on that", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* table("resolved", "id int")
-        const make = (withContext: boolean) =>
-          SqlResolver.ordered("Insert", {
-            withContext: withContext as true,
-            Request: Schema.Number,
-            Result: Schema.Struct({ id: Schema.Number, pid: Schema.Number }),
-            execute: (ids) =>
-              sql`insert into resolved ${sql.insert(ids.map((id) => ({ id })))} returning id, pg_backend_pid() as pid`
-          })
-        for (const withContext of [true, false]) {
-          const Insert = yield* make(withContext)
-          yield* Effect.all([Insert.execute(1), Insert.execute(2)], { batching: true, concurrency: 2 }).pipe(
-            Effect.zipRight(Effect.fail("roll back")),
-            sql.withTransaction,
-            Effect.ignore
-          )
-        }
-        assert.deepStrictEqual(yield* rowsOf("resolved"), [])
-        const Insert = yield* make(false)
-        yield* sql.withTransaction(Insert.execute(3))
-        yield* Sql.withConnection(
-          Effect.gen(function* () {
-            const before = yield* pid
-            yield* Sql.withTransaction(Effect.asVoid(Insert.execute(4)))
-            assert.strictEqual((yield* Insert.execute(5)).pid, before)
-          })
-        )
-        assert.deepStrictEqual(yield* rowsOf("resolved"), [3, 4, 5])
-      })
-    )
-  )
-
   it.effect("the parts of pg that its types leave out are there", () =>
     Effect.gen(function* () {
       const { primary } = yield* PgCluster.PgCluster
@@ -506,28 +370,9 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
       assert.isNumber(client.secretKey)
       assert.strictEqual(client.getTransactionStatus(), "I")
       assert.strictEqual(Pg.prepareValue([1, "a"]), '{"1","a"}')
-      const query = new Pg.Query({ text: "x" })
-      for (const method of [
-        "handleError",
-        "handleReadyForQuery",
-        "handlePortalSuspended",
-        "handleCommandComplete",
-        "submit"
-      ] as const) {
-        assert.isFunction(query[method], method)
-      }
-      assert.isArray((query._results as Pg.WireResult).rows)
+      assert.isFunction((client as any).getStartupConf)
+      assert.isFunction(Pg.types.getTypeParser(1184))
     }).pipe(Effect.scoped)
-  )
-
-  it.effect("a statement timeout is the server's, and the connection goes on", () =>
-    onPool({ statementTimeout: "500 millis", pool: { maxSize: 1 } }, () =>
-      Effect.gen(function* () {
-        const before = yield* pid
-        assert.strictEqual((yield* reasonOf(Sql.query("select pg_sleep(30)")))._tag, "StatementTimeout")
-        assert.strictEqual(yield* pid, before)
-      })
-    )
   )
 
   it.effect(

@@ -1,9 +1,8 @@
-import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgCluster } from "@sluice/testkit"
 import { Cause, Deferred, Effect, Exit, Fiber } from "effect"
-import { atOnce, backends, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
+import { backends, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
 
 const insert = (name: string, id: number) => Sql.query(`insert into ${name} values ($1)`, [id])
 
@@ -26,24 +25,6 @@ const committing = (name: string) =>
   )
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("transactions", (it) => {
-  it.effect("what succeeds is written, what fails or is interrupted is not, and the failure is the body's own", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        yield* table("basics", "id int")
-        assert.strictEqual(yield* Sql.withTransaction(Effect.as(insert("basics", 1), "done")), "done")
-        const failed = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 2), Effect.fail("no"))))
-        assert.deepStrictEqual(failed, Exit.fail("no"))
-        const died = yield* Effect.exit(Sql.withTransaction(Effect.zipRight(insert("basics", 3), Effect.die("bug"))))
-        assert.deepStrictEqual(died, Exit.die("bug"))
-        const interrupted = yield* Effect.exit(
-          Sql.withTransaction(Effect.zipRight(insert("basics", 4), Effect.interrupt))
-        )
-        assert.isTrue(Exit.isInterrupted(interrupted))
-        assert.deepStrictEqual(yield* rowsOf("basics"), [1])
-      })
-    )
-  )
-
   it.effect("a constraint that fails at COMMIT is a typed failure, and the connection goes on", () =>
     onPool({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
@@ -71,52 +52,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("t
         assert.strictEqual(SqlReason.of(error).code, "23505")
         assert.include(error.message, "UniqueViolation")
         assert.deepStrictEqual(yield* rowsOf("swallowed"), [])
-      })
-    )
-  )
-
-  it.effect("a nested transaction that fails takes back its own work only", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* table("nested", "id int primary key")
-        yield* sql.withTransaction(
-          Effect.gen(function* () {
-            yield* insert("nested", 1)
-            yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("nested", 2), insert("nested", 1))))
-            yield* Effect.ignore(sql.withTransaction(Effect.zipRight(insert("nested", 3), Effect.fail("no"))))
-            yield* Sql.withTransaction(Effect.zipRight(insert("nested", 4), Sql.withTransaction(insert("nested", 5))))
-            // A failure caught inside of the nested one is its failure, and only its.
-            const reason = yield* reasonOf(
-              Sql.withTransaction(Effect.zipRight(insert("nested", 6), Effect.ignore(insert("nested", 1))))
-            )
-            assert.strictEqual(reason._tag, "TransactionAborted")
-            yield* insert("nested", 7)
-          })
-        )
-        assert.deepStrictEqual(yield* rowsOf("nested"), [1, 4, 5, 7])
-      })
-    )
-  )
-
-  it.effect("nested siblings started at once come one after the other: the failed one's row alone is missing", () =>
-    onPool({ pool: { maxSize: 2 } }, () =>
-      Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* table("siblings", "id int primary key")
-        yield* Effect.forEach(
-          Array.from({ length: 12 }, (_, id) => id),
-          (id) =>
-            insert("siblings", id).pipe(
-              Effect.zipRight(Effect.yieldNow()),
-              Effect.zipRight(Sql.query("select pg_sleep(0.002)")),
-              Effect.zipRight(id % 3 === 0 ? Effect.fail("no") : Effect.void),
-              sql.withTransaction,
-              Effect.ignore
-            ),
-          { concurrency: "unbounded" }
-        ).pipe(Sql.withTransaction)
-        assert.deepStrictEqual(yield* rowsOf("siblings"), [1, 2, 4, 5, 7, 8, 10, 11])
       })
     )
   )
@@ -184,30 +119,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("t
     )
   )
 
-  it.effect(
-    "a backend that ends inside a transaction gives a typed failure, never a defect, and never hides the body's",
-    () =>
-      onPool({}, (name) =>
-        Effect.gen(function* () {
-          const cluster = yield* PgCluster.PgCluster
-          yield* table("killed", "id int")
-          const kill = cluster.primary.terminateBackends({ applicationName: name }).pipe(Effect.orDie)
-          const next = yield* reasonOf(
-            Sql.withTransaction(insert("killed", 1).pipe(Effect.zipRight(kill), Effect.zipRight(insert("killed", 2))))
-          )
-          assert.include(["ConnectionLost", "ServerShutdown"], next._tag)
-          assert.strictEqual(next.retry, "transaction")
-          const own = yield* Effect.exit(
-            Sql.withTransaction(insert("killed", 3).pipe(Effect.zipRight(kill), Effect.zipRight(Effect.fail("mine"))))
-          )
-          assert.deepStrictEqual(own, Exit.fail("mine"))
-          const unseen = yield* reasonOf(Sql.withTransaction(Effect.zipRight(insert("killed", 4), kill)))
-          assert.include(["ConnectionLost", "ServerShutdown", "CommitUnknown"], unseen._tag)
-          assert.deepStrictEqual(yield* rowsOf("killed"), [])
-        })
-      )
-  )
-
   it.effect("a COMMIT whose answer is lost, or late, is CommitUnknown", () =>
     onPool({ pool: { maxSize: 2, abortTimeout: "1 second" } }, (name) =>
       Effect.gen(function* () {
@@ -234,64 +145,6 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("t
         yield* committing(name)
         yield* Fiber.interrupt(fiber)
         assert.deepStrictEqual(yield* rowsOf("slow_commit"), [1])
-      })
-    )
-  )
-
-  it.effect("a fiber that outlives its transaction gets a typed failure, and writes nothing", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        yield* table("outlived", "id int")
-        const ended = yield* Deferred.make<void>()
-        const fiber = yield* Effect.zipRight(Deferred.await(ended), insert("outlived", 1)).pipe(
-          Effect.forkDaemon,
-          Sql.withTransaction
-        )
-        yield* Deferred.succeed(ended, undefined)
-        const reason = yield* reasonOf(Fiber.join(fiber))
-        assert.strictEqual(reason._tag, "InvalidUse")
-        assert.deepStrictEqual(yield* rowsOf("outlived"), [])
-      })
-    )
-  )
-
-  it.effect("COMMIT written by hand inside withTransaction is a typed failure", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        assert.strictEqual((yield* reasonOf(Sql.withTransaction(Sql.query("commit"))))._tag, "InvalidUse")
-      })
-    )
-  )
-
-  it.effect("a transaction leases before BEGIN and fails typed when it cannot, without a defect", () =>
-    onPool({ pool: { maxSize: 1, acquireTimeout: "100 millis", validateTimeout: "100 millis" } }, () =>
-      Effect.gen(function* () {
-        const held = yield* Deferred.make<void>()
-        const holder = yield* Effect.fork(Sql.withConnection(Effect.zipRight(pid, Deferred.await(held))))
-        yield* eventually(
-          "it is held",
-          Effect.map(Sql.stats, ({ write }) => write.using === 1)
-        )
-        assert.strictEqual((yield* reasonOf(Sql.withTransaction(pid)))._tag, "AcquireTimeout")
-        yield* atOnce(Effect.timeoutOption(Sql.withTransaction(pid), "20 millis"))
-        yield* Deferred.succeed(held, undefined)
-        yield* Fiber.join(holder)
-      })
-    )
-  )
-
-  it.effect("a transaction on a pinned connection leaves the pin usable, whether it succeeds or fails", () =>
-    onPool({}, () =>
-      Effect.gen(function* () {
-        yield* table("pinned", "id int")
-        yield* Effect.gen(function* () {
-          const before = yield* pid
-          yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(insert("pinned", 1), Effect.fail("no"))))
-          yield* Sql.withTransaction(insert("pinned", 2))
-          yield* insert("pinned", 3)
-          assert.strictEqual(yield* pid, before)
-        }).pipe(Sql.withConnection)
-        assert.deepStrictEqual(yield* rowsOf("pinned"), [2, 3])
       })
     )
   )

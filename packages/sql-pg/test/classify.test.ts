@@ -2,35 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { bySystem } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import type * as SqlReason from "@sluice/sql/SqlReason"
+import { inConnect, inStatement, lost, type Phases } from "../../sql/test/support/checks.js"
 import { byClass, byState, classify, connectMessage, statementMessage } from "../src/internal/classify.js"
 
 const raised = (code: string | undefined, message = "message", more: object = {}) =>
   Object.assign(new Error(message), code === undefined ? {} : { code }, more)
-
-type Expected = readonly [
-  tag: SqlReason.Tag,
-  connection: SqlReason.ConnectionFate,
-  outcome: SqlReason.Outcome,
-  retry: SqlReason.Retry
-]
-
-const lost = (tag: SqlReason.Tag): Record<Phase, Expected> => ({
-  connect: ["ConnectFailed", "none", "none", "always"],
-  unsent: [tag, "destroy", "none", "always"],
-  statement: [tag, "destroy", "unknown", "idempotent"],
-  transaction: [tag, "destroy", "rolledBack", "transaction"],
-  commit: ["CommitUnknown", "destroy", "unknown", "idempotent"]
-})
-
-const inStatement = (...expected: Expected): Partial<Record<Phase, Expected>> => ({
-  statement: expected,
-  transaction: expected,
-  commit: expected
-})
-
-const inConnect = (tag: SqlReason.Tag, retry: SqlReason.Retry): Partial<Record<Phase, Expected>> => ({
-  connect: [tag, "none", "none", retry]
-})
 
 /** What an open socket may fail with; the other errors of the system come from connecting. */
 const heard = ["ECONNRESET", "ECONNABORTED", "EPIPE", "ETIMEDOUT"]
@@ -38,7 +14,7 @@ const heard = ["ECONNRESET", "ECONNABORTED", "EPIPE", "ETIMEDOUT"]
 interface Case {
   readonly name: string
   readonly error: unknown
-  readonly phases: Partial<Record<Phase, Expected>>
+  readonly phases: Phases
 }
 
 /** A tag that this driver can raise and that has no case here does not compile. */
@@ -167,7 +143,7 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
   ],
   StalePlan: [
     { name: "26000", error: raised("26000"), phases: inStatement("StalePlan", "keep", "rolledBack", "transaction") },
-    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "always") },
+    { name: "42P05", error: raised("42P05"), phases: inStatement("StalePlan", "keep", "rolledBack", "transaction") },
     {
       name: "0A000 of a cached plan, in any language",
       error: raised("0A000", "gecachter Plan", { routine: "RevalidateCachedQuery" }),

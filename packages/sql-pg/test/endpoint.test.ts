@@ -30,7 +30,7 @@ it.effect("an endpoint shows no password, however it is printed", () =>
   Effect.gen(function* () {
     const { primary } = yield* endpoint.resolve({ url: url("postgres://app:s3cret@db/pay") })
     assert.notInclude(JSON.stringify(primary), "s3cret")
-    assert.notInclude(String(primary.newClient), "s3cret")
+    assert.notInclude(String(primary.client), "s3cret")
   })
 )
 

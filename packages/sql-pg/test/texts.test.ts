@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Profiles } from "@sluice/sql/driver/Profile"
 import { isHarmless } from "../src/internal/read.js"
+import { isSeenInTag, isSeenInText, outlivesReset } from "../src/internal/session/changes.js"
+import { PlanNames } from "../src/internal/wire/plans.js"
 
 describe("what can be seen in a text", () => {
   const harmless = [
@@ -27,6 +29,8 @@ describe("what can be seen in a text", () => {
     "call f()",
     "selecting",
     "/* select */ update a set b = 1",
+    "select set_config('a', 'b', false)",
+    "select pg_advisory_lock(1)",
     `select ${"1,".repeat(6_000)}1`
   ]
   for (const sql of harmless)
@@ -34,4 +38,63 @@ describe("what can be seen in a text", () => {
   for (const sql of harmful) {
     it(`"${sql.slice(0, 60)}" is never packed`, () => assert.isFalse(new Profiles(isHarmless).of(sql).harmless))
   }
+})
+
+describe("what makes a session dirty", () => {
+  const inText = [
+    "create temp table a (b int)",
+    "create table pg_temp.a (b int)",
+    "select * from pg_temp.a",
+    "select 1 as x into temporary a",
+    "select set_config('a', 'b', false)",
+    "select set_config('a', $1, $2)",
+    "select set_config('a', 'b', true), set_config('c', 'd', false)",
+    "select pg_advisory_lock(1)",
+    "select pg_try_advisory_lock_shared (1)",
+    "select dblink_connect('a', 'b')"
+  ]
+  for (const sql of inText) it(`"${sql}" is seen in its text`, () => assert.isTrue(isSeenInText(sql)))
+
+  const clean = [
+    "select 1",
+    "select set_config('a', lower($1), true)",
+    "select set_config('a', 'b', true), set_config('c', 'd', TRUE)",
+    "select pg_advisory_xact_lock(1)",
+    "select pg_advisory_unlock(1)",
+    "select temperature from a"
+  ]
+  for (const sql of clean) it(`"${sql}" leaves nothing behind`, () => assert.isFalse(isSeenInText(sql)))
+
+  const inTag = ["SET", "LISTEN", "LOAD", "PREPARE", "DECLARE CURSOR", "DO", "CALL"]
+  for (const tag of inTag) it(`${tag} is seen in its command tag`, () => assert.isTrue(isSeenInTag(tag, "x")))
+
+  for (const tag of ["SELECT 1", "INSERT 0 1", "COMMIT", "DELETE 1", "COPY 1", "CREATE TABLE"]) {
+    it(`${tag} leaves nothing behind`, () => assert.isFalse(isSeenInTag(tag, "x")))
+  }
+
+  it("SET LOCAL ends with its transaction, unless something follows it", () => {
+    assert.isFalse(isSeenInTag("SET", "set local a = 1;"))
+    assert.isTrue(isSeenInTag("SET", "set local a = 1; set b = 2"))
+  })
+
+  it("what dblink has opened outlives a reset", () => {
+    assert.isTrue(outlivesReset("select dblink_connect('a', 'b')"))
+    assert.isFalse(outlivesReset("select set_config('a', 'b', false)"))
+  })
+})
+
+describe("names of prepared statements", () => {
+  it("two clients give one text one name, and no two texts share one", () => {
+    const one = new PlanNames()
+    const texts = Array.from({ length: 3_000 }, (_, n) => `select ${n}`)
+    const names = texts.map((text) => one.of(text))
+    assert.strictEqual(new Set(names).size, texts.length)
+    const other = new PlanNames()
+    assert.deepStrictEqual(
+      texts.map((text) => other.of(text)),
+      names
+    )
+    // The server cuts longer ones.
+    for (const name of names) assert.match(name, /^sluice_[0-9a-f]{32}$/)
+  })
 })

@@ -3,6 +3,7 @@ import * as Cancel from "@sluice/sql/driver/Cancel"
 import { Clock, Effect } from "effect"
 import * as classify from "./classify.js"
 import type { MysqlConnection } from "./session/connection.js"
+import { execute } from "./session/execute.js"
 
 /**
  * Longest time that the server is asked to end what a connection does that is closed anyway. It counts from the first question
@@ -33,7 +34,7 @@ const told = (connection: MysqlConnection, what: string): Effect.Effect<void, Sq
         if (thread === undefined || other.server.identity !== identity) {
           return Effect.fail(unknown(connection))
         }
-        return Effect.asVoid(other.execute(`${what} ${thread}`, [], "command"))
+        return Effect.asVoid(execute(other, `${what} ${thread}`, [], "command"))
       })
 }
 
@@ -52,7 +53,7 @@ const request = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
 
 const sentinel = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
   Effect.catchIf(
-    Effect.asVoid(connection.execute("DO 0", [], "command")),
+    Effect.asVoid(execute(connection, "DO 0", [], "command")),
     (error) => !connection.isDead && classify.read(error.cause).errno === 1317,
     () => Effect.void
   )

@@ -1,12 +1,15 @@
-import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import { type Kind, lost, ofClient, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
+import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
- * What each errno means. Looked up by errno, then by the class of the SQLSTATE (its first two characters), then by text: the
- * SQLSTATE of MySQL says little (too many connections is 08004 or 42000, a lock timeout HY000).
+ * What each error means. An error is looked up by errno, then by the class of its SQLSTATE (the first two characters), then by
+ * its text. The errno comes first because different errors share a SQLSTATE (too many connections is 08004 or 42000, a lock
+ * timeout is HY000).
  */
 
+/** By errno. */
 export const byErrno: Readonly<Record<number, Kind>> = {
   1040: unopened("TooManyConnections"),
   1203: unopened("TooManyConnections"),
@@ -62,7 +65,7 @@ export const byErrno: Readonly<Record<number, Kind>> = {
   1114: refused("ResourceExhausted", "idempotent")
 }
 
-/** Errors of a login that are something else when a statement gets them. */
+/** By errno, for errors that mean `AuthenticationFailed` during a connect and this when a statement gets them. */
 export const ofLogin: Readonly<Record<number, Kind>> = {
   1044: refused("PermissionDenied"),
   1045: refused("PermissionDenied"),
@@ -105,25 +108,21 @@ export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
 interface Raised {
   readonly errno: number | undefined
   readonly state: string | undefined
-  /** The errno, or the code of the system or of the library. */
+  /** The errno, else the code of the operating system or of `mysql2`. */
   readonly code: string | undefined
   readonly message: string
 }
 
 export const read = (cause: unknown): Raised => {
-  const error = (typeof cause === "object" && cause !== null ? cause : {}) as Record<string, unknown>
-  // Node tries all addresses of a name, and wraps the failures; they carry the same code as a rule.
-  const first = Array.isArray(error["errors"]) ? (error["errors"][0] as Record<string, unknown> | undefined) : undefined
-  const code = error["code"] ?? first?.["code"]
-  const message = error["message"] || first?.["message"]
-  // An error that nobody had asked for has its number in `code`; one of the system has a negative one of its own.
+  const { code, error, message } = ErrorText.read(cause)
+  // An error that the server sends unasked has its number in `code`. An error of the system has a negative errno.
   const errno = typeof code === "number" ? code : error["errno"]
   const known = typeof errno === "number" && errno > 0 ? errno : undefined
   return {
     errno: known,
     state: typeof error["sqlState"] === "string" && error["sqlState"] !== "" ? error["sqlState"] : undefined,
     code: known !== undefined ? String(known) : typeof code === "string" ? code : undefined,
-    message: typeof message === "string" ? message : String(cause)
+    message
   }
 }
 
@@ -131,15 +130,15 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
   if (errno !== undefined) {
     switch (errno) {
       case 1226:
-        // The limits of a user: connections, or statements in an hour.
+        // The user has reached one of its limits: connections, or statements in an hour.
         return phase === "connect" ? unopened("TooManyConnections") : refused("ResourceExhausted", "idempotent")
       case 1290:
         return /read.only/i.test(message) ? retired("NotWritable", "always") : refused("Unclassified")
       case 1047:
-        // A Galera node that is not ready answers so to everything.
+        // A Galera node that is not ready answers every statement with this error.
         return /wsrep/i.test(message) ? retired("ConnectionLost", "always") : refused("Unclassified")
       case 4025:
-        // MariaDB's CHECK; MySQL has another error of this number.
+        // In MariaDB a CHECK constraint has failed; MySQL uses the number for another error.
         return state === undefined || state === "23000" ? refused("CheckViolation") : refused("Unclassified")
     }
     const login = ofLogin[errno]
@@ -149,77 +148,50 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
     const family = state === undefined ? undefined : byClass[state.slice(0, 2)]
     return family ?? (phase === "connect" ? unopened() : refused("Unclassified"))
   }
-  if (code !== undefined) {
-    const known = byLibrary[code] ?? bySystem[code]
-    if (known !== undefined) return known
-    if (isTls(code)) return unopened("ConnectFailed", "never")
-  }
-  for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
-  return phase === "connect" ? unopened() : refused("Unclassified")
+  return ofClient({ code, message }, phase, byText, byLibrary)
 }
 
 export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
   const raised = read(cause)
   const found = reason(kindOf(raised, phase), phase, raised.code, cause)
-  // A server that only reads: whoever wanted to write needs another one, and inside a transaction from its beginning.
+  // The server is read-only, so the write has to go to another server. A transaction has to begin again there.
   return found.retry === "always" && found.connection === "destroy" && (phase === "transaction" || phase === "commit")
     ? { ...found, retry: "transaction" }
     : found
 }
 
-/** What to do about a connect that failed; empty when the driver's own words say it all. */
-const hint = ({ code, errno, message }: Raised, endpoint: { readonly host: string; readonly port: number }): string => {
-  switch (errno ?? code) {
-    case "ECONNREFUSED":
-      return "nothing listens there: check host and port, or start the server"
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return `the name ${endpoint.host} cannot be resolved: check the host`
-    case "ENOENT":
-      return "there is no such socket: check the path, or start the server"
-    case 1045:
-    case 1698:
-      return "the server refuses user or password: check username and password, and from which hosts the user may come"
-    case 1130:
-      return "the server refuses this host: create the user for it"
-    case 1044:
-      return "the user may not use this database: grant it"
-    case 1049:
-      return "there is no such database: create it, or correct its name"
-    case 1040:
-    case 1203:
-    case 1226:
-      return "the server takes no more connections: lower maxSize, or raise its limit"
-    case 1129:
-      return "the server has blocked this host after many failed connects: run FLUSH HOSTS there"
-    case 1053:
-      return "the server is stopping: try again"
-    case "HANDSHAKE_NO_SSL_SUPPORT":
-      return "the server does not speak TLS: leave ssl out, or enable it there"
-    case "HANDSHAKE_UNKNOWN_ERROR":
-    case "PROTOCOL_CONNECTION_LOST":
-    case "PROTOCOL_ERROR":
-      return `what answers there does not speak MySQL's protocol, or gave up: check that ${endpoint.port} is the port of a MySQL or MariaDB server`
-  }
-  if ((code !== undefined && isTls(code)) || /certificate/i.test(message)) {
-    return "the server's certificate is not trusted: give its authority in ssl.ca"
-  }
-  return ""
+const FULL = "The server takes no more connections: lower maxSize, or raise its limit"
+
+const REFUSED =
+  "The server refuses user or password: check username and password, and from which hosts the user may come"
+
+const notMysql = ({ port }: ErrorText.Address) =>
+  `What answers there does not speak MySQL's protocol, or gave up: check that ${port} is the port of a MySQL or MariaDB server`
+
+const hints: ErrorText.Hints = {
+  byCode: {
+    1045: REFUSED,
+    1698: REFUSED,
+    1130: "The server refuses this host: create the user for it",
+    1044: "The user may not use this database: grant it",
+    1049: "There is no such database: create it, or correct its name",
+    1040: FULL,
+    1203: FULL,
+    1226: FULL,
+    1129: "The server has blocked this host after many failed connects: run FLUSH HOSTS there",
+    1053: "The server is stopping: try again",
+    HANDSHAKE_NO_SSL_SUPPORT: "The server does not speak TLS: leave ssl out, or enable it there",
+    HANDSHAKE_UNKNOWN_ERROR: notMysql,
+    PROTOCOL_CONNECTION_LOST: notMysql,
+    PROTOCOL_ERROR: notMysql
+  },
+  byText: []
 }
 
-const named = ({ code, message }: Raised): string =>
-  `${message}${code === undefined || message.includes(code) ? "" : ` (${code})`}`
+export const connectMessage = (cause: unknown, address: ErrorText.Address): string =>
+  ErrorText.connect(read(cause), "MySQL", address, hints)
 
-export const connectMessage = (
-  cause: unknown,
-  endpoint: { readonly host: string; readonly port: number; readonly label: string }
-): string => {
-  const raised = read(cause)
-  const todo = hint(raised, endpoint)
-  return `cannot connect to MySQL at ${endpoint.label}: ${named(raised)}${todo === "" ? "" : `. ${todo[0]!.toUpperCase()}${todo.slice(1)}`}`
-}
-
-/** The server quotes the values that it complains about, and values stay out of messages. */
+/** The server quotes the value that it refuses. Values must not appear in messages, so the quote is removed. */
 export const statementMessage = (cause: unknown, label: string, isInterpolated: boolean): string => {
   const raised = read(cause)
   let { message } = raised
@@ -234,9 +206,9 @@ export const statementMessage = (cause: unknown, label: string, isInterpolated: 
       message = message.replace(/: '[\s\S]*'( for column|$)/, "$1")
       break
     case 1064:
-      // It quotes the text, which is the program's own unless values were written into it.
+      // The server quotes a part of the text. Values are in the text only if the driver has written them into it.
       if (isInterpolated) message = message.replace(/ near '[\s\S]*' at/, " at")
       break
   }
-  return `MySQL at ${label}: ${named({ ...raised, message })}`
+  return `MySQL at ${label}: ${ErrorText.named(message, raised.code)}`
 }

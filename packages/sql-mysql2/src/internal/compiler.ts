@@ -2,12 +2,12 @@ import * as Statement from "@effect/sql/Statement"
 
 const escape = Statement.defaultEscape("`")
 
-/** The names in a list that the compiler has made: each in backticks, the parts of one joined by dots. */
+/** The names in a list of columns from the compiler. Each part of a name is in backticks, and dots join the parts. */
 const namesOf = (columns: string): ReadonlyArray<string> => columns.match(/(?:`(?:[^`]|``)*`\.?)+/g) ?? []
 
 /**
- * The compiler of `@effect/sql-mysql2`, which gives nothing for `updateValues`. MySQL and MariaDB agree on no form of a table
- * of values that has names, but on a union of selects.
+ * The compiler of `@effect/sql-mysql2`, and `updateValues`, for which that compiler writes no SQL. The values become a union of
+ * selects: it is the only derived table with named columns whose syntax MySQL and MariaDB share.
  */
 export const make = (transform?: (name: string) => string): Statement.Compiler =>
   Statement.makeCompiler({

@@ -1,8 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Deadline from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
+import * as Connect from "@sluice/sql/driver/Connect"
 import type { BeginOptions, Control, Driver } from "@sluice/sql/driver/Driver"
-import * as Fork from "@sluice/sql/driver/Fork"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
@@ -11,77 +10,32 @@ import * as classify from "./classify.js"
 import type { Endpoint } from "./endpoint.js"
 import { makePacker, packing } from "./read.js"
 import { MysqlConnection } from "./session/connection.js"
+import * as cursor from "./session/cursor.js"
+import { execute } from "./session/execute.js"
 import * as session from "./session/session.js"
-
-/** How long a goodbye may take before the socket is cut: the server closes an idle session in a millisecond. */
-const GOODBYE = 500
 
 const connect = (
   endpoint: Endpoint,
   signals: Signals,
   control?: Control<MysqlConnection>
-): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.all([Deadline.ofContext, Fork.make, restore(endpoint.open)]), ([timers, fork, wire]) => {
-      // After the callback was called once, errors come as events; without a listener they would end the process.
-      const ignore = () => {}
-      wire.on("error", ignore)
-      const open = Effect.async<MysqlConnection, SqlError>((resume) => {
-        wire.connect((cause) => {
-          if (cause) {
-            wire.stream.destroy()
-            return resume(Effect.fail(refused(cause, endpoint)))
-          }
-          const connection = new MysqlConnection(wire, endpoint, signals, control, timers, fork)
-          wire.off("error", ignore)
-          resume(Effect.succeed(connection))
-        })
-        return Effect.sync(() => wire.stream.destroy())
-      })
-      return Effect.flatMap(restore(open), (connection) =>
-        Effect.zipRight(
-          Effect.addFinalizer(() => close(connection)),
-          Effect.as(
-            restore(Effect.mapError(session.begin(connection), (error) => refused(error.cause, endpoint))),
-            connection
-          )
-        )
-      ).pipe(
-        // An interruption may strike after the server has accepted and before the fiber knows.
-        Effect.onError(() => Effect.sync(() => wire.stream.destroy()))
-      )
-    })
-  )
-
-const refused = (cause: unknown, endpoint: Endpoint): SqlError =>
-  SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint))
-
-/** Returns when the server has closed its side too, so that a closed connection no longer counts there. */
-const close = (connection: MysqlConnection): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { wire } = connection
-    if (wire.stream.destroyed) return Effect.void
-    if (connection.status() === "busy") {
-      const cut = Effect.sync(() => connection.pipeline.destroy())
-      // What nobody has tried to cancel is closed because it does not answer, and neither would a kill be answered.
-      return connection.pipeline.current?.condemned ? Effect.zipRight(cancel.farewell(connection), cut) : cut
-    }
-    const ended = Effect.async<void>((resume) => {
-      wire.once("end", () => resume(Effect.void))
-    })
-    return Effect.sync(() => {
-      connection.pipeline.fail(new Error("Connection closed"))
-      wire.end()
-    }).pipe(
-      Effect.zipRight(Effect.timeout(Effect.interruptible(ended), GOODBYE)),
-      Effect.ignore,
-      Effect.zipRight(Effect.sync(() => connection.pipeline.destroy()))
-    )
+): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> => {
+  const refused = (cause: unknown): SqlError =>
+    SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint))
+  return Connect.open({
+    client: endpoint.client,
+    wireOf: (client) => client,
+    connection: (client, timers, fork) => () => new MysqlConnection(client, endpoint, signals, control, timers, fork),
+    refused,
+    begin: (connection) => Effect.mapError(session.begin(connection), (error) => refused(error.cause)),
+    // A busy connection that nobody has tried to cancel is closed because it does not answer. A kill would not be answered either.
+    stop: (connection) => (connection.pipeline.current?.condemned ? cancel.farewell(connection) : Effect.void)
   })
+}
 
 /**
- * The isolation level is that of the next transaction, so both are one text: nothing can come between. `deferrable` has no
- * counterpart, and read-write is what a transaction is anyway; said aloud, a read-only server would refuse what only reads.
+ * The isolation level holds for the next transaction, so both statements are one text: then no other statement comes between
+ * them. MySQL has no `deferrable`. READ WRITE is the default of a transaction and is never sent, because a read-only server would
+ * refuse it even for a transaction that only reads.
  */
 const begin = ({ isolation, readOnly }: BeginOptions): ReadonlyArray<string> => {
   const start = readOnly === true ? "START TRANSACTION READ ONLY" : "START TRANSACTION"
@@ -90,10 +44,7 @@ const begin = ({ isolation, readOnly }: BeginOptions): ReadonlyArray<string> => 
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
-  endpoint: ({ database, host, label, path, port, user }) => ({
-    key: `mysql://${user}@${path ?? `${host}:${port}`}/${database ?? ""}`,
-    label
-  }),
+  endpoint: ({ key, label }) => ({ key, label }),
   connect,
   ping: session.ping,
   reset: session.reset,
@@ -102,26 +53,29 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   describe: (connection) => connection.describe(),
   execute: (connection, sql, params, mode, before, until) =>
     before === undefined || before.length === 0
-      ? connection.execute(sql, params, mode, undefined, until)
+      ? execute(connection, sql, params, mode, undefined, until)
       : before.length === 1 && connection.mayFollow(sql)
-        ? connection.execute(sql, params, mode, before[0], until)
-        : // Each is a round trip of its own: nothing may be executed behind a statement that has failed.
+        ? execute(connection, sql, params, mode, before[0], until)
+        : // Each statement is a round trip of its own: after a failure the server would execute the statements behind it.
           before.reduceRight(
-            (rest, sql) => Effect.zipRight(connection.execute(sql, [], "command", undefined, until), rest),
-            connection.execute(sql, params, mode, undefined, until)
+            (rest, sql) => Effect.zipRight(execute(connection, sql, [], "command", undefined, until), rest),
+            execute(connection, sql, params, mode, undefined, until)
           ),
-  stream: (connection, sql, params) => connection.stream(sql, params),
+  stream: cursor.open,
   begin,
   position: (connection) => connection.position,
   classify: classify.classify
 }
 
-/** Whether a server takes one statement behind the other: what it says of itself, unless somebody knows better. */
+/**
+ * Whether the server reads a statement only when it has answered the one before. `isKnownTo` is set by the configuration; without
+ * it the server must be a MariaDB, and the session must have a thread number of its own, which a proxy would hide.
+ */
 const takesSeveral = (connection: MysqlConnection, isKnownTo: boolean): boolean =>
   !connection.wire.config.compress &&
   (isKnownTo || (session.isMariaDb(connection) && connection.server.thread !== undefined))
 
-/** A driver that packs short reads. What it learns about them is its own. */
+/** A driver that lets short reads share connections. Each call makes a driver that measures statements for itself. */
 export const packed = (isKnownTo: boolean, within: Limits = limits) => {
   const packer = makePacker()
   return {
@@ -130,7 +84,7 @@ export const packed = (isKnownTo: boolean, within: Limits = limits) => {
       Effect.tap(connect(endpoint, signals, control), (connection) => {
         if (!takesSeveral(connection, isKnownTo)) return Effect.void
         connection.packer = packer
-        // The first connection to a server measures the way there, without which no statement is known to be short.
+        // The first connection measures the round trip: without it no statement is known to be short.
         return endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(session.ping(connection))
       }),
     packing: packing(packer, within)

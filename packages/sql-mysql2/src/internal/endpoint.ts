@@ -1,41 +1,25 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { invalidOptions, isPort, portProblem, unreadablePassword } from "@sluice/sql/driver/Classify"
-import { RoundTrip } from "@sluice/sql/driver/Profile"
-import { Duration, Effect, Redacted } from "effect"
-import type { EndpointConfig, MysqlSqlConfig } from "../MysqlSql.js"
+import * as Endpoints from "@sluice/sql/driver/Endpoints"
+import { type Effect, Redacted } from "effect"
+import type { EndpointConfig, MysqlSqlConfig } from "../Config.js"
 import * as Mysql from "./wire/mysql.js"
 
-/** Where to connect to, with every default applied. */
-export interface Endpoint {
-  readonly host: string
-  readonly port: number
-  /** Path of the server's Unix socket, instead of `host` and `port`. */
-  readonly path: string | undefined
-  readonly database: string | undefined
-  readonly user: string
-  /** For tools that connect by themselves, such as `mysqldump`. */
-  readonly password: Redacted.Redacted | undefined
-  /** For messages and names: `host:port/database`. */
-  readonly label: string
+/** What MySQL adds to an endpoint. */
+interface Own {
   readonly resetOnRelease: "auto" | "always" | "never"
   /** Whether statements are prepared. */
   readonly prepares: boolean
-  /** Milliseconds; 0 is off. */
-  readonly statementTimeout: number
-  /** Of a packet, there and back. */
-  readonly roundTrip: RoundTrip
-  /** What makes the character set that of the configuration again. */
+  /** The end of a SET statement that gives a session the character set of the configuration again. */
   readonly names: string
-  /** With the password that is valid now. */
-  readonly open: Effect.Effect<Mysql.Wire, SqlError>
 }
+
+/** Where to connect to, with every default applied. */
+export interface Endpoint extends Endpoints.Endpoint<Mysql.Wire>, Own {}
 
 /** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
 const MAX_PLANS = 100
 
-const isUrl = /^(?:mysql|mariadb):\/\//i
-
-/** What is the pool's business, or ours, has other names here. */
+/** Options of `mysql2` that belong to the pool or have a field of their own in `MysqlSqlConfig`, each with the name to use instead. */
 const elsewhere: Readonly<Record<string, string>> = {
   uri: "url",
   host: "host",
@@ -57,35 +41,28 @@ const elsewhere: Readonly<Record<string, string>> = {
   pool: "pool"
 }
 
-const connectionOptions = (
-  config: MysqlSqlConfig,
-  at: EndpointConfig,
-  current?: Redacted.Redacted
-): Record<string, unknown> => {
-  const url = at.url ?? config.url
-  const password = at.password ?? config.password
-  const ssl = at.ssl ?? config.ssl
-  const path = at.path ?? config.path
+const connectionOptions = (config: MysqlSqlConfig, at: EndpointConfig, password?: string): Record<string, unknown> => {
   const { connectAttributes, ...more } = config.mysql2 ?? {}
-  const at_ = {
-    host: at.host ?? config.host,
-    port: at.port ?? config.port,
-    database: at.database ?? config.database,
-    user: at.username ?? config.username,
-    password: Redacted.isRedacted(password) ? Redacted.value(password) : undefined,
-    socketPath: path
+  const { ssl } = at
+  const fields = {
+    host: at.host,
+    port: at.port,
+    database: at.database,
+    user: at.username,
+    password: Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined,
+    socketPath: at.path
   }
   return {
     supportBigNumbers: true,
     maxPreparedStatements: MAX_PLANS,
     keepAliveInitialDelay: 10_000,
     ...more,
-    ...(url === undefined ? at_ : { uri: Redacted.value(url) }),
-    ...(current === undefined ? {} : { password: Redacted.value(current) }),
+    ...(at.url === undefined ? fields : { uri: Redacted.value(at.url) }),
+    ...(password === undefined ? {} : { password }),
     ...(ssl === undefined ? {} : { ssl: typeof ssl === "object" ? { ...ssl } : ssl }),
     multipleStatements: true,
     enableKeepAlive: true,
-    // The pool's own bound holds for all of it.
+    // Off, because the pool bounds the whole connect, and `mysql2` only a part of it.
     connectTimeout: 0,
     connectAttributes: { program_name: config.applicationName ?? "@sluice/sql-mysql2", ...connectAttributes }
   }
@@ -103,84 +80,40 @@ const namesOf = (number: number): string => {
   return "NAMES utf8mb4"
 }
 
-const problemsOf = (config: MysqlSqlConfig, at: EndpointConfig, name: string): Array<string> => {
-  const problems: Array<string> = []
-  const url = at.url ?? config.url
-  if (url !== undefined && !isUrl.test(Redacted.value(url))) {
-    // Never the text itself: it has the password in it.
-    problems.push(`${name}: url must begin with mysql:// or mariadb:// (mysql://user:password@host:3306/database)`)
-  }
-  const port = portProblem(name, at.port ?? config.port)
-  if (port !== undefined) problems.push(port)
-  return problems
-}
+const problemsOf = ({ mysql2 = {} }: MysqlSqlConfig): ReadonlyArray<string> =>
+  Object.keys(mysql2).flatMap((option) => {
+    const here = elsewhere[option]
+    return here === undefined ? [] : [`mysql2.${option} has another name here: ${here}`]
+  })
 
 /** Every endpoint, or everything that is wrong with them. */
-export const resolve = (
-  config: MysqlSqlConfig
-): Effect.Effect<{ readonly primary: Endpoint; readonly replicas: ReadonlyArray<Endpoint> }, SqlError> =>
-  Effect.suspend(() => {
-    const problems: Array<string> = []
-    const timeout = config.statementTimeout === undefined ? 0 : Duration.toMillis(config.statementTimeout)
-    if (!(Number.isFinite(timeout) && timeout >= 0)) {
-      problems.push("statementTimeout must be a finite duration of at least 1 millisecond, or 0 for none")
-    }
-    for (const option of Object.keys(config.mysql2 ?? {})) {
-      const here = elsewhere[option]
-      if (here !== undefined) problems.push(`mysql2.${option} has another name here: ${here}`)
-    }
-    const one = (at: EndpointConfig, name: string): Endpoint | undefined => {
-      const found = problemsOf(config, at, name)
-      problems.push(...found)
-      if (found.length > 0) return undefined
-      try {
-        // Each connection changes the options that it is made with.
-        const options = (password?: Redacted.Redacted) => connectionOptions(config, at, password)
-        const secret = at.password ?? config.password
-        const { charsetNumber, database, host, password, port, socketPath, user } = new Mysql.ConnectionConfig(
-          options()
-        )
-        if (!isPort(port)) {
-          problems.push(`${name}: the url names no valid port`)
-          return undefined
-        }
-        const where = socketPath ?? `${host}:${port}`
-        const label = database ? `${where}/${database}` : where
-        return {
-          host,
-          port,
-          path: socketPath,
-          user: user ?? "",
-          password: password ? Redacted.make(password) : undefined,
-          database: database || undefined,
-          label,
+export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolved<Endpoint>, SqlError> =>
+  Endpoints.resolve<EndpointConfig, Mysql.Wire, Own>(config, {
+    module: "MysqlSql",
+    database: "MySQL",
+    scheme: "mysql",
+    isUrl: /^(?:mysql|mariadb):\/\//i,
+    urlForm: "mysql:// or mariadb:// (mysql://user:password@host:3306/database)",
+    problems: problemsOf(config),
+    // `mysql2` says what is wrong with an option, and does not quote the url.
+    explain: (error) => error.message,
+    read: (at) => {
+      // Made anew each time, because a connection changes the options that it is made with.
+      const options = (password?: string) => connectionOptions(config, at, password)
+      const { charsetNumber, database, host, password, port, socketPath, user } = new Mysql.ConnectionConfig(options())
+      return {
+        host,
+        port,
+        path: socketPath,
+        database: database || undefined,
+        user: user ?? "",
+        password,
+        client: (password) => Mysql.createConnection(options(password)),
+        more: {
           resetOnRelease: config.resetOnRelease ?? "auto",
           prepares: config.prepare !== false,
-          statementTimeout: timeout > 0 ? Math.max(1, Math.round(timeout)) : 0,
-          roundTrip: new RoundTrip(),
-          names: namesOf(charsetNumber),
-          open: Effect.isEffect(secret)
-            ? Effect.mapBoth(secret, {
-                onFailure: (cause) => unreadablePassword("MySQL", label, cause),
-                onSuccess: (password) => Mysql.createConnection(options(password))
-              })
-            : Effect.sync(() => Mysql.createConnection(options()))
+          names: namesOf(charsetNumber)
         }
-      } catch (cause) {
-        // The error of a url that cannot be parsed quotes the url, so only its code may pass; others have none.
-        const { code, message } = cause as { readonly code?: unknown; readonly message: string }
-        problems.push(
-          typeof code === "string"
-            ? `${name}: the url cannot be read (${code}); is every special character in it percent-encoded?`
-            : `${name}: ${message}`
-        )
-        return undefined
       }
     }
-    const primary = one(config.primary ?? {}, "primary")
-    const replicas = (config.replicas ?? []).map((at, i) => one(at, `replica ${i + 1}`))
-    if (problems.length > 0 || primary === undefined) {
-      return Effect.fail(invalidOptions("MysqlSql", problems))
-    }
-    return Effect.succeed({ primary, replicas: replicas.filter((replica) => replica !== undefined) })
   })

@@ -1,33 +1,14 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { MysqlClient } from "@effect/sql-mysql2/MysqlClient"
-import { assert } from "@effect/vitest"
-import { Sql, SqlReason } from "@sluice/sql"
+import { Sql } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
-import { Duration, Effect, Redacted, Schedule } from "effect"
+import { Effect, Redacted } from "effect"
+import { booksBalance, eventually } from "../../../sql/test/support/checks.js"
+
+export * from "../../../sql/test/support/checks.js"
 
 let names = 0
-
-/**
- * Looks until the condition holds: neither the server nor the pool announces it. The bound is only for a condition that
- * never comes true, so it is far longer than any machine needs.
- */
-export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
-  condition.pipe(
-    Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (true_) => true_ }),
-    Effect.timeoutFail({ duration: "30 seconds", onTimeout: () => new Error(`never came true: ${what}`) }),
-    Effect.orDie
-  ) as Effect.Effect<void, E, R>
-
-/** Nothing is leased, nobody waits, and nothing is still being cleaned. */
-export const booksBalance = eventually(
-  "the books balance",
-  Effect.map(Sql.stats, ({ read, write }) =>
-    [write, ...read].every(
-      (pool) => pool.using === 0 && pool.waiting === 0 && pool.quarantined === 0 && pool.resetting === 0
-    )
-  )
-)
 
 export const sessions = (user: string) =>
   Effect.gen(function* () {
@@ -78,25 +59,6 @@ export const urlThrough = (proxy: { readonly port: number }) =>
   )
 
 export const thread = Effect.map(Sql.query<{ id: number }>("select connection_id() as id"), (rows) => rows[0]!.id)
-
-/** The failure of an effect as its reason; anything else fails the test. */
-export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)
-
-export const table = (name: string, columns: string) =>
-  Effect.zipRight(Sql.query(`drop table if exists ${name}`), Sql.query(`create table ${name} (${columns})`))
-
-export const rowsOf = (name: string) =>
-  Effect.map(Sql.query<{ id: number }>(`select id from ${name} order by id`), (rows) => rows.map(({ id }) => id))
-
-/**
- * Fails when `effect` waits for a statement of these tests, which run for 20 seconds and longer. The bound is a quarter of
- * that, because a busy machine makes a caller that waits for nobody slow as well.
- */
-export const atOnce = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.map(Effect.timed(effect), ([elapsed, a]) => {
-    assert.isBelow(Duration.toMillis(elapsed), 5_000)
-    return a
-  })
 
 /** A statement of this user runs that contains `text`: it is no longer only prepared. */
 export const running = (user: string, text: string) =>

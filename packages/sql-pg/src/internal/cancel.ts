@@ -3,6 +3,7 @@ import * as Cancel from "@sluice/sql/driver/Cancel"
 import { Effect } from "effect"
 import type { Endpoint } from "./endpoint.js"
 import type { PgConnection } from "./session/connection.js"
+import { execute } from "./session/execute.js"
 import * as Pg from "./wire/pg.js"
 
 /**
@@ -43,7 +44,7 @@ export const { abort, relieve } = Cancel.make<PgConnection>({
   },
   sentinel: (connection) =>
     Effect.catchIf(
-      Effect.asVoid(connection.execute("", [], "command")),
+      Effect.asVoid(execute(connection, "", [], "command")),
       () => !connection.isDead,
       () => Effect.void
     ),

@@ -1,10 +1,11 @@
-import { bySystem, isTls, type Kind, lost, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import { type Kind, lost, ofClient, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
+import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
- * What each SQLSTATE and each error of the system means. Looked up by code, then by the class of the code (its first two
- * characters), then by text.
+ * What each error means. An error is looked up by its code (a SQLSTATE, or a code of the operating system), then by the class of
+ * a SQLSTATE (the first two characters), then by its text.
  */
 
 /** By SQLSTATE. */
@@ -32,7 +33,7 @@ export const byState: Readonly<Record<string, Kind>> = {
   "55P03": refused("LockTimeout", "transaction"),
   "57014": refused("Cancelled"),
   "26000": refused("StalePlan", "transaction"),
-  "42P05": refused("StalePlan", "always"),
+  "42P05": refused("StalePlan", "transaction"),
   "23505": refused("UniqueViolation"),
   "23503": refused("ForeignKeyViolation"),
   "23514": refused("CheckViolation"),
@@ -73,17 +74,9 @@ interface Raised {
 }
 
 export const read = (cause: unknown): Raised => {
-  const error = (typeof cause === "object" && cause !== null ? cause : {}) as Record<string, unknown>
-  const text = (key: string) => (typeof error[key] === "string" ? (error[key] as string) : undefined)
-  // Node tries all addresses of a name, and wraps the failures; they carry the same code as a rule.
-  const first = Array.isArray(error["errors"]) ? (error["errors"][0] as Record<string, unknown> | undefined) : undefined
-  const firstMessage = first !== undefined && typeof first["message"] === "string" ? first["message"] : ""
-  return {
-    code: text("code") ?? (typeof first?.["code"] === "string" ? first["code"] : undefined),
-    message: text("message") || firstMessage || String(cause),
-    routine: text("routine"),
-    severity: text("severity")
-  }
+  const { code, error, message } = ErrorText.read(cause)
+  const text = (value: unknown) => (typeof value === "string" ? value : undefined)
+  return { code: text(code), message, routine: text(error["routine"]), severity: text(error["severity"]) }
 }
 
 const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
@@ -96,18 +89,25 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
       return phase === "connect" ? unopened("ConnectFailed", "never") : retired("Unclassified")
     }
     if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "transaction")
+    if (isOfRecovery(code, routine, message)) return refused("NotWritable")
     if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
-    // The permission to connect to the database.
+    // During a connect this is the missing permission to connect to the database.
     if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "never")
     return byState[code] ?? byClass[code.slice(0, 2)] ?? refused("Unclassified")
   }
-  if (code !== undefined) {
-    const known = bySystem[code]
-    if (known !== undefined) return known
-    if (isTls(code)) return unopened("ConnectFailed", "never")
-  }
-  for (const [pattern, kind] of byText) if (pattern.test(message)) return kind
-  return phase === "connect" ? unopened() : refused("Unclassified")
+  return ofClient({ code, message }, phase, byText)
+}
+
+/** What only a standby says: it cannot begin a transaction that writes, or one that is serializable. */
+const isOfRecovery = (code: string | undefined, routine: string | undefined, message: string): boolean =>
+  code === "0A000" &&
+  (/recovery|hot standby/i.test(message) ||
+    /^check_(?:transaction_(?:read_only|isolation)|XactReadOnly|XactIsoLevel)$/.test(routine ?? ""))
+
+/** Whether the error itself says that the server is a standby. */
+export const isOfStandby = (cause: unknown): boolean => {
+  const { code, message, routine } = read(cause)
+  return isOfRecovery(code, routine, message)
 }
 
 export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
@@ -115,51 +115,31 @@ export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
   return reason(kindOf(raised, phase), phase, raised.code, cause)
 }
 
-/** What to do about a connect that failed; empty when the driver's own words say it all. */
-const hint = (raised: Raised, endpoint: { readonly host: string; readonly port: number }): string => {
-  const { code, message } = raised
-  switch (code) {
-    case "ECONNREFUSED":
-      return `nothing listens there: check host and port, or start the server`
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return `the name ${endpoint.host} cannot be resolved: check the host`
-    case "ENOENT":
-      return "there is no such socket: check the path, or start the server"
-    case "28P01":
-      return "the server refuses the password: check username and password"
-    case "28000":
-      return "the server refuses this user: check username, password and the server's pg_hba.conf"
-    case "3D000":
-      return "there is no such database: create it, or correct its name"
-    case "53300":
-      return "the server takes no more connections: lower maxSize, or raise max_connections"
-    case "57P03":
-      return "the server is starting or stopping: try again"
-  }
-  if (/does not support SSL/i.test(message))
-    return "the server does not speak TLS: set ssl to false, or enable it there"
-  if (/password must be/i.test(message)) return "the server asks for a password and none is set: set password"
-  if (code !== undefined && isTls(code)) return "the server's certificate is not trusted: give its authority in ssl.ca"
-  if (/received invalid response|terminated unexpectedly|SSL connection/i.test(message)) {
-    return `what answers there does not speak PostgreSQL's protocol: check that ${endpoint.port} is the port of a PostgreSQL server`
-  }
-  return ""
+const hints: ErrorText.Hints = {
+  byCode: {
+    "28P01": "The server refuses the password: check username and password",
+    "28000": "The server refuses this user: check username, password and the server's pg_hba.conf",
+    "3D000": "There is no such database: create it, or correct its name",
+    "53300": "The server takes no more connections: lower maxSize, or raise max_connections",
+    "57P03": "The server is starting or stopping: try again"
+  },
+  byText: [
+    [/does not support SSL/i, "The server does not speak TLS: set ssl to false, or enable it there"],
+    [/password must be/i, "The server asks for a password and none is set: set password"],
+    [
+      /received invalid response|terminated unexpectedly|SSL connection/i,
+      ({ port }) =>
+        `What answers there does not speak PostgreSQL's protocol: check that ${port} is the port of a PostgreSQL server`
+    ]
+  ]
 }
 
-export const connectMessage = (
-  cause: unknown,
-  endpoint: { readonly host: string; readonly port: number; readonly label: string }
-): string => {
-  const raised = read(cause)
-  const what = `${raised.message}${raised.code === undefined || raised.message.includes(raised.code) ? "" : ` (${raised.code})`}`
-  const todo = hint(raised, endpoint)
-  return `cannot connect to PostgreSQL at ${endpoint.label}: ${what}${todo === "" ? "" : `. ${todo[0]!.toUpperCase()}${todo.slice(1)}`}`
-}
+export const connectMessage = (cause: unknown, address: ErrorText.Address): string =>
+  ErrorText.connect(read(cause), "PostgreSQL", address, hints)
 
-/** Data exceptions quote the value that was sent, and values stay out of messages. */
+/** The server quotes the value that it cannot read (class 22). Values must not appear in messages, so the quote is removed. */
 export const statementMessage = (cause: unknown, label: string): string => {
   const { code, message } = read(cause)
   const text = code?.startsWith("22") ? message.replace(/:? "[\s\S]*"/, "") : message
-  return `PostgreSQL at ${label}: ${text}${code === undefined ? "" : ` (${code})`}`
+  return `PostgreSQL at ${label}: ${code === undefined ? text : `${text} (${code})`}`
 }

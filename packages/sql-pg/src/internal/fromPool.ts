@@ -2,17 +2,17 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { invalidOptionsOf } from "@sluice/sql/driver/Classify"
 import { Effect, Redacted } from "effect"
 import type * as Pg from "pg"
-import type { PgSqlConfig } from "../PgSql.js"
+import type { PgSqlConfig } from "../Config.js"
 
-/** Seconds and milliseconds of which 0 means "none" to a pool of `pg`, and which then are left to our defaults. */
+/** A duration in milliseconds. A pool of `pg` reads 0 as "no limit"; then the option is left out, and our default holds. */
 const set = (value: number | undefined, unit: 1 | 1_000): number | undefined =>
   value === undefined || value === 0 ? undefined : value * unit
 
-/** What is not said stays unsaid: an option that is there and `undefined` would hide a default. */
+/** Leaves out the options that are `undefined`: an option that is present and `undefined` would replace a default. */
 const said = <A extends object>(options: A): A =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as A
 
-/** What a pool of `pg` would connect with, and how many of them it would open. */
+/** The configuration of a client that connects as the pool of `pg` would, with as many connections. */
 export const configOf = (pool: Pg.Pool): Effect.Effect<PgSqlConfig, SqlError> =>
   Effect.suspend(() => {
     const options = pool.options as Pg.PoolConfig & {

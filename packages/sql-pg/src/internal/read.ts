@@ -2,15 +2,16 @@ import type { PackedRequest } from "@sluice/sql/driver/Driver"
 import * as Packing from "@sluice/sql/driver/Packing"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
-import { isMistyped, isStale, type PgConnection, prepare } from "./session/connection.js"
+import { isSeenInText } from "./session/changes.js"
+import type { PgConnection } from "./session/connection.js"
+import { planFaultOf } from "./session/faults.js"
+import { prepare } from "./wire/params.js"
+import type { Plan } from "./wire/plans.js"
 import { Statement } from "./wire/statement.js"
+import { isRead } from "./wire/texts.js"
 
-const reads = /^\s*(?:select|values|table)\b/i
-
-/** Locks rows, makes a table, or is more than one statement. That one of these words may stand in a literal does no harm. */
-const harms = /\b(?:into|temp|temporary|for\s+(?:no\s+key\s+update|key\s+share|update|share))\b|;\s*\S/i
-
-export const isHarmless = (sql: string): boolean => reads.test(sql) && !harms.test(sql)
+/** It may share a connection with others: it leaves nothing behind, in the database or in the session. */
+export const isHarmless = (sql: string): boolean => isRead(sql) && !isSeenInText(sql)
 
 export type Packer = Packing.Packer<PgConnection>
 
@@ -20,50 +21,58 @@ export const makePacker = (): Packer => new Packing.Packer(isHarmless, relieve)
 interface State {
   readonly values: ReadonlyArray<string | Buffer | null>
   /** Whether it uses a prepared statement. */
-  named: boolean
+  isNamed: boolean
+  /** The prepared statement that it has failed with. Dropped if the read succeeds without it. */
+  suspect: Plan | undefined
 }
 
 type Read = Packing.Read<PgConnection, State>
 
 const prepareRead = (connection: PgConnection, { params }: PackedRequest) => {
   const values = prepare(params)
-  return Array.isArray(values) ? { values, named: true } : connection.unsendable(values.problem)
+  return Array.isArray(values) ? { values, isNamed: true, suspect: undefined } : connection.unsendable(values.problem)
 }
 
 const write = (read: Read): void => {
   const { connection, profile, request, state } = read
   const { pipeline, plans } = connection
   const { mode, params, sql } = request
-  const plan = state.named ? plans.of(sql, params) : undefined
-  const statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.client)
+  const plan = state.isNamed ? plans.of(sql, params) : undefined
+  const statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.parsers)
   statement.profile = profile
   statement.work = profile.work
   statement.read = read
   if (pipeline.current === undefined && profile.isDue()) pipeline.mark()
   connection.send(statement, (failure) => {
-    if (failure === undefined) read.answered(statement.answer())
-    else read.failed(failure, isInnocent(read, statement, failure))
+    if (failure === undefined) {
+      if (state.suspect !== undefined) plans.drop(state.suspect)
+      read.answered(statement.answer())
+    } else read.failed(failure, isInnocent(read, statement, failure))
   })
 }
 
 /**
- * The server may not know the prepared statement any more, or may have made it for columns of another type: then the read is
- * sent again without one.
+ * Whether the read has failed for a reason that is not its own: because of its prepared statement, or because a cancel of another
+ * read has hit it. Then it is sent once more, without a prepared statement: another read may have failed to prepare that, for a
+ * reason that this read shares, and without it the server tells this read its own reason.
  */
 const isInnocent = ({ connection, state }: Read, statement: Statement, failure: unknown): boolean => {
-  if (isOfThePlan(failure)) {
-    if (statement.plan === undefined) return false
-    connection.plans.drop(statement.plan)
-    // Another read may have failed to prepare the statement, for a reason that this read shares. Without a prepared statement
-    // the server tells this read its own reason.
-    state.named = false
+  const fault = planFaultOf(failure)
+  if (fault !== undefined) {
+    const { plan } = statement
+    if (plan === undefined) return false
+    state.isNamed = false
+    if (fault === "mistyped") state.suspect = plan
+    else {
+      // A read that was sent behind the one that was to prepare the statement fails as lost too, when that has failed.
+      if (fault === "foreign") connection.planSurprised("42P05")
+      else if (fault === "lost" && connection.plans.isParsed(plan)) connection.planSurprised("26000")
+      connection.plans.drop(plan)
+    }
     return true
   }
   return connection.pipeline.isAborting && !statement.condemned && classify.read(failure).code === "57014"
 }
-
-/** The prepared statement may be at fault, and not the read. */
-const isOfThePlan = (failure: unknown): boolean => isStale(failure) || isMistyped(failure)
 
 /** What the driver says about packing, for the connections that have this packer. */
 export const packing = (packer: Packer, limits: Packing.Limits) =>

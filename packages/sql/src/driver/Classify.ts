@@ -1,7 +1,8 @@
 /**
- * What the errors of a database mean, for drivers: a code stands for a kind of failure, and a kind says in each phase what
- * becomes of the connection, what happened on the server, and what may be done again. And the failures of a configuration,
- * which read the same whatever the database.
+ * What the errors of a database mean. A driver maps each code to a `Kind`. `reason` makes a `SqlReason` of the kind and the phase:
+ * whether the connection can be kept, what has happened on the server, and what may be tried again.
+ *
+ * The errors that do not depend on the database are made here too: options that cannot work, and deadlines that have passed.
  *
  * @since 0.1.0
  */
@@ -10,10 +11,12 @@ import * as SqlReason from "../SqlReason.js"
 import type { Phase } from "./Driver.js"
 
 /**
- * - `refused`: the server refused the statement and works on.
- * - `retired`: as `refused`, but the connection must not be used again.
- * - `lost`: the connection is gone; what that means depends on the phase.
- * - `unopened`: no connection came to be.
+ * A kind of error.
+ *
+ * - `refused`: the server has refused the statement, and the connection works.
+ * - `retired`: the same, but the connection must not be used again.
+ * - `lost`: the connection is lost. The phase says what that means for the statement.
+ * - `unopened`: no connection was opened.
  *
  * @since 0.1.0
  * @category models
@@ -25,24 +28,32 @@ export type Kind =
   | { readonly kind: "unopened"; readonly tag: SqlReason.Tag; readonly retry: SqlReason.Retry }
 
 /**
+ * The server has refused the statement, and the connection works.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const refused = (tag: SqlReason.Tag, retry: SqlReason.Retry = "never"): Kind => ({ kind: "refused", tag, retry })
 
 /**
+ * The server has refused the statement, and the connection must not be used again.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const retired = (tag: SqlReason.Tag, retry: SqlReason.Retry = "never"): Kind => ({ kind: "retired", tag, retry })
 
 /**
+ * The connection is lost.
+ *
  * @since 0.1.0
  * @category constructors
  */
 export const lost = (tag: SqlReason.Tag = "ConnectionLost"): Kind => ({ kind: "lost", tag })
 
 /**
+ * No connection was opened.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -53,7 +64,7 @@ export const unopened = (tag: SqlReason.Tag = "ConnectFailed", retry: SqlReason.
 })
 
 /**
- * By the code of the operating system or of Node.
+ * The kinds of the errors of the operating system and of Node, by code.
  *
  * @since 0.1.0
  * @category tables
@@ -75,13 +86,36 @@ export const bySystem: Readonly<Record<string, Kind>> = {
 }
 
 /**
- * Whether a code says that the other side's certificate is not trusted, or that TLS cannot be spoken with it.
+ * Whether this is the code of an error of TLS: the server's certificate is not trusted, or there is no TLS connection to it.
  *
  * @since 0.1.0
  * @category guards
  */
 export const isTls = (code: string): boolean =>
   /^(?:ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/.test(code)
+
+/**
+ * The kind of an error that the server has not sent. The code is looked up first, then the text: `byText` is for errors without
+ * a code. `byCode` has the codes of the library.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const ofClient = (
+  { code, message }: { readonly code: string | undefined; readonly message: string },
+  phase: Phase,
+  byText: ReadonlyArray<readonly [RegExp, Kind]>,
+  byCode: Readonly<Record<string, Kind>> = {}
+): Kind => {
+  if (code !== undefined) {
+    const known = byCode[code] ?? bySystem[code]
+    if (known !== undefined) return known
+    if (isTls(code)) return unopened("ConnectFailed", "never")
+  }
+  const found = byText.find(([pattern]) => pattern.test(message))
+  if (found !== undefined) return found[1]
+  return phase === "connect" ? unopened() : refused("Unclassified")
+}
 
 /**
  * The reason of a failure of this kind in this phase.
@@ -120,25 +154,8 @@ export const reason = (kind: Kind, phase: Phase, code: string | undefined, cause
 }
 
 /**
- * Whether a server can listen there.
- *
- * @since 0.1.0
- * @category guards
- */
-export const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65_536
-
-/**
- * What is wrong with the port of the endpoint `name`; `undefined` when nothing is, or when none was given.
- *
- * @since 0.1.0
- * @category options
- */
-export const portProblem = (name: string, port: number | undefined): string | undefined =>
-  port === undefined || isPort(port) ? undefined : `${name}: port must be an integer from 1 to 65535, and is ${port}`
-
-/**
- * The failure of options that cannot work, for all that is wrong with them at once. `name` is the module that was given
- * them, such as `PgSql`. `cause.problems` of the failure is the list.
+ * The failure of options that cannot work. Its message has all problems, and so has `cause.problems`, as a list. `name` is the
+ * module that was given the options, such as `PgSql`.
  *
  * @since 0.1.0
  * @category options
@@ -149,7 +166,7 @@ export const invalidOptions = (name: string, problems: ReadonlyArray<string>): S
 }
 
 /**
- * As `invalidOptions`, for an error that says already what is wrong: its message is that of the failure.
+ * The failure of options that cannot work, with the message of `cause`.
  *
  * @since 0.1.0
  * @category options
@@ -158,21 +175,7 @@ export const invalidOptionsOf = (cause: Error): SqlError =>
   SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none", cause }), cause.message)
 
 /**
- * The failure of a connect whose password is an effect that has failed. `database` is the product, `label` the endpoint.
- * It may be tried again: the effect may read it then.
- *
- * @since 0.1.0
- * @category options
- */
-export const unreadablePassword = (database: string, label: string, cause: unknown): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }),
-    `${database} at ${label}: the password could not be read. The effect given as password has failed; its failure is the cause`
-  )
-
-/**
- * The failure that a caller is told when it has waited long enough for an answer of the server. The operation is still under
- * way then.
+ * The failure that a pipeline gives to a caller whose deadline has passed. The server may still be at work on the operation.
  *
  * @since 0.2.0
  * @category errors
@@ -189,7 +192,7 @@ export class TimedOut extends Error {
 }
 
 /**
- * The error of a caller that has waited long enough. `database` is the product, `label` the endpoint.
+ * The error of a statement whose deadline has passed. `database` is the product, `label` the endpoint.
  *
  * @since 0.2.0
  * @category conversions

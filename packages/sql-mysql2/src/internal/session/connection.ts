@@ -1,18 +1,18 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { type Instant, never, type Timers } from "@sluice/pool/Deadline"
+import { never, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
-import type { ConnectionState, Control, Cursor, Mode, Phase } from "@sluice/sql/driver/Driver"
+import type { ConnectionState, Control, Mode, Phase } from "@sluice/sql/driver/Driver"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
 import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
+import * as Unreadable from "@sluice/sql/driver/Unreadable"
 import * as SqlReason from "@sluice/sql/SqlReason"
-import { Effect } from "effect"
+import type { Effect } from "effect"
 import * as classify from "../classify.js"
 import type { Endpoint } from "../endpoint.js"
 import * as Commands from "../wire/commands.js"
-import * as cursor from "../wire/cursor.js"
 import * as Mysql from "../wire/mysql.js"
-import { Operation } from "../wire/operation.js"
+import { type Connection, Operation } from "../wire/operation.js"
 import {
   commitsImplicitly,
   endsTransaction,
@@ -46,7 +46,7 @@ export interface Server {
  * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
  *    one: what follows is still written together or not at all. But it must not be run again as a whole.
  */
-export class MysqlConnection implements Owner<Operation>, Packable {
+export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   /** What is under way. */
   readonly pipeline: Pipeline<Operation>
   /** The server must be asked for a clean session before the next user. */
@@ -133,108 +133,9 @@ export class MysqlConnection implements Owner<Operation>, Packable {
     return this.inTransaction ? "idle in transaction" : undefined
   }
 
-  /**
-   * `begin` goes ahead, in the same write. Only where the statement may: if the server refused the one it would still
-   * execute the other.
-   */
-  execute(
-    sql: string,
-    params: ReadonlyArray<unknown>,
-    mode: Mode,
-    begin?: string,
-    until: Instant = never
-  ): Effect.Effect<any, SqlError> {
-    // Without a canceller: an interrupted statement is not cancelled by its own fiber, which does not wait.
-    return Effect.async((resume) => this.start(sql, params, mode, until, resume, false, begin))
-  }
-
   /** The statement may leave together with the one that begins its transaction. */
   mayFollow(sql: string): boolean {
     return this.packer !== undefined && this.texts.of(sql).isRead
-  }
-
-  private start(
-    sql: string,
-    params: ReadonlyArray<unknown>,
-    mode: Mode,
-    until: Instant,
-    resume: (effect: Effect.Effect<any, SqlError>) => void,
-    again: boolean,
-    begin?: string
-  ): void {
-    const refusal = this.refusal(sql)
-    if (refusal !== undefined) {
-      resume(Effect.fail(refusal))
-      return
-    }
-    const text = this.texts.of(sql)
-    const prepared = this.prepares(text, params, mode)
-    const operation = new Operation(this, text, !prepared && params.length > 0)
-    operation.begins = mode === "command" && isBegin(sql)
-    const asArrays = mode === "values"
-    let written = sql
-    if (prepared) {
-      const problem = values.check(params)
-      if (problem !== undefined) {
-        resume(Effect.fail(this.unsendable(problem.problem)))
-        return
-      }
-    } else if (params.length > 0) {
-      const text = this.write(sql, params, mode)
-      if (typeof text !== "string") {
-        resume(Effect.fail(text))
-        return
-      }
-      written = text
-    }
-    if (this.packer !== undefined && mode !== "unprepared" && mode !== "command") {
-      const profile = this.packer.texts.of(sql)
-      operation.profile = profile
-      const isKept = !prepared || this.wire._statements.get(text.key) !== undefined
-      if (isKept && !operation.inside && begin === undefined && profile.isDue()) this.pipeline.mark()
-    }
-    if (begin !== undefined) this.beginWith(begin, operation)
-    const commits = mode === "command" && sql === "COMMIT"
-    const settled = (failure: unknown): void => {
-      if (operation.notBegun !== undefined) {
-        resume(Effect.fail(this.error(operation.notBegun, "statement")))
-        return
-      }
-      if (failure === undefined) {
-        resume(Effect.succeed(operation.takeAnswer(mode)))
-        return
-      }
-      if (operation.unsent) {
-        const unsendable = Effect.fail(this.unsendable(classify.read(failure).message))
-        // What went ahead of it may be under way.
-        this.pipeline.whenReady(() => resume(unsendable))
-        return
-      }
-      if (prepared) {
-        const { errno } = classify.read(failure)
-        const kept = this.wire._statements.get(text.key) !== undefined
-        if (isUnpreparable(errno)) {
-          text.unpreparable = true
-          this.start(sql, params, mode, until, resume, again)
-          return
-        }
-        if (kept && isStale(errno)) {
-          this.wire._statements.delete(text.key)
-          // Nothing was executed, so nothing is lost, inside of a transaction neither.
-          if (!again && !this.pipeline.isAborting && !this.isDead && !operation.condemned) {
-            this.start(sql, params, mode, until, resume, true)
-            return
-          }
-        }
-      }
-      const phase = commits ? "commit" : operation.inside ? "transaction" : "statement"
-      // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
-      resume(Effect.fail(this.error(failure, phase, operation.interpolated, this.pipeline.current === operation)))
-    }
-    // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
-    this.send(operation, settled, until, !commits)
-    if (prepared) operation.executePrepared(params, asArrays)
-    else operation.query(written, asArrays)
   }
 
   prepares(text: Text, params: ReadonlyArray<unknown>, mode: Mode): boolean {
@@ -277,12 +178,9 @@ export class MysqlConnection implements Owner<Operation>, Packable {
     return undefined
   }
 
-  stream(sql: string, params: ReadonlyArray<unknown>): Effect.Effect<Cursor, SqlError> {
-    return Effect.sync(() =>
-      this.inTransaction
-        ? cursor.joined(this, this.texts.of(sql), params, `sluice_${++this.cursors}`)
-        : cursor.single(this, this.texts.of(sql), params)
-    )
+  /** A name for a cursor, which this connection has not used yet. */
+  nextCursor(): string {
+    return `sluice_${++this.cursors}`
   }
 
   /** `until` and, if it `isBounded`, the statement timeout bound the wait for the answer. */
@@ -291,7 +189,8 @@ export class MysqlConnection implements Owner<Operation>, Packable {
     else this.pipeline.send(operation, settled, until)
     if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
     if (operation.begins) return
-    if (operation.text.silent || (!this.server.reports && operation.text.dirties)) this.session = true
+    const { reported, unreported } = operation.text.changes
+    if (unreported || (reported && !this.server.reports)) this.session = true
   }
 
   /** What each answer says about the session. */
@@ -328,7 +227,7 @@ export class MysqlConnection implements Owner<Operation>, Packable {
   }
 
   /** Begins a transaction of which `operation` is the first statement, and is sent next. */
-  private beginWith(sql: string, operation: Operation): void {
+  beginWith(sql: string, operation: Operation): void {
     const begin = new Operation(this, this.texts.of(sql), false)
     begin.begins = true
     begin.isMark = true
@@ -361,14 +260,16 @@ export class MysqlConnection implements Owner<Operation>, Packable {
   }
 
   error(cause: unknown, phase: Phase, isInterpolated = false, goesOn = false): SqlError {
-    if (cause instanceof TimedOut) return timedOut(cause, phase, "MySQL", this.endpoint.label)
+    const { label } = this.endpoint
+    if (cause instanceof TimedOut) return timedOut(cause, phase, "MySQL", label)
+    if (cause instanceof Unreadable.Unreadable) return Unreadable.toError(cause, phase, "MySQL", label)
     const found = classify.classify(cause, phase)
     const reason: SqlReason.SqlReason =
       this.partlyWritten && (phase === "transaction" || phase === "commit")
         ? { ...found, outcome: "unknown", retry: "never" }
         : found
     if (reason.connection === "destroy" && !goesOn) this.retired = true
-    return SqlReason.toError(reason, classify.statementMessage(cause, this.endpoint.label, isInterpolated))
+    return SqlReason.toError(reason, classify.statementMessage(cause, label, isInterpolated))
   }
 
   unsendable(problem: string): SqlError {
@@ -400,7 +301,8 @@ export class MysqlConnection implements Owner<Operation>, Packable {
     if (this.pipeline.fatal !== undefined) return
     const operation = this.pipeline.current
     // An error of the statement that runs came first; then the socket closes.
-    const first = operation?.failure !== undefined ? operation.failure : error
+    const failed = operation?.failure
+    const first = failed !== undefined && !(failed instanceof Unreadable.Unreadable) ? failed : error
     this.pipeline.fail(first)
     const { errno } = classify.read(first)
     if (errno === 1053 || errno === 1077 || errno === 1079) this.signals.fatal(first)
@@ -428,14 +330,5 @@ export interface PreparedRead {
   readonly prepared: (operation: Operation, failure: unknown) => void
 }
 
-/** Of all commands only those that begin a transaction have these words at the end. */
-const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
-
 const closedByServer = () =>
   Object.assign(new Error("Connection lost: the server closed the connection"), { code: "PROTOCOL_CONNECTION_LOST" })
-
-/** The statement cannot be prepared, on this server. */
-export const isUnpreparable = (errno: number | undefined): boolean => errno === 1295
-
-/** The server does not know the prepared statement any more, or cannot prepare it again. */
-export const isStale = (errno: number | undefined): boolean => errno === 1243 || errno === 1615

@@ -6,6 +6,7 @@ import * as Commands from "../wire/commands.js"
 import { Operation } from "../wire/operation.js"
 import { read } from "../wire/texts.js"
 import type { MysqlConnection } from "./connection.js"
+import { execute } from "./execute.js"
 
 /** MariaDB and MySQL have the same variables under other names. */
 export const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test(wire._handshakePacket.serverVersion)
@@ -26,31 +27,38 @@ const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint)
         statementTimeout === 0 ? "" : `, max_execution_time = ${statementTimeout}`
       }`
 
-const WHO =
-  "SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode"
+const WHO = `SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode,
+  @@time_zone AS zone, @@lc_time_names AS language`
 
 interface Who {
   readonly thread: number | string
   readonly identity: string
   readonly mode: string
+  readonly zone: string
+  readonly language: string
 }
 
 /** Says what a session of ours is like, and learns who answers. */
 export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError> => {
   const attempt = (settings: string, reports: boolean) =>
-    Effect.map(connection.execute(`${settings}; ${WHO}`, [], "unprepared"), ([, rows]) => {
-      const [{ identity, mode, thread }] = rows as readonly [Who]
-      // The greeting has the lower half of the number only.
-      const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
-      connection.server = {
-        identity,
-        thread: isOwn ? thread : undefined,
-        reports,
-        // How a session is greeted has a say in its mode, and in its character set; made new, it has those of the server.
-        settings: `${settings}, sql_mode = '${mode}'; SET ${connection.endpoint.names}`
+    // The server's init_connect may have chosen another character set, in which it would misread every parameter.
+    Effect.map(
+      execute(connection, `${settings}; SET ${connection.endpoint.names}; ${WHO}`, [], "unprepared"),
+      ([, , rows]) => {
+        const [{ identity, language, mode, thread, zone }] = rows as readonly [Who]
+        // The greeting has the lower half of the number only.
+        const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
+        connection.server = {
+          identity,
+          thread: isOwn ? thread : undefined,
+          reports,
+          // How a session is greeted, and the server's init_connect, have a say in how its values are read and written. A session
+          // that is made new has what the server says for all.
+          settings: `${settings}, sql_mode = '${mode}', time_zone = '${zone}', lc_time_names = '${language}'; SET ${connection.endpoint.names}`
+        }
+        connection.renewed()
       }
-      connection.renewed()
-    })
+    )
   return Effect.catchIf(
     attempt(settingsOf(connection, connection.endpoint), true),
     // A server, or a proxy, that does not know one of the variables.
@@ -86,7 +94,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
     const { database } = connection.endpoint
     if (!connection.isChanged) {
       connection.pipeline.renew()
-      return connection.inTransaction ? Effect.asVoid(connection.execute("ROLLBACK", [], "command")) : Effect.void
+      return connection.inTransaction ? Effect.asVoid(execute(connection, "ROLLBACK", [], "command")) : Effect.void
     }
     // The database stays the one that was chosen.
     const back = connection.moved
@@ -96,7 +104,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
       : Effect.succeed("")
     return Effect.flatMap(back, (use) =>
       operate(connection, Commands.Reset).pipe(
-        Effect.zipRight(connection.execute(`${connection.server.settings}${use}`, [], "command")),
+        Effect.zipRight(execute(connection, `${connection.server.settings}${use}`, [], "command")),
         Effect.zipRight(Effect.sync(() => connection.renewed()))
       )
     )

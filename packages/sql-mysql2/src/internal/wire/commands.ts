@@ -98,8 +98,11 @@ const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: b
 
     override doneInsert(header: Header | null): State {
       if (header === null) {
-        this.receiver.unreadable(this._localStreamError)
-        return ended
+        // `mysql2` could not read a row, and would leave the rest of the answer to the next command.
+        this.receiver.unread(this._localStreamError)
+        this._localStreamError = undefined
+        this.discards = true
+        return row
       }
       this.receiver.ok(header)
       if (this._localStreamError) {
@@ -204,8 +207,9 @@ export class Execute extends tapped(ExecuteCommand, true) {
       this.rows.push(this.parser!.next(packet, fields, this.options))
       return false
     } catch (error) {
-      this.receiver.unreadable(error)
-      return true
+      this.receiver.unread(error)
+      this.discards = true
+      return false
     }
   }
 
@@ -349,6 +353,7 @@ export class OpenCursor extends ExecuteRows {
 /** Asks for the next rows of a cursor. Its answer is whether those were the last ones. */
 export class Fetch {
   private sent = false
+  private discards = false
   readonly onResult: (error: unknown) => void
 
   constructor(
@@ -384,7 +389,13 @@ export class Fetch {
       this.receiver.answered((status & LAST_ROW_SENT) !== 0)
       return true
     }
-    this.receiver.row(this.cursor.read(packet))
+    if (this.discards) return false
+    try {
+      this.receiver.row(this.cursor.read(packet))
+    } catch (error) {
+      this.receiver.unread(error)
+      this.discards = true
+    }
     return false
   }
 }

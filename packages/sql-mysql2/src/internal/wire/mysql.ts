@@ -86,8 +86,8 @@ export interface Receiver {
   refused(error: unknown): void
   /** Nothing was sent. */
   unsendable(error: unknown): void
-  /** What the server sent could not be read: nothing that follows can. */
-  unreadable(error: unknown): void
+  /** A row could not be read, because of the program's own type parser. Rows that follow are skipped; the end is told as ever. */
+  unread(error: unknown): void
   lost(error: unknown): void
 }
 

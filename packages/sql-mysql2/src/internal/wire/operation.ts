@@ -1,11 +1,28 @@
-import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
+import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
-import type { Profile } from "@sluice/sql/driver/Profile"
-import type { MysqlConnection } from "../session/connection.js"
+import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
+
+/** What an operation needs of the connection that it is sent on. */
+export interface Connection {
+  readonly wire: Mysql.Wire
+  readonly pipeline: Pipeline.Pipeline<Operation>
+  readonly inTransaction: boolean
+  readonly isAutocommit: boolean
+  /** The server has reported the status of its session. */
+  observe(status: number): void
+  /** The server has reported changes of its session. */
+  changed(changes: NonNullable<Mysql.Header["stateChanges"]>): void
+  /** The statement that begins the transaction again, if this operation has committed it. */
+  broughtToAnEnd(operation: Operation): string | undefined
+  /** The server has answered all of the operation. */
+  hasAnswered(operation: Operation): void
+  /** The connection is lost, for this reason. */
+  end(error: unknown): void
+}
 
 /**
  * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
@@ -15,23 +32,11 @@ import { type Text, verbOf } from "./texts.js"
  * (a ping, whose answer tells), and only then is the failure reported: whoever released the connection before could hand
  * its next user an open transaction.
  */
-export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  work = 0
-  profile: Profile | undefined = undefined
+export class Operation extends State<Operation> implements Mysql.Receiver, Pipeline.Operation<Operation> {
   isMark = false
-  isMarked = false
-  prepares = false
-  read: { readonly hasLeft: () => boolean } | undefined = undefined
   result: unknown = undefined
   /** Nothing of it has reached the server. */
   unsent = false
-  /** It was cancelled, so it may well fail. */
-  condemned = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
   /** Why the transaction that it was to be the first statement of has not begun. */
@@ -43,11 +48,12 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
-    protected readonly connection: MysqlConnection,
+    protected readonly connection: Connection,
     readonly text: Text,
     /** Written into the text, and not sent beside it. */
     readonly interpolated: boolean
   ) {
+    super()
     this.inside = connection.inTransaction
   }
 
@@ -140,7 +146,7 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
       this.settle(this.failure)
       return
     }
-    this.failure = error
+    this.failure ??= error
     // Outside of a transaction a single statement that fails leaves none behind; and what comes next will tell by itself.
     const isTold = this.next !== undefined || this.isMark
     if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
@@ -157,9 +163,8 @@ export class Operation implements Mysql.Receiver, Pipeline.Operation<Operation> 
     this.connection.pipeline.withdraw(this)
   }
 
-  unreadable(error: unknown): void {
-    this.connection.end(error)
-    this.connection.wire.stream.destroy()
+  unread(error: unknown): void {
+    this.failure ??= new Unreadable(error)
   }
 
   lost(error: unknown): void {

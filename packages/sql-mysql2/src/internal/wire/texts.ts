@@ -1,3 +1,4 @@
+import * as changes from "../session/changes.js"
 import { keyOf } from "./mysql.js"
 
 /** What can be seen in the text of a statement without parsing it. */
@@ -9,10 +10,8 @@ export interface Text {
   readonly planned: boolean
   /** More than one statement, as far as can be told: those cannot be prepared. */
   readonly several: boolean
-  /** Changes the session in a way that the server does not report. */
-  readonly silent: boolean
-  /** Changes the session, as far as can be told: for servers that report nothing. */
-  readonly dirties: boolean
+  /** What it may leave in the session. */
+  readonly changes: changes.Changes
   /** One statement that cannot begin or end a transaction, whatever becomes of it. */
   readonly plain: boolean
   /** Leaves nothing behind. */
@@ -27,27 +26,19 @@ const MAX_TEXTS = 500
 /** What a server plans. */
 const planned = /^\s*(?:select|insert|update|delete|replace|with|values|table)\b/i
 
-const temporary = /^\s*create\s+(?:or\s+replace\s+)?temporary\b/i
-
-/** These outlive their statement, and no server says so. */
-const silent =
-  /^\s*(?:lock\s+tables?|handler|flush\s+tables|set\s+(?:session\s+|local\s+)?transaction)\b|\bget_lock\s*\(|@\w+\s*:=/i
-
-const dirties = /^\s*(?:set|use|prepare|deallocate|call|do|execute)\b/i
-
 const reads = /^\s*(?:select|values|table)\b/i
 
 /**
  * Writes, leaves something in the session or asks what a statement before it has left there, or is more than one statement.
  * That one of these may stand in a literal does no harm.
  */
-const changes =
+const writes =
   /\b(?:into|sql_calc_found_rows|found_rows|row_count|last_insert_id|get_lock|release_lock|release_all_locks|nextval|setval|next\s+value)\b|:=|;\s*\S/i
 
 const locks = /\b(?:for\s+(?:update|share)|lock\s+in\s+share\s+mode)\b/i
 
 /** Nothing is left of it when the transaction that it was alone in has ended, as far as can be told without parsing. */
-export const isRead = (sql: string): boolean => reads.test(sql) && !changes.test(sql)
+export const isRead = (sql: string): boolean => reads.test(sql) && !writes.test(sql)
 
 /** A read that may share its connection with others. */
 export const isHarmless = (sql: string): boolean => isRead(sql) && !locks.test(sql)
@@ -64,8 +55,7 @@ export const read = (sql: string): Text => {
     key: keyOf(sql),
     planned: planned.test(sql),
     several,
-    silent: silent.test(sql),
-    dirties: several || dirties.test(sql) || temporary.test(sql),
+    changes: changes.read(sql),
     plain: !several && planned.test(sql),
     isRead: isRead(sql),
     unpreparable: false

@@ -1,8 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Clock, Effect, Either, Exit, Mailbox, Option, Queue, Random, type Scope, Stream } from "effect"
-import type { ListenEvent } from "../../PgSql.js"
+import type { ListenEvent } from "../../Config.js"
 import type { PgConnection } from "./connection.js"
+import { execute } from "./execute.js"
 
 /** How often a silent connection is asked whether it still works: a path that died in the middle says nothing by itself. */
 const HEARTBEAT = "30 seconds"
@@ -83,7 +84,7 @@ export const make = Effect.fnUntraced(function* (
       () => Effect.sync(() => client.off("notification", notified).off("end", wakeUp).off("error", wakeUp))
     )
     const ask = (sql: string) =>
-      Effect.timeoutFail(connection.execute(sql, [], "command"), {
+      Effect.timeoutFail(execute(connection, sql, [], "command"), {
         duration: BOUND,
         onTimeout: () => late(connection)
       })

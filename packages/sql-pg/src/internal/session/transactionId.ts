@@ -2,6 +2,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { CommitFate } from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 import type { PgConnection } from "./connection.js"
+import { execute } from "./execute.js"
 
 /**
  * A transaction is known by its number, which is missing until it writes. A number means something only while the server
@@ -20,10 +21,10 @@ const FATE = `select case when life = $2 then pg_xact_status($1::xid8) end as fa
 export const transactionId = (
   connection: PgConnection
 ): Effect.Effect<(other: PgConnection) => Effect.Effect<CommitFate | "open", SqlError>, SqlError> =>
-  Effect.map(connection.execute(WHO, [], "rows"), ([{ life, xid }]) => (other: PgConnection) => {
+  Effect.map(execute(connection, WHO, [], "rows"), ([{ life, xid }]) => (other: PgConnection) => {
     // Nothing was written before COMMIT; a trigger that COMMIT itself runs may still have.
     if (xid === null || life === null) return Effect.succeed("unknown")
-    return Effect.map(other.execute(FATE, [xid, life], "rows"), ([{ fate }]): CommitFate | "open" => {
+    return Effect.map(execute(other, FATE, [xid, life], "rows"), ([{ fate }]): CommitFate | "open" => {
       switch (fate) {
         case "committed":
           return "committed"

@@ -1,3 +1,4 @@
+import { State } from "@sluice/sql/driver/Operation"
 import PgModule from "pg"
 
 /**
@@ -64,19 +65,16 @@ export interface Sendable {
   submit(connection: Wire): Error | null
 }
 
+/** A setting that the server reports, at the beginning of a session and when it changes. */
+export interface ParameterStatus {
+  readonly parameterName: string
+  readonly parameterValue: string
+}
+
 /** A column. */
 export interface Field {
   readonly name: string
   readonly dataTypeID: number
-}
-
-/** `pg`'s own query object. */
-export interface WireQuery extends Sendable {
-  name: string | undefined
-  callback: unknown
-  readonly _results: WireResult | Array<WireResult>
-  readonly _canceledDueToError: unknown
-  _accumulateRows: boolean
 }
 
 /** Turns messages into rows. */
@@ -94,8 +92,23 @@ export interface Types {
 
 const Pg = PgModule as any
 
-export const Client: new (config: object) => WireClient = Pg.Client
-export const Query: new (config: { text: string; rowMode?: "array" | undefined }) => WireQuery = Pg.Query
+/** The client of `pg`, with start-up parameters that `pg` has no option for. */
+export const Client: new (config: Record<string, unknown> & { readonly startup?: StartupParameters }) => WireClient =
+  class extends (Pg.Client as new (config: object) => WireClient & { getStartupConf(): Record<string, string> }) {
+    constructor(private readonly config: { readonly startup?: StartupParameters }) {
+      super(config)
+    }
+
+    override getStartupConf(): Record<string, string> {
+      return { ...super.getStartupConf(), ...this.config.startup?.(this.connectionParameters.options) }
+    }
+  }
+
+/** The parameters to send besides those of `pg`. `options` are those that the program has set. */
+export type StartupParameters = (options: string | undefined) => Readonly<Record<string, string>>
+
+/** The type parsers of all clients. */
+export const types: Types = Pg.types
 export const Result: new (rowMode: "array" | undefined, types: Types) => WireResult = Pg.Result
 export const Connection: new (config: { ssl: unknown; stream: unknown }) => Wire = Pg.Connection
 
@@ -107,14 +120,14 @@ export const prepareValue: (value: unknown) => string | Buffer | null = Pg.utils
  * pipelines, because it might keep a portal open; its constructor, which reads a configuration, is a tenth of a short
  * statement.
  */
-export class QueryBase {
+export class QueryBase<Self> extends State<Self> {
   handleRowDescription(_message: { readonly fields: ReadonlyArray<Field> }): void {}
   handleDataRow(_message: { readonly fields: ReadonlyArray<string | null> }): void {}
-  handleCommandComplete(_message: { readonly text: string }): void {}
+  handleCommandComplete(_message: { readonly text: string }, _connection: Wire): void {}
   handleReadyForQuery(): void {}
-  handlePortalSuspended(): void {}
-  handleEmptyQuery(): void {}
+  handlePortalSuspended(_connection: Wire): void {}
+  handleEmptyQuery(_connection: Wire): void {}
   handleCopyInResponse(_connection: Wire): void {}
   handleCopyData(): void {}
 }
-Object.setPrototypeOf(QueryBase.prototype, Query.prototype)
+Object.setPrototypeOf(QueryBase.prototype, Pg.Query.prototype)

@@ -1,17 +1,19 @@
+import { createHash } from "node:crypto"
 import type * as Pg from "./pg.js"
-import { isPreparable } from "./statement.js"
+import { isPreparable } from "./texts.js"
 
 /** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
 const MAX_PLANS = 100
 
-export const temporary = /\b(?:temp|temporary)\b/i
+/** Names that are remembered by each client, in each of two generations. */
+const MAX_NAMES = 500
 
 /** A statement that the server keeps under a name. */
 export class Plan {
   usedAt = 0
-  /** Operations under way that use the name: until they have ended it is not given up. */
+  /** Operations under way that use the name. The plan is not evicted until they have ended. */
   users = 0
-  /** The columns of its rows, once the server has described them: they cannot change, it refuses to execute instead. */
+  /** The columns of its rows, once the server has described them. The server never executes a plan with other columns. */
   shape: ReadonlyArray<Pg.Field> | undefined = undefined
 
   constructor(
@@ -21,28 +23,62 @@ export class Plan {
 }
 
 /**
+ * The names of prepared statements. A name is made of the text alone, so it cannot stand for another text, whoever has prepared
+ * it: behind a pooler a server connection may have got its statements from another program. The types of the parameters have no
+ * part in the name, because the server finds them out from the text.
+ */
+export class PlanNames {
+  /**
+   * Somebody else prepares statements on the same server connections, so none is prepared by name from now on. Then there is a
+   * pooler, which the program has not mentioned.
+   */
+  areShared = false
+  private young = new Map<string, string>()
+  private old = new Map<string, string>()
+
+  of(sql: string): string {
+    return this.young.get(sql) ?? this.remember(sql)
+  }
+
+  private remember(sql: string): string {
+    const name = this.old.get(sql) ?? `sluice_${createHash("sha256").update(sql).digest("hex").slice(0, 32)}`
+    if (this.young.size >= MAX_NAMES) {
+      this.old = this.young
+      this.young = new Map()
+    }
+    this.young.set(sql, name)
+    return name
+  }
+}
+
+/**
  * The prepared statements of one connection, by text. The server is told to forget one in the same round trip as the next
- * operation.
+ * operation, and before that operation prepares anything, so a name that is used again is never in use.
  */
 export class Plans {
   private readonly plans = new Map<string, Plan>()
   private forget: Array<string> = []
-  private names = 0
   private uses = 0
 
-  constructor(private readonly wire: Pg.Wire) {}
+  constructor(
+    private readonly wire: Pg.Wire,
+    private readonly names: PlanNames,
+    /** A statement that changes the session is looked at each time it is executed, and one with a plan is not. */
+    private readonly changesSession: (sql: string) => boolean
+  ) {}
 
-  /** None for a text that is not worth a name, or while all names are in use. */
+  /** None for a text that is not worth a name, while all names are in use, and where names are shared with others. */
   of(sql: string, params: ReadonlyArray<unknown>): Plan | undefined {
+    if (this.names.areShared) return undefined
     const known = this.plans.get(sql)
     if (known !== undefined) {
       // The order of use is a number, so that a hit changes nothing in the map.
       known.usedAt = ++this.uses
       return known
     }
-    if (!isPreparable(sql, params) || temporary.test(sql)) return undefined
+    if (!isPreparable(sql, params) || this.changesSession(sql)) return undefined
     if (this.plans.size >= MAX_PLANS && !this.evict()) return undefined
-    const plan = new Plan(sql, `s${++this.names}`)
+    const plan = new Plan(sql, this.names.of(sql))
     plan.usedAt = ++this.uses
     this.plans.set(sql, plan)
     return plan
@@ -58,7 +94,7 @@ export class Plans {
     return true
   }
 
-  /** The server has forgotten it, or shall. A newer plan of the same text stays. */
+  /** The plan is not used again, and the server is told to forget it. A newer plan of the same text stays. */
   drop(plan: Plan): void {
     if (this.plans.get(plan.sql) !== plan) return
     this.plans.delete(plan.sql)
@@ -74,7 +110,8 @@ export class Plans {
     if (this.forget.length === 0) return none
     const names = this.forget
     this.forget = []
-    return names
+    // A pooler may lead to a server connection where others use them.
+    return this.names.areShared ? none : names
   }
 
   /** The server has forgotten all. */

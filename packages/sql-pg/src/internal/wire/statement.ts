@@ -1,50 +1,15 @@
-import type { Timer } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
-import type * as Pipeline from "@sluice/sql/driver/Pipeline"
-import type { Profile } from "@sluice/sql/driver/Profile"
+import { Unreadable } from "@sluice/sql/driver/Unreadable"
+import { Unsupported } from "./failures.js"
 import { command, execution } from "./message.js"
+import type { Operation } from "./operation.js"
 import * as Pg from "./pg.js"
 import type { Plan } from "./plans.js"
 
-/**
- * One operation on a connection, from the first byte sent until the server says that it is ready for the next.
- *
- * `pg` reports an error as soon as it is read, before the server is ready again; whoever released the connection then
- * would hand its next user a session in an unknown state. So an operation only remembers, and `settle` is called at
- * ReadyForQuery, or when the connection is dead.
- */
-export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {
-  readonly plan: Plan | undefined
-  /** Its fiber has left: it makes the server end the operation at the next opportunity. */
-  abandon(connection: Pg.Wire): void
-}
-
-/** More than one statement, as far as can be told without parsing: those go over the simple protocol, all at once. */
-const isSeveral = (sql: string): boolean => {
-  const at = sql.indexOf(";")
-  return at >= 0 && sql.slice(at + 1).trim() !== ""
-}
-
-/** What a server plans. Names are kept by the server, so other texts are not worth one. */
-const planned = /^\s*(?:select|insert|update|delete|with|values|table|merge)\b/i
-
-export const isPreparable = (sql: string, params: ReadonlyArray<unknown>): boolean =>
-  planned.test(sql) && (params.length > 0 || !isSeveral(sql))
-
-export class Statement extends Pg.QueryBase implements Operation {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  work = 0
-  profile: Profile | undefined = undefined
+/** A text with its parameters, executed as a whole: by a plan, unprepared, or, if it has no parameters, as simple text. */
+export class Statement extends Pg.QueryBase<Operation> implements Operation {
   readonly isEmpty: boolean
   readonly isMark = false
-  prepares = false
-  read: Pipeline.Operation<Operation>["read"] = undefined
-  condemned = false
-  isMarked = false
   /** `pg` marks what it is told to parse as parsed under this name. */
   name: string | undefined
   readonly callback = undefined
@@ -124,16 +89,21 @@ export class Statement extends Pg.QueryBase implements Operation {
 
   override handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Pg.Field> }): void {
     if (this.plan !== undefined) this.plan.shape = fields
-    this.open().addFields(fields)
+    if (this.failure !== undefined) return
+    try {
+      this.open().addFields(fields)
+    } catch (problem) {
+      this.failure = new Unreadable(problem)
+    }
   }
 
   override handleDataRow({ fields }: { readonly fields: ReadonlyArray<string | null> }): void {
     if (this.failure !== undefined) return
-    const result = this.opened()
     try {
+      const result = this.opened()
       result.rows.push(result.parseRow(fields))
     } catch (problem) {
-      this.failure = problem
+      this.failure = new Unreadable(problem)
     }
   }
 
@@ -142,9 +112,11 @@ export class Statement extends Pg.QueryBase implements Operation {
       if (--this.ahead === 0) this.name = this.plan?.name
       return
     }
-    const result = this.opened()
-    result.addCommandComplete(message)
-    this.results.push(result)
+    if (this.failure === undefined) {
+      const result = this.result ?? this.opened()
+      result.addCommandComplete(message)
+      this.results.push(result)
+    }
     this.result = undefined
     // It has no columns: nothing was described.
     if (this.plan !== undefined) this.plan.shape ??= none
@@ -152,7 +124,7 @@ export class Statement extends Pg.QueryBase implements Operation {
 
   handleError(error: unknown, connection: Pg.Wire): void {
     this.failure ??= this.placed(error)
-    // What it was to be prepared by was skipped.
+    // The server has skipped the Parse.
     if (this.ahead > 0 && this.plan !== undefined) delete connection.submittedNamedStatements[this.plan.name]
   }
 
@@ -162,6 +134,10 @@ export class Statement extends Pg.QueryBase implements Operation {
     return this.shift === 0 || position === undefined
       ? error
       : Object.assign(error as object, { position: String(Number(position) - this.shift) })
+  }
+
+  override handleCopyData(): void {
+    this.failure ??= new Unsupported("COPY TO STDOUT is not supported: select the rows, or use a tool that copies")
   }
 
   override handleCopyInResponse(connection: Pg.Wire): void {
@@ -185,146 +161,3 @@ const none: ReadonlyArray<never> = []
 /** The server has prepared it, or will have before it reads what is sent now. */
 const isKnown = (connection: Pg.Wire, name: string): boolean =>
   connection.parsedStatements[name] !== undefined || connection.submittedNamedStatements[name] !== undefined
-
-/** Nothing but a Sync, which the server answers at once. */
-export class Mark extends Pg.QueryBase implements Operation {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  readonly work = 0
-  readonly profile = undefined
-  readonly plan = undefined
-  readonly prepares = false
-  readonly read = undefined
-  readonly name = undefined
-  readonly text = ""
-  readonly callback = undefined
-  readonly isEmpty = true
-  readonly isMark = true
-  condemned = false
-  isMarked = false
-
-  submit(connection: Pg.Wire): Error | null {
-    connection.sync()
-    return null
-  }
-
-  handleError(error: unknown): void {
-    this.failure ??= error
-  }
-
-  abandon(): void {}
-}
-
-/**
- * A cursor: a portal of the server, read piece by piece.
- *
- * Inside a transaction each piece ends with a Sync, so that other statements can run in between. Outside of one a Sync
- * would end the portal, so the pieces are joined by Flush, and the connection stays busy until the last.
- */
-export class CursorQuery extends Pg.Query implements Operation {
-  failure: unknown = undefined
-  settled: ((failure: unknown) => void) | undefined = undefined
-  next: Operation | undefined = undefined
-  sentAt = 0
-  timer: Timer | undefined = undefined
-  readonly work = 0
-  readonly profile = undefined
-  readonly plan = undefined
-  readonly prepares = true
-  readonly isEmpty = false
-  readonly isMark = false
-  readonly read = undefined
-  condemned = false
-  isMarked = false
-  /** Called when the server has sent a piece and waits; only outside of a transaction. */
-  suspended: (() => void) | undefined = undefined
-  /** The server has sent everything. */
-  complete = false
-  private synced = false
-
-  constructor(
-    sql: string,
-    private readonly params: ReadonlyArray<string | Buffer | null>,
-    readonly portal: string,
-    private readonly size: number,
-    /** Whether the portal exists already. */
-    private readonly opened: boolean,
-    private readonly inTransaction: boolean
-  ) {
-    super({ text: sql })
-    this.name = undefined
-    this.callback = undefined
-    this._accumulateRows = true
-  }
-
-  override submit(connection: Pg.Wire): Error | null {
-    connection.stream.cork()
-    if (!this.opened) {
-      connection.parse({ text: this.text, name: "" })
-      connection.bind({ portal: this.portal, statement: "", values: this.params })
-    }
-    // Rows are parsed by their description, so every piece of a transaction's cursor asks for it again.
-    connection.describe({ type: "P", name: this.portal })
-    this.ask(connection)
-    connection.stream.uncork()
-    return null
-  }
-
-  private ask(connection: Pg.Wire): void {
-    connection.execute({ portal: this.portal, rows: this.size })
-    if (this.inTransaction) this.sync(connection)
-    else connection.flush()
-  }
-
-  private sync(connection: Pg.Wire): void {
-    if (this.synced) return
-    this.synced = true
-    connection.sync()
-  }
-
-  /** The next piece, outside of a transaction. */
-  more(connection: Pg.Wire): void {
-    connection.stream.cork()
-    this.ask(connection)
-    connection.stream.uncork()
-  }
-
-  /** After it the server drops the portal and reports that it is ready; a running piece ends first, or is cancelled. */
-  abandon(connection: Pg.Wire): void {
-    this.sync(connection)
-  }
-
-  takeRows(): ReadonlyArray<any> {
-    const result = this._results as Pg.WireResult
-    const rows = result.rows
-    result.rows = []
-    return rows
-  }
-
-  override handlePortalSuspended(): void {
-    this.suspended?.()
-  }
-
-  override handleCommandComplete(_message: { text: string }, connection: Pg.Wire): void {
-    this.complete = true
-    this.sync(connection)
-  }
-
-  override handleEmptyQuery(connection: Pg.Wire): void {
-    this.complete = true
-    this.sync(connection)
-  }
-
-  override handleError(error: unknown, connection: Pg.Wire): void {
-    this.failure ??= error
-    // After an error the server skips everything up to the next Sync.
-    this.sync(connection)
-  }
-
-  override handleReadyForQuery(): void {
-    if (this._canceledDueToError) this.failure ??= this._canceledDueToError
-  }
-}

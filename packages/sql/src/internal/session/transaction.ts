@@ -111,7 +111,7 @@ const open = <Conn>(
 ): Effect.Effect<Opened<Conn>, SqlError> => {
   const { pin, transaction: inside } = outer
   if (inside === undefined) {
-    const begin: BeginOptions = { ...options, readOnly: options.readOnly ?? intent === "read" }
+    const begin: BeginOptions = { ...options, readOnly: options.readOnly ?? (intent === "read" ? true : undefined) }
     return Effect.mapBoth(Pin.connect(outer, intent), {
       onFailure: (error) => {
         markNotBegun(error, options)

@@ -1,13 +1,14 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
 import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
+import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Effect } from "effect"
-import type { MysqlConnection } from "../session/connection.js"
-import * as Commands from "./commands.js"
-import * as Mysql from "./mysql.js"
-import { Operation } from "./operation.js"
-import type { Text } from "./texts.js"
-import * as values from "./values.js"
+import * as Commands from "../wire/commands.js"
+import * as Mysql from "../wire/mysql.js"
+import { Operation } from "../wire/operation.js"
+import type { Text } from "../wire/texts.js"
+import * as values from "../wire/values.js"
+import type { MysqlConnection } from "./connection.js"
 
 /** Rows of one piece of a transaction's cursor. */
 const PIECE = 128
@@ -17,6 +18,14 @@ const AHEAD = 256
 
 /** Milliseconds that the rest of an answer gets to come by itself when a stream is left. */
 const PATIENCE = 5
+
+/** Opens a cursor: sends the statement, and reads the first piece, with the first `next`. */
+export const open = (
+  connection: MysqlConnection,
+  sql: string,
+  params: ReadonlyArray<unknown>
+): Effect.Effect<Cursor, SqlError> =>
+  Effect.sync(() => (connection.inTransaction ? joined : single)(connection, connection.texts.of(sql), params))
 
 /** An operation whose rows are told one by one. */
 class Reading extends Operation {
@@ -29,6 +38,11 @@ class Reading extends Operation {
 
   override row(row: unknown): void {
     this.rows.push(row)
+    this.arrived?.()
+  }
+
+  override unread(error: unknown): void {
+    super.unread(error)
     this.arrived?.()
   }
 
@@ -77,7 +91,7 @@ const failureOf = (connection: MysqlConnection, operation: Operation): SqlError 
  * Outside of a transaction: the whole answer is one operation, read only as fast as the program does. A server cannot be told
  * to stop sending; a stream that is left early leaves the connection busy, and its owner aborts it.
  */
-export const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<unknown>): Cursor => {
+const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<unknown>): Cursor => {
   let reading: Reading | undefined
   let over = false
   let paused = false
@@ -122,7 +136,9 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
         // The time that the program takes for the rows is not the server's.
         connection.pipeline.unbound(reading!)
         if (reading!.rows.length > 0) return resume(Effect.succeed(reading!.take()))
-        if (over && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
+        // A row that could not be read: nobody needs the rows that are still to come.
+        const isOver = over || reading!.failure instanceof Unreadable
+        if (isOver && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
         resume(Effect.succeed([]))
       }
       if (reading === undefined) {
@@ -131,7 +147,7 @@ export const single = (connection: MysqlConnection, text: Text, params: Readonly
         return
       }
       connection.pipeline.bound(reading, until)
-      if (reading.rows.length > 0 || over) wake()
+      if (reading.rows.length > 0 || over || reading.failure instanceof Unreadable) wake()
       if (paused && !over) {
         paused = false
         connection.wire.resume()
@@ -184,12 +200,8 @@ class Piece extends Reading {
  * Inside a transaction: a cursor of the server, so that other statements can run between two pieces. The server executes all
  * of it at the first piece and keeps the rows. What cannot have a cursor is read as a whole.
  */
-export const joined = (
-  connection: MysqlConnection,
-  text: Text,
-  params: ReadonlyArray<unknown>,
-  name: string
-): Cursor => {
+const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<unknown>): Cursor => {
+  const name = connection.nextCursor()
   let state: "new" | "open" | "complete" = "new"
   let cursor: Commands.OpenCursor | undefined
   let statement: Mysql.Prepared | undefined

@@ -1,0 +1,126 @@
+/**
+ * What `MysqlSql` can be told. `MysqlSql` exports the same types.
+ *
+ * @since 0.2.0
+ */
+import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
+import type { Duration, Effect, Redacted } from "effect"
+import type { ConnectionOptions } from "mysql2"
+
+/**
+ * One server. A field that is left out is taken from the surrounding configuration, then from the defaults of `mysql2`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EndpointConfig {
+  /** `mysql://user:password@host:3306/database`. The url wins over the other fields. */
+  readonly url?: Redacted.Redacted | undefined
+  /** Default `localhost`. */
+  readonly host?: string | undefined
+  /** Default 3306. Range 1 to 65,535. */
+  readonly port?: number | undefined
+  /** The server's Unix socket, instead of `host` and `port`. */
+  readonly path?: string | undefined
+  /** Default: no TLS, unless the url asks for it. */
+  readonly ssl?: ConnectionOptions["ssl"] | undefined
+  /** Default: none; then statements must name the database of each table. */
+  readonly database?: string | undefined
+  readonly username?: string | undefined
+  /**
+   * An effect is run for each connection that is opened, so a password that has changed is found without a restart. Open
+   * connections are not affected. While the server refuses the password, the effect is run once for each connect, at most once
+   * a second. If the effect fails, the connect fails with `ConnectFailed`.
+   */
+  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
+}
+
+/**
+ * The options of a connection of `mysql2`, without those that `MysqlSqlConfig` has a name for and those of its pool.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Mysql2Options = Omit<
+  ConnectionOptions,
+  | "uri"
+  | "host"
+  | "port"
+  | "user"
+  | "password"
+  | "database"
+  | "socketPath"
+  | "ssl"
+  | "connectTimeout"
+  | "connectionLimit"
+  | "maxIdle"
+  | "idleTimeout"
+  | "queueLimit"
+  | "waitForConnections"
+  | "rowsAsArray"
+  | "multipleStatements"
+  | "isServer"
+  | "pool"
+  | "resetOnRelease"
+  | "enableKeepAlive"
+  | "gracefulEnd"
+>
+
+/**
+ * Everything the Layer can be told. The fields of `EndpointConfig` describe the primary if there is no `primary`, and are
+ * the defaults of `primary` and `replicas` if there is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
+  /** Takes writes, and every statement that is not marked as a read. */
+  readonly primary?: EndpointConfig | undefined
+  /** Take the statements inside of `Sql.read`, in turn. Default none. */
+  readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Longest time one statement may run. The server enforces it: MariaDB (`max_statement_time`) for all statements, MySQL
+   * (`max_execution_time`) for SELECT alone. If the server has not answered one second later, the client closes the connection.
+   *
+   * - Unit: duration. Default none. Fails with `StatementTimeout`.
+   */
+  readonly statementTimeout?: Duration.DurationInput | undefined
+  /**
+   * When a session is cleaned (`COM_RESET_CONNECTION`) before its next user. It costs two round trips, and the prepared
+   * statements.
+   *
+   * - `auto`: when the server has reported a change (variables, temporary tables, PREPARE, USE), and after LOCK TABLES, HANDLER
+   *   and `get_lock`. Named locks that a stored procedure takes are not noticed.
+   * - `always`: after each use.
+   * - `never`: only open transactions are rolled back.
+   *
+   * Default `auto`.
+   */
+  readonly resetOnRelease?: "auto" | "always" | "never" | undefined
+  /**
+   * Whether statements are prepared. The server keeps up to 100 prepared statements for each connection, and values are sent
+   * beside the text. Set it to false for a proxy that loses prepared statements: then values are written into the text, with the
+   * same meaning. Default true.
+   */
+  readonly prepare?: boolean | undefined
+  /**
+   * Whether short reads share connections. Default: only if the server is a MariaDB with no proxy in front of it. True: on every
+   * server. Set it to true only if the server answers in the order of asking: MySQL does; ProxySQL and Aurora 2 are known not
+   * to. False: nowhere.
+   *
+   * A short read is a statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no
+   * rows, does not depend on the session (`last_insert_id()`, `found_rows()`, `get_lock()`), has no parameter of more than
+   * 64 KiB, and whose recent executions have taken the server less than 1 millisecond. Short reads are sent on a connection
+   * where others are under way: up to 128 of them, and up to 4 milliseconds of work. Reads that start at the same moment leave
+   * in one write. All other statements have a connection for themselves, and so has every statement of priority `low` or
+   * `background`, and every statement when `mysql2.compress` is on.
+   */
+  readonly pipeline?: boolean | undefined
+  /** Shown as `program_name` among the connection attributes (`performance_schema.session_connect_attrs`). Default `@sluice/sql-mysql2`. */
+  readonly applicationName?: string | undefined
+  readonly transformResultNames?: ((str: string) => string) | undefined
+  readonly transformQueryNames?: ((str: string) => string) | undefined
+  readonly spanAttributes?: Record<string, unknown> | undefined
+  /** All other options of a connection: `timezone`, `charset`, `dateStrings`, `typeCast`, `authPlugins`, … Default `supportBigNumbers: true`. */
+  readonly mysql2?: Mysql2Options | undefined
+}

@@ -1,0 +1,114 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import { type Instant, never } from "@sluice/pool/Deadline"
+import type { Mode } from "@sluice/sql/driver/Driver"
+import { Effect } from "effect"
+import * as classify from "../classify.js"
+import { isStale, isUnpreparable } from "../wire/faults.js"
+import { Operation } from "../wire/operation.js"
+import * as values from "../wire/values.js"
+import type { MysqlConnection } from "./connection.js"
+
+/**
+ * Executes a statement: see `Driver.execute`. `begin` goes ahead, in the same write. Only where the statement may follow it: if the
+ * server refused the one it would still execute the other.
+ */
+export const execute = (
+  connection: MysqlConnection,
+  sql: string,
+  params: ReadonlyArray<unknown>,
+  mode: Mode,
+  begin?: string,
+  until: Instant = never
+): Effect.Effect<any, SqlError> =>
+  // Without a canceller: an interrupted statement goes on, and its fiber does not wait. The next user of the connection aborts it.
+  Effect.async((resume) => start(connection, sql, params, mode, until, resume, false, begin))
+
+/** Of all commands only those that begin a transaction have these words at the end. */
+const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
+
+const start = (
+  connection: MysqlConnection,
+  sql: string,
+  params: ReadonlyArray<unknown>,
+  mode: Mode,
+  until: Instant,
+  resume: (effect: Effect.Effect<any, SqlError>) => void,
+  again: boolean,
+  begin?: string
+): void => {
+  const refusal = connection.refusal(sql)
+  if (refusal !== undefined) {
+    resume(Effect.fail(refusal))
+    return
+  }
+  const text = connection.texts.of(sql)
+  const prepared = connection.prepares(text, params, mode)
+  const operation = new Operation(connection, text, !prepared && params.length > 0)
+  operation.begins = mode === "command" && isBegin(sql)
+  const asArrays = mode === "values"
+  let written = sql
+  if (prepared) {
+    const problem = values.check(params)
+    if (problem !== undefined) {
+      resume(Effect.fail(connection.unsendable(problem.problem)))
+      return
+    }
+  } else if (params.length > 0) {
+    const text = connection.write(sql, params, mode)
+    if (typeof text !== "string") {
+      resume(Effect.fail(text))
+      return
+    }
+    written = text
+  }
+  if (connection.packer !== undefined && mode !== "unprepared" && mode !== "command") {
+    const profile = connection.packer.texts.of(sql)
+    operation.profile = profile
+    const isKept = !prepared || connection.wire._statements.get(text.key) !== undefined
+    if (isKept && !operation.inside && begin === undefined && profile.isDue()) connection.pipeline.mark()
+  }
+  if (begin !== undefined) connection.beginWith(begin, operation)
+  const commits = mode === "command" && sql === "COMMIT"
+  const settled = (failure: unknown): void => {
+    if (operation.notBegun !== undefined) {
+      resume(Effect.fail(connection.error(operation.notBegun, "statement")))
+      return
+    }
+    if (failure === undefined) {
+      resume(Effect.succeed(operation.takeAnswer(mode)))
+      return
+    }
+    if (operation.unsent) {
+      const unsendable = Effect.fail(connection.unsendable(classify.read(failure).message))
+      // What went ahead of it may be under way.
+      connection.pipeline.whenReady(() => resume(unsendable))
+      return
+    }
+    if (prepared) {
+      const { errno } = classify.read(failure)
+      const kept = connection.wire._statements.get(text.key) !== undefined
+      if (isUnpreparable(errno)) {
+        text.unpreparable = true
+        start(connection, sql, params, mode, until, resume, again)
+        return
+      }
+      if (kept && isStale(errno)) {
+        connection.wire._statements.delete(text.key)
+        // Nothing was executed, so nothing is lost, inside of a transaction neither.
+        if (!again && !connection.pipeline.isAborting && !connection.isDead && !operation.condemned) {
+          start(connection, sql, params, mode, until, resume, true)
+          return
+        }
+      }
+    }
+    const phase = commits ? "commit" : operation.inside ? "transaction" : "statement"
+    // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
+    resume(
+      Effect.fail(connection.error(failure, phase, operation.interpolated, connection.pipeline.current === operation))
+    )
+  }
+  // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
+  connection.send(operation, settled, until, !commits)
+  if (prepared) operation.executePrepared(params, asArrays)
+  else operation.query(written, asArrays)
+}

@@ -1,0 +1,135 @@
+/**
+ * What `PgSql` can be told. `PgSql` exports the same types.
+ *
+ * @since 0.2.0
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { PgClientConfig } from "@effect/sql-pg/PgClient"
+import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
+import type { Duration, Effect, Redacted, Scope } from "effect"
+import type * as Pg from "pg"
+
+/**
+ * One server. A field that is left out is taken from the surrounding configuration, then from the environment (`PGHOST`, …),
+ * then from PostgreSQL's defaults.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EndpointConfig {
+  /** `postgres://user:password@host:5432/database`. The url wins over the other fields. */
+  readonly url?: Redacted.Redacted | undefined
+  readonly host?: string | undefined
+  /** Default 5432. Range 1 to 65,535. */
+  readonly port?: number | undefined
+  /** Directory of the server's Unix socket, instead of `host`. */
+  readonly path?: string | undefined
+  /** Default: no TLS, unless the url or the environment asks for it. */
+  readonly ssl?: PgClientConfig["ssl"]
+  /** Default: the name of the user. */
+  readonly database?: string | undefined
+  readonly username?: string | undefined
+  /**
+   * An effect is run for each connection that is opened, so a password that has changed is found without a restart. Open
+   * connections are not affected. While the server refuses the password, the effect is run once for each connect, at most once
+   * a second. If the effect fails, the connect fails with `ConnectFailed`.
+   */
+  readonly password?: Redacted.Redacted | Effect.Effect<Redacted.Redacted, unknown> | undefined
+}
+
+/**
+ * Everything the Layer can be told. The fields of `EndpointConfig` describe the primary if there is no `primary`, and are
+ * the defaults of `primary` and `replicas` if there is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
+  /** Takes writes, and every statement that is not marked as a read. */
+  readonly primary?: EndpointConfig | undefined
+  /** Take the statements inside of `Sql.read`, in turn. Default none. */
+  readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Longest time one statement may run. The server enforces it (`statement_timeout`). If the server has not answered one second
+   * later, the client closes the connection.
+   *
+   * - Unit: duration. Default none. Fails with `StatementTimeout`.
+   */
+  readonly statementTimeout?: Duration.DurationInput | undefined
+  /**
+   * When a session is cleaned (`DISCARD ALL`) before its next user.
+   *
+   * - `auto`: after SET, LISTEN, PREPARE, DECLARE, CREATE TEMPORARY, LOAD, DO or CALL. Changes that a SELECT makes
+   *   (`set_config`, advisory locks of a session) are not noticed.
+   * - `always`: after each use; costs one round trip, and the prepared statements.
+   * - `never`: only open transactions are rolled back.
+   *
+   * Default `auto`.
+   */
+  readonly resetOnRelease?: "auto" | "always" | "never" | undefined
+  /**
+   * Whether short reads share connections. Default true.
+   *
+   * A short read is a statement outside of transactions and `withConnection` that begins with SELECT, VALUES or TABLE, locks no
+   * rows, has no parameter of more than 64 KiB, and whose recent executions have taken the server less than 1 millisecond. Short
+   * reads are sent on a connection where others are under way: up to 128 of them, and up to 4 milliseconds of work. Reads that
+   * start at the same moment leave in one write. Changes that a short read makes to its session (`set_config`, advisory locks of
+   * a session) are seen by the reads that share the connection. All other statements have a connection for themselves, and so
+   * has every statement of priority `low` or `background`.
+   */
+  readonly pipeline?: boolean | undefined
+  /**
+   * The proxy between the client and the server. `pgbouncer-transaction` is PgBouncer in transaction mode: for each transaction
+   * PgBouncer chooses any free server connection. Then:
+   *
+   * - Statements are not prepared by name, and short reads do not share connections.
+   * - `statementTimeout` is not sent to the server. The client alone enforces it, one second later. Set `statement_timeout` on the
+   *   role as well.
+   * - `listen` fails with `InvalidUse`: connect to the server itself to listen.
+   * - Changes that a statement makes to its session outside of a transaction (SET, LISTEN, PREPARE, temporary tables, advisory
+   *   locks of a session) are seen by the next client that PgBouncer gives that server connection to. They are neither noticed
+   *   nor undone: use SET LOCAL, `pg_advisory_xact_lock`, and transactions.
+   *
+   * Default none.
+   */
+  readonly proxy?: "pgbouncer-transaction" | undefined
+  /** Shown in `pg_stat_activity`. Default `@sluice/sql-pg`. */
+  readonly applicationName?: string | undefined
+  readonly types?: PgClientConfig["types"]
+  readonly transformResultNames?: ((str: string) => string) | undefined
+  readonly transformQueryNames?: ((str: string) => string) | undefined
+  readonly transformJson?: boolean | undefined
+  readonly spanAttributes?: Record<string, unknown> | undefined
+  readonly stream?: PgClientConfig["stream"]
+}
+
+/**
+ * What `layerFromPool` takes: the pool, and every option but those that say where to connect to. An option that is given here
+ * wins over the same option of the pool.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig | "primary"> {
+  /** Gives the pool whose options are read. What the effect acquires is released with the Layer. */
+  readonly acquire: Effect.Effect<Pg.Pool, SqlError, Scope.Scope>
+}
+
+/**
+ * What a listener receives.
+ *
+ * - `Notification`: `payload` is empty when the sender gave none; `processId` is the backend that has sent it.
+ * - `Resubscribed`: the listening connection was lost, and another one listens now. Notifications that were sent in the
+ *   `lostForMs` milliseconds before are lost, so read again the data that the notifications announce.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ListenEvent =
+  | {
+      readonly _tag: "Notification"
+      readonly channel: string
+      readonly payload: string
+      readonly processId: number
+    }
+  | { readonly _tag: "Resubscribed"; readonly channel: string; readonly lostForMs: number }

@@ -1,0 +1,122 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Instant } from "@sluice/pool/Deadline"
+import type { Cursor } from "@sluice/sql/driver/Driver"
+import { Effect } from "effect"
+import { CursorQuery } from "../wire/cursor.js"
+import { prepare } from "../wire/params.js"
+import type { PgConnection } from "./connection.js"
+
+/** Rows of one piece. */
+const PIECE = 128
+
+/** Milliseconds for the answer to the end of a cursor. The server waits for it, so it takes a round trip as a rule. */
+const CLOSE = 100
+
+type Values = ReadonlyArray<string | Buffer | null>
+
+/** Opens a cursor: sends the statement, and reads the first piece, with the first `next`. */
+export const open = (
+  connection: PgConnection,
+  sql: string,
+  params: ReadonlyArray<unknown>
+): Effect.Effect<Cursor, SqlError> =>
+  Effect.suspend(() => {
+    const values = prepare(params)
+    if (!Array.isArray(values)) return Effect.fail(connection.unsendable(values.problem))
+    return Effect.succeed(connection.inTransaction ? joined(connection, sql, values) : single(connection, sql, values))
+  })
+
+/** Inside a transaction: each piece is an operation of its own. */
+const joined = (connection: PgConnection, sql: string, values: Values): Cursor => {
+  const portal = connection.nextPortal()
+  let isOpen = false
+  let isComplete = false
+  const next = (until: Instant) =>
+    Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+      if (isComplete) return resume(Effect.succeed([]))
+      if (connection.isDead) {
+        return resume(
+          Effect.fail(connection.error(connection.pipeline.fatal ?? new Error("Connection closed"), "transaction"))
+        )
+      }
+      const piece = new CursorQuery(sql, values, portal, PIECE, isOpen, true, connection.parsers)
+      isOpen = true
+      const settled = (failure: unknown): void => {
+        isComplete = piece.complete || failure !== undefined
+        resume(
+          failure === undefined
+            ? Effect.succeed(piece.takeRows())
+            : Effect.fail(connection.error(failure, "transaction", connection.pipeline.current === piece))
+        )
+      }
+      connection.send(piece, settled, until, true)
+    })
+  const close = Effect.sync(() => {
+    if (!isOpen || isComplete || connection.status() !== "transaction") return
+    isComplete = true
+    // Sent now and answered with the next operation: a portal costs the server little, and a round trip costs everybody.
+    connection.wire.close({ type: "P", name: portal })
+  })
+  return { next, close }
+}
+
+/** Outside of a transaction: the whole cursor is one operation. */
+const single = (connection: PgConnection, sql: string, values: Values): Cursor => {
+  const { pipeline } = connection
+  const query = new CursorQuery(sql, values, connection.nextPortal(), PIECE, false, false, connection.parsers)
+  let state: "new" | "running" | "waiting" | "ended" = "new"
+  let failure: unknown
+  let wake: (() => void) | undefined
+  query.suspended = () => {
+    state = "waiting"
+    // The time that the program takes for the rows is not the server's.
+    pipeline.unbound(query)
+    wake?.()
+  }
+  const next = (until: Instant) =>
+    Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+      wake = () => {
+        wake = undefined
+        resume(
+          failure === undefined
+            ? Effect.succeed(query.takeRows())
+            : Effect.fail(connection.error(failure, "statement", pipeline.current === query))
+        )
+      }
+      switch (state) {
+        case "ended":
+          return wake()
+        case "new": {
+          if (connection.isDead) return resume(Effect.fail(connection.unsent()))
+          state = "running"
+          const settled = (error: unknown): void => {
+            state = "ended"
+            failure = error
+            wake?.()
+          }
+          return connection.send(query, settled, until, true)
+        }
+        case "waiting": {
+          state = "running"
+          pipeline.bound(query, until)
+          return query.more(connection.wire)
+        }
+        case "running":
+          // The fiber that asked for this piece has left; the one that asks now gets it.
+          pipeline.bound(query, until)
+          return
+      }
+    })
+  /** If the server does not answer in time the connection stays busy, and its owner aborts it. */
+  const close = Effect.async<void>((resume) => {
+    if (state !== "waiting" || connection.isDead) return resume(Effect.void)
+    const { timers } = pipeline
+    const timer = timers.set(timers.now() + CLOSE, () => resume(Effect.void))
+    pipeline.whenReady(() => {
+      timer.cancel()
+      resume(Effect.void)
+    })
+    query.abandon(connection.wire)
+  })
+  return { next, close }
+}

@@ -1,0 +1,130 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import { type Instant, never } from "@sluice/pool/Deadline"
+import type { Mode } from "@sluice/sql/driver/Driver"
+import { Effect } from "effect"
+import { prepare } from "../wire/params.js"
+import type { Plan } from "../wire/plans.js"
+import { Statement } from "../wire/statement.js"
+import { asksForAllColumns } from "../wire/texts.js"
+import type { PgConnection } from "./connection.js"
+import { type PlanFault, planFaultOf } from "./faults.js"
+
+/** A statement and who awaits its answer. */
+interface Request {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+  readonly mode: Mode
+  readonly before: ReadonlyArray<string>
+  readonly until: Instant
+  readonly resume: (effect: Effect.Effect<any, SqlError>) => void
+}
+
+/** How a statement that has failed because of its prepared statement runs again. */
+interface Again {
+  /** Without a prepared statement. */
+  readonly unnamed: boolean
+  /** Dropped if the statement succeeds without it. If it fails again the value was at fault, and the plan stays. */
+  readonly suspect: Plan | undefined
+  readonly runs: number
+}
+
+/** Once by a prepared statement that is made anew, and once without: nothing is left then that could be at fault. */
+const MOST_RUNS = 2
+
+/** See `Driver.execute`. */
+export const execute = (
+  connection: PgConnection,
+  sql: string,
+  params: ReadonlyArray<unknown>,
+  mode: Mode,
+  before: ReadonlyArray<string> = nothing,
+  until: Instant = never
+): Effect.Effect<any, SqlError> =>
+  // Without a canceller: an interrupted statement goes on, and its fiber does not wait. The next user of the connection aborts it.
+  Effect.async((resume) => start(connection, { sql, params, mode, before, until, resume }, undefined))
+
+const nothing: ReadonlyArray<string> = []
+
+const start = (connection: PgConnection, request: Request, again: Again | undefined): void => {
+  const { before, mode, params, resume, sql, until } = request
+  if (connection.isDead) {
+    resume(Effect.fail(connection.unsent()))
+    return
+  }
+  const values = prepare(params)
+  if (!Array.isArray(values)) {
+    resume(Effect.fail(connection.unsendable(values.problem)))
+    return
+  }
+  const { packer, pipeline, plans } = connection
+  const inside = connection.inTransaction
+  const isNamed =
+    connection.endpoint.named &&
+    again?.unnamed !== true &&
+    mode !== "unprepared" &&
+    mode !== "command" &&
+    !((inside || before.length > 0) && asksForAllColumns(sql))
+  const plan = isNamed ? plans.of(sql, params) : undefined
+  const isKept = plan !== undefined && plans.isParsed(plan)
+  const statement = new Statement(sql, values, mode, plan, plans.takeForgotten(), connection.parsers, before)
+  if (plan !== undefined && packer !== undefined) {
+    const text = packer.texts.of(sql)
+    statement.profile = text
+    if (isKept && !inside && before.length === 0 && text.isDue()) pipeline.mark()
+  }
+  const commits = mode === "command" && sql === "COMMIT"
+  const settled = (failure: unknown): void => {
+    if (failure === undefined) {
+      if (again?.suspect !== undefined) plans.drop(again.suspect)
+      resume(Effect.succeed(statement.answer()))
+      return
+    }
+    if (plan !== undefined) {
+      const fault = planFaultOf(failure)
+      if (fault !== undefined && runAgain(connection, request, again, plan, fault, isKept, inside)) return
+    }
+    const isWithin = inside || (before.length > 0 && statement.hasBegun)
+    const phase = commits ? "commit" : isWithin ? "transaction" : "statement"
+    // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
+    const onlyReads = isReadOnly(sql) || before.some(isReadOnly)
+    resume(Effect.fail(connection.error(failure, phase, pipeline.current === statement, onlyReads)))
+  }
+  // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
+  connection.send(statement, settled, until, !commits)
+}
+
+/** The BEGIN of a transaction that writes nothing. */
+const isReadOnly = (sql: string): boolean => sql.startsWith("BEGIN") && sql.includes(" READ ONLY")
+
+/** Gives whether the statement runs again. Nothing of it was executed. */
+const runAgain = (
+  connection: PgConnection,
+  request: Request,
+  again: Again | undefined,
+  plan: Plan,
+  fault: PlanFault,
+  isKept: boolean,
+  inside: boolean
+): boolean => {
+  // A plan that was made right now has the types of right now.
+  if (fault === "mistyped" && !isKept) return false
+  if (fault === "lost") connection.planSurprised("26000")
+  if (fault === "foreign") connection.planSurprised("42P05")
+  const runs = again?.runs ?? 0
+  // What a transaction has done before is lost with the failure, so only the whole of it can run again.
+  const mayRun = !inside && runs < MOST_RUNS && !connection.pipeline.isAborting && !connection.isDead
+  if (fault !== "mistyped" || !mayRun) connection.plans.drop(plan)
+  if (!mayRun) return false
+  const next: Again = {
+    unnamed: fault === "mistyped" || fault === "foreign" || runs > 0,
+    suspect: fault === "mistyped" ? plan : undefined,
+    runs: runs + 1
+  }
+  const { until } = request
+  const restart = () => start(connection, request, next)
+  // The BEGIN that was sent ahead of it has succeeded.
+  if (connection.inTransaction) {
+    start(connection, { sql: "ROLLBACK", params: [], mode: "command", before: nothing, until, resume: restart }, next)
+  } else restart()
+  return true
+}

@@ -1,0 +1,194 @@
+/**
+ * How the server writes values. `pg` reads dates, intervals and texts in one way only, and whatever it cannot read it makes null
+ * or something else: never here, where the statement fails instead.
+ */
+import * as Pg from "./pg.js"
+
+/**
+ * What the server reports about a session, at its beginning and whenever it changes. Held by each connection.
+ */
+export class Reported {
+  /** The server is a standby: it takes no writes. */
+  isStandby = false
+  /** `ISO, DMY`, for example. Empty when the server, or something before it, reports nothing. */
+  dateStyle = ""
+  intervalStyle = ""
+  encoding = ""
+
+  /** Gives whether the value decides how values are written, and has changed since the beginning of the session. */
+  set(name: string, value: string): boolean {
+    switch (name) {
+      case "in_hot_standby":
+        this.isStandby = value === "on"
+        return false
+      case "DateStyle": {
+        const isChange = this.dateStyle !== "" && this.dateStyle !== value
+        this.dateStyle = value
+        return isChange
+      }
+      case "IntervalStyle": {
+        const isChange = this.intervalStyle !== "" && this.intervalStyle !== value
+        this.intervalStyle = value
+        return isChange
+      }
+      case "client_encoding": {
+        const isChange = this.encoding !== "" && this.encoding !== value
+        this.encoding = value
+        return isChange
+      }
+      default:
+        return false
+    }
+  }
+
+  get isIso(): boolean {
+    return this.dateStyle === "" || this.dateStyle.startsWith("ISO")
+  }
+
+  get isUtf8(): boolean {
+    return this.encoding === "" || this.encoding === "UTF8"
+  }
+
+  /** Dates and intervals come as they can be read. */
+  get isReadable(): boolean {
+    return this.isIso && (this.intervalStyle === "" || this.intervalStyle === "postgres")
+  }
+}
+
+const unreadable = (what: string, { dateStyle, encoding, intervalStyle }: Reported): Error =>
+  new Error(
+    `${what} cannot be read as this session writes it (DateStyle ${dateStyle}, IntervalStyle ${intervalStyle}, client_encoding ${encoding}): ask for it as text (column::text), or leave these settings at ISO, postgres and UTF8`
+  )
+
+type Parser = (text: string) => unknown
+
+const DATES = [1082, 1114, 1184]
+const ARRAYS_OF_DATES = [1115, 1182, 1185]
+const INTERVAL = 1186
+const ARRAY_OF_INTERVALS = 1187
+
+/** The parsers of `pg`. Those that the program has given instead read what they like, and are left alone. */
+const original = new Map<number, Parser>()
+for (const [oids, sample, isRight] of [
+  [DATES, "2000-01-02 03:04:05+00", (value: any) => value instanceof Date],
+  [ARRAYS_OF_DATES, '{"2000-01-02 03:04:05+00"}', (value: any) => value?.[0] instanceof Date],
+  [[INTERVAL], "1 year", (value: any) => value?.years === 1],
+  [[ARRAY_OF_INTERVALS], '{"1 year"}', (value: any) => value?.[0]?.years === 1]
+] as const) {
+  for (const oid of oids) {
+    const parser = Pg.types.getTypeParser(oid, "text")
+    if (isRight(parser(sample))) original.set(oid, parser)
+  }
+}
+
+/** `1 year 2 mons -3 days 04:05:06.7`: the style `postgres`, and what has no style. */
+const readableInterval =
+  /^(?:[-+]?\d+ (?:years?|mons?|days?)(?: |$))*(?:[-+]?\d{2,}:\d{2}:\d{2}(?:\.\d+)?)?$|^-?infinity$/
+
+const hasNull = (value: unknown): boolean => Array.isArray(value) && value.some((one) => one === null || hasNull(one))
+
+/** The type parsers of a connection: those of its client, and each fails where that of `pg` would silently give something else. */
+export class Parsers implements Pg.Types {
+  private readonly guarded = new Map<number, Parser>()
+
+  constructor(
+    private readonly types: Pg.Types,
+    private readonly reported: Reported
+  ) {}
+
+  getTypeParser(oid: number, format?: string): Parser {
+    const { reported } = this
+    const parser = this.types.getTypeParser(oid, format)
+    if (!reported.isUtf8) throw unreadable("a result", reported)
+    // Binary results are not asked for; all other types are written in one way only.
+    if (oid < 1082 || oid > 1187 || original.get(oid) !== parser) return parser
+    const known = this.guarded.get(oid)
+    if (known !== undefined) return known
+    const guarded = this.guard(oid, parser)
+    this.guarded.set(oid, guarded)
+    return guarded
+  }
+
+  private guard(oid: number, parser: Parser): Parser {
+    const { reported } = this
+    switch (oid) {
+      case INTERVAL:
+        return (text) => {
+          if (!readableInterval.test(text)) throw unreadable("an interval", reported)
+          return parser(text)
+        }
+      case ARRAY_OF_INTERVALS:
+        return (text) => {
+          if (!reported.isReadable) throw unreadable("an array of intervals", reported)
+          return parser(text)
+        }
+      case 1115:
+      case 1182:
+      case 1185:
+        return (text) => {
+          const value = parser(text)
+          if (!reported.isIso || (hasNull(value) && !text.includes("NULL")))
+            throw unreadable("an array of dates", reported)
+          return value
+        }
+      default:
+        return (text) => {
+          const value = parser(text)
+          if (value === null) throw unreadable("a date", reported)
+          return value
+        }
+    }
+  }
+}
+
+/** The start-up parameter that proxies refuse more often than others. */
+const DIGITS = "extra_float_digits"
+
+/**
+ * The start-up parameters that make the server of an endpoint write values so that they can be read, learnt from its first
+ * connection. What is set at start-up is what `DISCARD ALL` goes back to.
+ */
+export class Startup {
+  /** Something on the way refuses the parameters, so they are not sent. */
+  private isRefused = false
+  private dateStyle: string | undefined = undefined
+  private intervalStyle: string | undefined = undefined
+
+  constructor(
+    /** The program has said that there is a proxy: no parameter is sent, because it may refuse any. */
+    private readonly isProxied: boolean
+  ) {}
+
+  /** For a connection with these options, which the program has set itself. */
+  parameters(options: string | undefined): Readonly<Record<string, string>> {
+    if (this.isProxied || this.isRefused) return {}
+    return {
+      // A role with another number would round numbers. 1 is the default of the server.
+      ...(options?.includes(DIGITS) ? {} : { [DIGITS]: "1" }),
+      ...(this.dateStyle === undefined ? {} : { DateStyle: this.dateStyle }),
+      ...(this.intervalStyle === undefined ? {} : { IntervalStyle: this.intervalStyle })
+    }
+  }
+
+  /** Whether a connect that has failed for this reason is worth another attempt, without the parameters. */
+  isWorthAnother(cause: unknown): boolean {
+    if (this.isProxied || this.isRefused) return false
+    const { message } = cause as { readonly message?: unknown }
+    this.isRefused =
+      typeof message === "string" &&
+      /start.?up parameter/i.test(message) &&
+      /extra_float_digits|datestyle|intervalstyle/i.test(message)
+    return this.isRefused
+  }
+
+  /**
+   * Whether a new connection is to be opened once more, because its role has a style that cannot be read and the parameters for
+   * it were not sent yet. The order of day and month in the dates that the program sends stays the one of the role.
+   */
+  adopts({ dateStyle, intervalStyle, isReadable }: Reported): boolean {
+    if (isReadable || this.isProxied || this.isRefused || this.dateStyle !== undefined) return false
+    this.dateStyle = `ISO, ${dateStyle.split(", ")[1] ?? "MDY"}`
+    this.intervalStyle = intervalStyle === "" ? undefined : "postgres"
+    return true
+  }
+}

@@ -1,0 +1,37 @@
+import type * as Pipeline from "@sluice/sql/driver/Pipeline"
+import * as Pg from "./pg.js"
+import type { Plan } from "./plans.js"
+
+/**
+ * One operation on a connection, from the first byte sent until the server says that it is ready for the next.
+ *
+ * `pg` reports an error as soon as it is read, before the server is ready again. Whoever released the connection then would hand
+ * it to the next user in an unknown state. So an operation only remembers what it reads, and its `settled` is called at
+ * ReadyForQuery, or when the connection is dead.
+ */
+export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {
+  readonly plan: Plan | undefined
+  /** Its fiber has left: it makes the server end the operation at the next opportunity. */
+  abandon(connection: Pg.Wire): void
+}
+
+/** Nothing but a Sync, which the server answers at once. */
+export class Mark extends Pg.QueryBase<Operation> implements Operation {
+  readonly plan = undefined
+  readonly name = undefined
+  readonly text = ""
+  readonly callback = undefined
+  readonly isEmpty = true
+  readonly isMark = true
+
+  submit(connection: Pg.Wire): Error | null {
+    connection.sync()
+    return null
+  }
+
+  handleError(error: unknown): void {
+    this.failure ??= error
+  }
+
+  abandon(): void {}
+}

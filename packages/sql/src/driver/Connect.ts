@@ -1,0 +1,164 @@
+/**
+ * How a connection of a driver is opened and closed.
+ *
+ * 1. Whatever interrupts a connect, and at whatever moment, the socket is closed.
+ * 2. An error of the socket always has a listener: without one Node would end the process.
+ * 3. Closing never waits for the server longer than `GOODBYE`.
+ *
+ * @since 0.2.0
+ */
+import type { Socket } from "node:net"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
+import { Effect, type Scope } from "effect"
+import type { ConnectionState } from "./Driver.js"
+import * as Fork from "./Fork.js"
+import type { Pipeline } from "./Pipeline.js"
+
+/**
+ * Milliseconds that the server has to close its side of an idle connection, before the socket is cut. A server needs one
+ * millisecond as a rule.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const GOODBYE = 500
+
+/**
+ * What opens a connection in a library.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Client {
+  connect(callback: (error: unknown) => void): void
+  on(event: "error", listener: () => void): unknown
+  off(event: "error", listener: () => void): unknown
+}
+
+/**
+ * The part of a client that reads and writes the socket.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Wire {
+  readonly stream: Socket
+  /** Says goodbye to the server, which then closes its side. */
+  end(): void
+  once(event: "end", listener: () => void): unknown
+}
+
+/**
+ * What is known of an open connection.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Connection {
+  readonly wire: Wire
+  readonly pipeline: Pipeline<any>
+  status(): ConnectionState
+}
+
+/**
+ * What only the driver knows.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Means<C extends Client, Conn extends Connection> {
+  /** Makes what opens the connection, with the password that is valid now. */
+  readonly client: Effect.Effect<C, SqlError>
+  readonly wireOf: (client: C) => Wire
+  /**
+   * Called before the client connects. The function that it gives is called when the server has accepted; from then on the
+   * connection listens to the errors of its client.
+   */
+  readonly connection: (
+    client: C,
+    timers: Deadline.Timers["Type"],
+    fork: (effect: Effect.Effect<void>) => void
+  ) => () => Conn
+  /** The failure of a connect that the server, or the way to it, has refused. */
+  readonly refused: (cause: unknown) => SqlError
+  /** What is sent before the pool gets the connection. */
+  readonly begin?: ((connection: Conn) => Effect.Effect<void, SqlError>) | undefined
+  /** Asks the server, beside the connection, to stop what a busy connection does. The socket is cut when this ends. Bounded. */
+  readonly stop: (connection: Conn) => Effect.Effect<void>
+}
+
+/**
+ * Opens a connection. The scope closes it: see `close`.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const open = <C extends Client, Conn extends Connection>(
+  means: Means<C, Conn>
+): Effect.Effect<Conn, SqlError, Scope.Scope> =>
+  // Uninterruptible between the server's acceptance and the finalizer, so that no open connection is without one.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const timers = yield* Deadline.ofContext
+      const fork = yield* Fork.make
+      const client = yield* restore(means.client)
+      const cut = () => means.wireOf(client).stream.destroy()
+      const accepted = means.connection(client, timers, fork)
+      // `connect` reports its first error to the callback and later ones as events.
+      const ignore = () => {}
+      client.on("error", ignore)
+      const connected = Effect.async<Conn, SqlError>((resume) => {
+        client.connect((cause) => {
+          if (cause) {
+            cut()
+            return resume(Effect.fail(means.refused(cause)))
+          }
+          const connection = accepted()
+          client.off("error", ignore)
+          resume(Effect.succeed(connection))
+        })
+        return Effect.sync(cut)
+      })
+      const begun = Effect.gen(function* () {
+        const connection = yield* restore(connected)
+        yield* Effect.addFinalizer(() => close(connection, timers, means.stop))
+        if (means.begin !== undefined) yield* restore(means.begin(connection))
+        return connection
+      })
+      // An interruption may come after the server has accepted and before the fiber knows.
+      return yield* Effect.onError(begun, () => Effect.sync(cut))
+    })
+  )
+
+/**
+ * Closes a connection, and waits until the server has closed its side as well, so that the server no longer counts it. A busy
+ * connection is stopped and cut. An idle one says goodbye, and is cut after `GOODBYE` milliseconds.
+ *
+ * @since 0.2.0
+ * @category destructors
+ */
+export const close = <Conn extends Connection>(
+  connection: Conn,
+  timers: Deadline.Timers["Type"],
+  stop: (connection: Conn) => Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { pipeline, wire } = connection
+    if (wire.stream.destroyed) return Effect.void
+    const cut = Effect.sync(() => pipeline.destroy())
+    return connection.status() === "busy"
+      ? Effect.zipRight(stop(connection), cut)
+      : Effect.zipRight(goodbye(connection, timers), cut)
+  })
+
+const goodbye = ({ pipeline, wire }: Connection, timers: Deadline.Timers["Type"]): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const timer = timers.set(timers.now() + GOODBYE, () => resume(Effect.void))
+    wire.once("end", () => {
+      timer.cancel()
+      resume(Effect.void)
+    })
+    pipeline.fail(new Error("Connection closed"))
+    wire.end()
+  })

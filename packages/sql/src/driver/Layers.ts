@@ -1,0 +1,166 @@
+/**
+ * The ways in which a program makes the client of a driver: `make`, `layer` and `layerConfig`, with the services that every
+ * driver provides.
+ *
+ * @since 0.2.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import type { ConfigError } from "effect"
+import { Config, Context, Effect, Layer, type Redacted, type Scope } from "effect"
+import { type Service, Sql } from "../Sql.js"
+import type { Driver } from "./Driver.js"
+import type { Endpoint, Resolved } from "./Endpoints.js"
+import * as Runtime from "./Runtime.js"
+
+/**
+ * A running database: the services of the Layer as values.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Running<out Client> {
+  readonly sql: Service
+  /** Also the `SqlClient`. */
+  readonly client: Client
+}
+
+/**
+ * What only the driver knows.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Means<in C, in out Id, Client extends SqlClient> {
+  /** The tag of the driver's own client. */
+  readonly tag: Context.Tag<Id, Client>
+  /** Starts the driver. `madeAt` is the line of the program that has called one of the functions of `Layers`. */
+  readonly start: (
+    config: C,
+    madeAt: string
+  ) => Effect.Effect<Running<Client>, SqlError, Scope.Scope | Reactivity.Reactivity>
+}
+
+/**
+ * What a driver exports. See `PgSql` for what each of them does.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Layers<in out C, Id, out Client> {
+  readonly make: (config: C) => Effect.Effect<Running<Client>, SqlError, Scope.Scope | Reactivity.Reactivity>
+  readonly layer: (config: C) => Layer.Layer<Sql | SqlClient | Id, SqlError>
+  readonly layerConfig: (
+    config: Config.Config.Wrap<C>
+  ) => Layer.Layer<Sql | SqlClient | Id, ConfigError.ConfigError | SqlError>
+  /** The Layer of a configuration that an effect gives. `madeAt` comes from `Runtime.callSite`. */
+  readonly layerEffect: <E>(
+    config: Effect.Effect<C, E, Scope.Scope>,
+    madeAt: string
+  ) => Layer.Layer<Sql | SqlClient | Id, E | SqlError>
+}
+
+/**
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, Id, Client>): Layers<C, Id, Client> => {
+  const layerEffect = <E>(config: Effect.Effect<C, E, Scope.Scope>, madeAt: string) =>
+    Layer.scopedContext(
+      Effect.map(
+        Effect.flatMap(config, (config) => start(config, madeAt)),
+        ({ client, sql }) =>
+          Context.make(Sql, sql).pipe(Context.add(SqlClient, client as SqlClient), Context.add(tag, client))
+      )
+    ).pipe(Layer.provide(Reactivity.layer))
+  const make = (config: C) => start(config, Runtime.callSite(make))
+  const layer = (config: C): Layer.Layer<Sql | SqlClient | Id, SqlError> =>
+    layerEffect(Effect.succeed(config), Runtime.callSite(layer))
+  const layerConfig = (
+    config: Config.Config.Wrap<C>
+  ): Layer.Layer<Sql | SqlClient | Id, ConfigError.ConfigError | SqlError> =>
+    layerEffect(Config.unwrap(config), Runtime.callSite(layerConfig))
+  return { make, layer, layerConfig, layerEffect }
+}
+
+/**
+ * The options that every driver passes on.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface CommonConfig extends Runtime.RuntimeConfig {
+  readonly transformResultNames?: ((name: string) => string) | undefined
+  readonly transformJson?: boolean | undefined
+  readonly spanAttributes?: Record<string, unknown> | undefined
+}
+
+/**
+ * Puts a driver on pools, as `Runtime.make` does. The options are read from the configuration of the driver, and spans have the
+ * attributes of OpenTelemetry for the primary.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const start = <E extends Endpoint<unknown>, Conn>(
+  driver: Driver<E, Conn>,
+  config: CommonConfig,
+  { primary, replicas }: Resolved<E>,
+  more: {
+    readonly compiler: Statement.Compiler
+    readonly madeAt: string
+    /** `db.system.name` of OpenTelemetry. */
+    readonly system: string
+  }
+): Effect.Effect<Runtime.Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> => {
+  const { duplicates, pool, spanAttributes = {}, startup, transformJson, transformResultNames } = config
+  return Runtime.make(driver, {
+    primary,
+    replicas,
+    pool,
+    startup,
+    duplicates,
+    madeAt: more.madeAt,
+    compiler: more.compiler,
+    transformRows:
+      transformResultNames === undefined
+        ? undefined
+        : Statement.defaultTransforms(transformResultNames, transformJson).array,
+    spanAttributes: [
+      ...Object.entries(spanAttributes),
+      ["db.system.name", more.system],
+      ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
+      ["server.address", primary.path ?? primary.host],
+      ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
+    ]
+  })
+}
+
+/**
+ * The configuration as a client shows it: with the address, user and password of the primary, whatever they were read from.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const shown = <At, C extends At & { readonly primary?: At | undefined }>(
+  config: C,
+  { database, host, password, port, user }: Endpoint<unknown>
+): Omit<C, keyof Address> & Address => ({
+  ...config,
+  ...config.primary,
+  host,
+  port,
+  database,
+  username: user,
+  password
+})
+
+interface Address {
+  readonly host: string
+  readonly port: number
+  readonly database: string | undefined
+  readonly username: string
+  readonly password: Redacted.Redacted | undefined
+}

@@ -1,0 +1,36 @@
+/**
+ * The failure to read what the server has answered to a statement that it has executed.
+ *
+ * @since 0.2.0
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as SqlReason from "../SqlReason.js"
+import type { Phase } from "./Driver.js"
+
+/**
+ * A value of a result could not be read. `cause` is what the type parser of the program has thrown.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class Unreadable extends Error {
+  constructor(override readonly cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause))
+  }
+}
+
+/**
+ * The error of a statement whose result could not be read. Its connection works on. What the statement has written stays, unless
+ * it is inside a transaction, which the failure ends. `database` is the product, `label` the endpoint.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const toError = (unreadable: Unreadable, phase: Phase, database: string, label: string): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("Unclassified", {
+      outcome: phase === "transaction" ? "rolledBack" : "unknown",
+      cause: unreadable.cause
+    }),
+    `${database} at ${label}: the statement was executed, but a value of its result could not be read: ${unreadable.message}`
+  )

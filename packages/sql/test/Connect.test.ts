@@ -1,0 +1,139 @@
+import { EventEmitter } from "node:events"
+import type { Socket } from "node:net"
+import type { SqlError } from "@effect/sql/SqlError"
+import { assert, it } from "@effect/vitest"
+import { SqlReason } from "@sluice/sql"
+import { Connect } from "@sluice/sql/driver"
+import { Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
+
+/** A library of one connection, which does what the test says. */
+class Library extends EventEmitter implements Connect.Client, Connect.Wire {
+  state: "idle" | "busy" = "idle"
+  destroyed = 0
+  ended = 0
+  failed: unknown = undefined
+  accept: (error: unknown) => void = () => {}
+  readonly stream = { destroyed: false, destroy: () => this.destroyed++ } as unknown as Socket
+  readonly pipeline = {
+    fail: (reason: unknown) => {
+      this.failed = reason
+    },
+    destroy: () => this.stream.destroy()
+  } as never
+  readonly wire = this
+
+  connect(callback: (error: unknown) => void): void {
+    this.accept = callback
+  }
+
+  end(): void {
+    this.ended++
+  }
+
+  status() {
+    return this.state
+  }
+}
+
+const refused = (cause: unknown): SqlError =>
+  SqlReason.toError(SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }), "refused")
+
+const opening = (library: Library, more: Partial<Connect.Means<Library, Library>> = {}) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const connect = Connect.open<Library, Library>({
+      client: Effect.succeed(library),
+      wireOf: (client) => client,
+      connection: (client) => () => {
+        client.on("error", () => {})
+        return client
+      },
+      refused,
+      stop: () => Effect.void,
+      ...more
+    })
+    const fiber = yield* Effect.fork(Scope.extend(connect, scope))
+    yield* Effect.yieldNow()
+    return { fiber, scope }
+  })
+
+it.effect("an idle connection says goodbye, and its socket is cut when the server has closed its side", () =>
+  Effect.gen(function* () {
+    const library = new Library()
+    const { fiber, scope } = yield* opening(library)
+    library.accept(null)
+    assert.strictEqual(yield* Fiber.join(fiber), library)
+    const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+    yield* TestClock.adjust(Connect.GOODBYE - 1)
+    assert.deepStrictEqual([library.ended, library.destroyed], [1, 0])
+    library.emit("end")
+    yield* Fiber.join(closing)
+    assert.deepStrictEqual([library.ended, library.destroyed], [1, 1])
+  })
+)
+
+it.effect("a goodbye that the server does not answer is cut short after its bound", () =>
+  Effect.gen(function* () {
+    const library = new Library()
+    const { fiber, scope } = yield* opening(library)
+    library.accept(null)
+    yield* Fiber.join(fiber)
+    const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+    yield* TestClock.adjust(Connect.GOODBYE)
+    yield* Fiber.join(closing)
+    assert.deepStrictEqual([library.ended, library.destroyed], [1, 1])
+  })
+)
+
+it.effect("a busy connection is stopped and cut, without a goodbye", () =>
+  Effect.gen(function* () {
+    const library = new Library()
+    const seen: Array<string> = []
+    const { fiber, scope } = yield* opening(library, {
+      stop: () => Effect.sync(() => seen.push(`stopped, ${library.destroyed} cut`))
+    })
+    library.accept(null)
+    yield* Fiber.join(fiber)
+    library.state = "busy"
+    yield* Scope.close(scope, Exit.void)
+    assert.deepStrictEqual([seen, library.ended, library.destroyed], [["stopped, 0 cut"], 0, 1])
+  })
+)
+
+it.effect(
+  "a connect that is interrupted, refused, or fails in its first statement leaves no socket and no listener",
+  () =>
+    Effect.gen(function* () {
+      const interrupted = new Library()
+      const one = yield* opening(interrupted)
+      assert.strictEqual(interrupted.listenerCount("error"), 1, "an error before the answer does not end the process")
+      yield* Fiber.interrupt(one.fiber)
+      assert.isAtLeast(interrupted.destroyed, 1)
+
+      const no = new Library()
+      const two = yield* opening(no)
+      no.accept(new Error("no"))
+      assert.strictEqual(SqlReason.of(yield* Effect.flip(Fiber.join(two.fiber)))._tag, "ConnectFailed")
+      assert.isAtLeast(no.destroyed, 1)
+
+      const late = new Library()
+      const three = yield* opening(late, { begin: () => Effect.fail(refused("begin")) })
+      late.accept(null)
+      yield* Effect.flip(Fiber.join(three.fiber))
+      assert.isAtLeast(late.destroyed, 1)
+    })
+)
+
+it.effect("a connect is interrupted while its first statement runs: the connection is closed with its scope", () =>
+  Effect.gen(function* () {
+    const library = new Library()
+    const begun = yield* Deferred.make<void>()
+    const { fiber } = yield* opening(library, {
+      begin: () => Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never)
+    })
+    library.accept(null)
+    yield* Deferred.await(begun)
+    yield* Fiber.interrupt(fiber)
+    assert.isAtLeast(library.destroyed, 1)
+  })
+)

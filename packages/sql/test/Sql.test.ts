@@ -1,39 +1,8 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
-import { Statement } from "@effect/sql"
 import { assert, it } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { Runtime } from "@sluice/sql/driver"
-import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Layer, Logger, Stream } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
-
-const compiler = Statement.makeCompilerSqlite()
-
-const on = (fake: FakeDriver.Fake, options?: Partial<Runtime.RuntimeOptions<string>>) =>
-  Layer.scoped(
-    Sql.Sql,
-    Effect.map(
-      Runtime.make(fake.driver, {
-        primary: "primary",
-        duplicates: "allow",
-        startup: "lazy",
-        compiler,
-        spanAttributes: [],
-        ...options
-      }),
-      ({ sql }) => sql
-    )
-  ).pipe(Layer.provide(Reactivity.layer))
-
-const idle = Effect.gen(function* () {
-  for (let i = 0; i < 200; i++) {
-    const { read, write } = yield* Sql.stats
-    if ([write, ...read].every((pool) => pool.using + pool.waiting + pool.resetting + pool.quarantined === 0)) return
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-  }
-  assert.deepStrictEqual(yield* Sql.stats, undefined as any)
-})
-
-const texts = (fake: FakeDriver.Fake) => fake.log.map((line) => line.replace(/^\d+: /, ""))
+import { idle, layer as on, texts } from "./support/sql.js"
 
 it.effect(
   "a transaction is BEGIN, its statements and COMMIT on one connection; nested ones are uniquely named savepoints",

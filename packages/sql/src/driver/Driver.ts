@@ -202,10 +202,11 @@ export interface Driver<Endpoint, Conn> {
     until?: Instant
   ) => Effect.Effect<any, SqlError>
   /**
-   * Nobody waits any longer for what runs: its effect fails at once, as lost with an unknown outcome. The connection stays
-   * `busy` until the server has answered.
+   * Not called any more, because `execute` takes `until`. A driver may leave it out.
+   *
+   * @deprecated
    */
-  readonly giveUp: (connection: Conn, cause: Error) => void
+  readonly giveUp?: (connection: Conn, cause: Error) => void
   /** Without it every statement has a connection for itself. */
   readonly packing?: Packing<Conn> | undefined
   /** Opens a cursor. Inside a transaction other statements may run between two `next`. */

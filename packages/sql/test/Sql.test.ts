@@ -136,47 +136,6 @@ it.effect("a stream on a pin: other statements take another connection meanwhile
   }).pipe(Effect.provide(on(fake)))
 })
 
-it.effect(
-  "interrupted at any moment: every connection goes back clean, nothing is sent on one that is busy, no lock is left",
-  () => {
-    const fake = FakeDriver.make()
-    const tick = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    return Effect.gen(function* () {
-      const { client } = yield* Sql.Sql
-      const program = Effect.gen(function* () {
-        yield* Sql.query("a")
-        yield* Sql.withTransaction(
-          Effect.gen(function* () {
-            yield* Sql.query("b")
-            yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(Sql.query("c"), Effect.fail("no"))))
-            yield* Effect.all([Sql.withTransaction(Sql.query("d")), Sql.query("e")], { concurrency: 2 })
-            yield* Stream.runDrain(client`s`.stream)
-          })
-        )
-        yield* Stream.runDrain(Stream.take(client`t`.stream, 1))
-      })
-      for (const around of [program, Sql.withConnection(program)]) {
-        for (let ops = 12; ops < 20; ops++) {
-          for (let step = 0; step < 45; step++) {
-            const fiber = yield* Effect.fork(Effect.withMaxOpsBeforeYield(around, ops))
-            for (let i = 0; i < step; i++) yield* step % 2 === 0 ? tick : Effect.yieldNow()
-            const exit = yield* Fiber.interrupt(fiber)
-            if (Exit.isFailure(exit)) assert.isTrue(Exit.isInterrupted(exit), String(exit.cause))
-            yield* idle
-            for (const connection of fake.connections) {
-              assert.include(["idle", "dead"], fake.driver.status(connection))
-            }
-          }
-        }
-      }
-      yield* program
-      assert.isAtMost(fake.connections.filter(({ state }) => state !== "dead").length, 10)
-    }).pipe(Effect.provide(on(fake)))
-  },
-  // Seven hundred programs: on a busy machine more than the usual five seconds.
-  30_000
-)
-
 it.effect("BEGIN goes with the first statement: a transaction without one sends nothing", () => {
   const fake = FakeDriver.make()
   return Effect.gen(function* () {

@@ -10,6 +10,7 @@ import {
   Either,
   Exit,
   Random,
+  Schedule,
   ScheduleDecision,
   ScheduleIntervals,
   TestClock
@@ -19,6 +20,7 @@ import * as Retry from "../src/internal/client/retry.js"
 import * as Options from "../src/internal/session/options.js"
 import * as FakeDriver from "./support/fakeDriver.js"
 import { clean, idle, layer, played, reasonOf } from "./support/sql.js"
+import { withWallClock } from "./support/stepping.js"
 
 const error = (tag: SqlReason.Tag, fields: Partial<SqlReason.Fields> = {}) =>
   SqlReason.toError(SqlReason.make(tag, fields), `${tag} happened`)
@@ -107,7 +109,7 @@ describe("the schedule", () => {
 describe("a policy", () => {
   const policy = (options: SqlRetry.MatchOptions) => Either.getOrThrow(SqlRetry.fromMatch(options))
 
-  it("goes by the class: A always, T as a whole, R only what is repeatable, N never", () => {
+  it("goes by the class: what was not executed always, what was undone as a whole, what may be repeated only then, the rest never", () => {
     const rows: ReadonlyArray<readonly [SqlError, plain: boolean, repeatable: boolean]> = [
       [unsent(), true, true],
       [lost(), false, true],
@@ -310,6 +312,190 @@ describe("Sql.retry", () => {
         fail(fake, "read", 1, lost)
         yield* played(work.pipe(Sql.retry(), Sql.idempotent))
         assert.strictEqual(count("insert"), 3)
+      })
+    )
+  )
+})
+
+describe("what the program gives", () => {
+  const patient = Either.getOrThrow(
+    SqlRetry.make({ max: 100, timeout: "60 seconds", backoffBase: 50, backoffExponent: 1 })
+  )
+
+  it.effect("as a policy is obeyed as it stands: neither the acquire timeout nor the budget ends it", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        // Thirty retries are more than the budget has, and their pauses more than the acquire timeout.
+        fail(fake, "a", 30, unsent)
+        yield* played(Sql.withAcquireTimeout("100 millis")(Sql.retry(patient)(Sql.query("a"))))
+        assert.strictEqual(count("a"), 31)
+        fail(fake, "b", 30, unsent)
+        yield* played(Sql.withAcquireTimeout("100 millis")(Sql.withTransaction({ retry: patient })(Sql.query("b"))))
+        assert.strictEqual(count("b"), 31)
+      })
+    )
+  )
+
+  it.effect("spends the budget when it says so", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const thrifty = Either.getOrThrow(SqlRetry.make({ max: 100, backoffBase: 1, budget: true }))
+        fail(fake, "a", 99, unsent)
+        const failure = yield* played(Effect.flip(Sql.retry(thrifty)(Sql.query("a"))))
+        assert.include(failure.message, "budget")
+        assert.isTrue(count("a") >= 11 && count("a") <= 13, `${count("a")} runs`)
+      })
+    )
+  )
+
+  it.effect("as a Schedule decides when and how often", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        const schedule = Schedule.spaced("300 millis").pipe(Schedule.intersect(Schedule.recurs(4)))
+        for (const around of [Sql.retry(schedule), Sql.withTransaction({ retry: schedule })]) {
+          const began = yield* Clock.currentTimeMillis
+          const at: Array<number> = []
+          const work = Effect.zipRight(
+            Effect.tap(Clock.currentTimeMillis, (now) => Effect.sync(() => at.push(now - began))),
+            Sql.query("a")
+          )
+          fail(fake, "a", 99, unsent)
+          const reason = yield* played(reasonOf(around(work)))
+          assert.deepStrictEqual([at.length, reason.attempts], [5, 5])
+          for (const [i, ms] of at.entries()) {
+            assert.isTrue(ms >= i * 300 && ms < i * 300 + 100, `run ${i + 1} after ${ms} ms`)
+          }
+        }
+      })
+    )
+  )
+
+  it.effect("as a Schedule does not run again what its reason forbids", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const often = Schedule.recurs(9)
+        const runs = (text: string, make: () => SqlError, around: typeof Sql.idempotent = (effect) => effect) =>
+          Effect.gen(function* () {
+            fake.log.length = 0
+            fail(fake, text, 2, make)
+            yield* played(Effect.exit(around(Sql.retry(often)(Sql.withConnection(Sql.query(text))))))
+            fake.failures.clear()
+            return count(text)
+          })
+        assert.strictEqual(yield* runs("a", unsent), 3)
+        assert.strictEqual(yield* runs("a", serialization), 3)
+        assert.strictEqual(yield* runs("a", () => error("UniqueViolation", { outcome: "rolledBack" })), 1)
+        assert.strictEqual(yield* runs("a", lost), 1)
+        assert.strictEqual(yield* runs("a", lost, Sql.idempotent), 3)
+        assert.strictEqual(yield* runs("a", lost, Sql.read), 3)
+        let bodies = 0
+        const body = Effect.zipRight(
+          Effect.sync(() => bodies++),
+          Effect.fail("mine")
+        )
+        assert.deepStrictEqual(yield* Effect.exit(Sql.retry(often)(body)), Exit.fail("mine"))
+        assert.strictEqual(bodies, 1)
+        // Inside of a transaction nothing is run again.
+        fake.log.length = 0
+        fail(fake, "b", 1, lostInside)
+        yield* played(
+          Effect.exit(Sql.withTransaction(Effect.zipRight(Sql.query("a"), Sql.retry(often)(Sql.query("b")))))
+        )
+        assert.strictEqual(count("b"), 1)
+        fail(fake, "COMMIT", 1, lost)
+        const reason = yield* played(
+          reasonOf(Sql.query("c").pipe(Sql.withTransaction({ retry: often }), Sql.retry(often), Sql.idempotent))
+        )
+        assert.deepStrictEqual([reason._tag, count("c")], ["CommitUnknown", 1])
+      })
+    )
+  )
+
+  it.effect("ends with a declared deadline, in the middle of a pause too", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        for (const given of [Schedule.spaced("300 millis"), patient]) {
+          fail(fake, "a", 99, unsent)
+          const now = yield* Clock.currentTimeMillis
+          yield* played(reasonOf(Sql.withDeadline(now + 1_000)(Sql.retry(given)(Sql.query("a")))))
+          assert.isAtMost(yield* Clock.currentTimeMillis, now + 1_040)
+        }
+      })
+    )
+  )
+
+  it.effect("measures its time on the monotonic clock, whatever the wall clock does", () =>
+    withWallClock((wall) =>
+      on(({ fake }) =>
+        Effect.gen(function* () {
+          const timed = Either.getOrThrow(SqlRetry.make({ max: 100, backoffBase: 0, timeout: "1 second" }))
+          const given: Record<
+            string,
+            (effect: Effect.Effect<unknown, SqlError, Sql.Sql>) => Effect.Effect<unknown, SqlError, Sql.Sql>
+          > = {
+            "a schedule": Sql.retry(Schedule.spaced("200 millis").pipe(Schedule.upTo("1 second"))),
+            "a policy": Sql.retry(timed),
+            "a policy as a plain schedule": Effect.retry(timed)
+          }
+          for (const [name, around] of Object.entries(given)) {
+            for (const step of [3_600_000, -3_600_000]) {
+              fake.failures.set("a", Array.from({ length: 999 }, unsent))
+              let elapsed = 0
+              let runs = 0
+              const work = Effect.gen(function* () {
+                // The clock is set once, in the middle.
+                if (++runs === 2) yield* wall.step(step)
+                yield* Effect.sleep("200 millis")
+                elapsed += 200
+                return yield* Sql.query("a").pipe(Sql.withConnection)
+              })
+              yield* played(Effect.exit(around(work)))
+              assert.isTrue(runs >= 3 && elapsed <= 1_400, `${name}, ${step}: ${runs} runs in ${elapsed} ms`)
+            }
+          }
+        })
+      )
+    )
+  )
+
+  it.effect("that is neither a policy nor a Schedule fails, typed, before anything is run", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        for (const given of ["yes", 5, {}, null, [], SqlRetry.make(), () => true] as ReadonlyArray<any>) {
+          for (const around of [Sql.retry(given), Sql.withTransaction({ retry: given })] as const) {
+            const failure = yield* Effect.flip(around(Sql.query("a")))
+            assert.strictEqual(SqlReason.of(failure)._tag, "InvalidUse", String(given))
+            if (Either.isEither(given)) assert.include(failure.message, "Either")
+          }
+        }
+        assert.deepStrictEqual(fake.log, [])
+        assert.isTrue(Either.isLeft(SqlRetry.make({ budget: "yes" as never })))
+      })
+    )
+  )
+
+  it.effect("as a policy is a Schedule, also for Effect.retry, which looks at the intent around it", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const policy: SqlRetry.Policy = Either.getOrThrow(SqlRetry.make({ max: 4, backoffBase: 0 }))
+        const schedule: Schedule.Schedule<number, unknown> = policy
+        assert.isTrue(Schedule.isSchedule(policy))
+        assert.deepStrictEqual([policy.max, policy.base, policy.budget], [4, 0, false])
+        const runs = (make: () => SqlError, around: typeof Sql.read = (effect) => effect) =>
+          Effect.gen(function* () {
+            fake.log.length = 0
+            fail(fake, "a", 99, make)
+            yield* played(Effect.exit(around(Effect.retry(Sql.withConnection(Sql.query("a")), schedule))))
+            return count("a")
+          })
+        assert.strictEqual(yield* runs(unsent), 4)
+        assert.strictEqual(yield* runs(lost), 1)
+        assert.strictEqual(yield* runs(lost, Sql.read), 4)
+        // A schedule that is made of a policy keeps its judgement.
+        fail(fake, "a", 99, unsent)
+        fake.log.length = 0
+        yield* played(Effect.exit(Sql.retry(Schedule.intersect(schedule, Schedule.recurs(1)))(Sql.query("a"))))
+        assert.strictEqual(count("a"), 2)
       })
     )
   )

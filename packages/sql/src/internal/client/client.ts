@@ -269,7 +269,7 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
     })
 
   const retry: Core["retry"] = (policy) => {
-    const decoded = Given.decode(policy ?? true)
+    const decoded = Given.decode(policy === undefined ? true : policy)
     return (effect) => {
       if (Either.isLeft(decoded)) return Effect.fail(invalidUse(`Sql.retry: ${decoded.left}`))
       const given = decoded.right

@@ -24,7 +24,7 @@ import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import * as SqlRetry from "./SqlRetry.js"
 
 /**
- * What `withConnection` can be told.
+ * The options of `withConnection`.
  *
  * @since 0.1.0
  * @category models
@@ -44,18 +44,21 @@ export interface ConnectionOptions {
 }
 
 /**
- * What `withTransaction` can be told. Nested transactions are savepoints: isolation and access mode are those of the
+ * The options of `withTransaction`. Nested transactions are savepoints: isolation and access mode are those of the
  * outermost one, and asking for others fails with `InvalidUse`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TransactionOptions extends BeginOptions {
-  /** Default: the server's. */
+  /** The isolation level. Default: the server's. Other words than the four fail with `InvalidUse`. */
   readonly isolation?: BeginOptions["isolation"]
-  /** Default: false; inside of `Sql.read`: true. */
+  /** Whether the server refuses writes inside. Default: false; inside of `Sql.read`: true. */
   readonly readOnly?: boolean | undefined
-  /** With `serializable` and `readOnly`: wait for a snapshot that cannot fail. Default false. PostgreSQL only. */
+  /**
+   * With `serializable` and `readOnly`: BEGIN waits for a snapshot with which the transaction cannot fail to serialize. Default
+   * false. PostgreSQL only.
+   */
   readonly deferrable?: boolean | undefined
   /**
    * Longest wait for the answer to COMMIT, which cannot be interrupted. It alone bounds COMMIT, not the statement timeout; an
@@ -85,14 +88,13 @@ export interface TransactionOptions extends BeginOptions {
   readonly timeout?: Duration.DurationInput | undefined
   /**
    * Asks the server for the identity of the transaction before COMMIT, so that the `verify` of a `CommitUnknown` can find out
-   * what became of it. Costs one round trip for each transaction: an identity that is sent together with the answer of COMMIT
-   * would be lost together with it. Default false. PostgreSQL only.
+   * whether the transaction was written. Costs one round trip for each transaction. Default false. PostgreSQL only.
    */
   readonly verifyCommit?: boolean | undefined
 }
 
 /**
- * What `query` can be told.
+ * The options of `query`.
  *
  * @since 0.1.0
  * @category models
@@ -113,20 +115,20 @@ export interface SqlStats {
   /** One for each replica. Empty when there is none: then reads are part of `write`. */
   readonly read: ReadonlyArray<PoolStats & { readonly endpoint: string }>
   /**
-   * The control connection of each endpoint, which no pool counts: opened to cancel a statement, where the database needs a
-   * connection for that (MySQL), and kept for 10 seconds after.
+   * The control connection of each endpoint, which no pool counts. It is opened to cancel a statement, where the database needs
+   * a connection for that (MySQL), and closed 10 seconds after its last use.
    */
   readonly control: ReadonlyArray<{
     readonly endpoint: string
     /** 0 or 1. */
     readonly open: number
-    /** How often it was opened, since the beginning. */
+    /** How often it was opened since the `Sql` was made. */
     readonly connects: number
   }>
 }
 
 /**
- * An event and the pool it happened in.
+ * An event, and the pool in which it happened.
  *
  * @since 0.1.0
  * @category models
@@ -218,7 +220,7 @@ export const query = <A extends object = Record<string, unknown>>(
         )
   )
 
-// One signature instead of two overloads: only so does `effect.pipe(Sql.withConnection)` keep its types.
+// One signature and not two overloads, because `effect.pipe(Sql.withConnection)` would lose its types with overloads.
 /**
  * Every statement inside runs on one connection. It is acquired at the first statement, once, and nested ones join it; an
  * effect without statements costs nothing.
@@ -260,6 +262,8 @@ export const withConnection: <Arg extends Effect.Effect<any, any, any> | Connect
  * Everything inside is written together, or not at all. Nested ones are savepoints; those of one connection run one after
  * the other, also when they are started at once.
  *
+ * **When to use:** for statements of which none may be written without the others, and for reads that must see one state.
+ *
  * - Fails with a `SqlError` when BEGIN or COMMIT fails; a failure of `effect` passes unchanged, whatever becomes of the
  *   ROLLBACK. A transaction whose failed statement was caught fails with `TransactionAborted`: nothing was written. Options
  *   that have no meaning fail with `InvalidUse`, and nothing is run.
@@ -268,6 +272,8 @@ export const withConnection: <Arg extends Effect.Effect<any, any, any> | Connect
  * - A fiber that outlives it gets `InvalidUse` from its next statement.
  * - Under `Sql.withDeadline` it is rolled back, with `StatementTimeout`, when too little time is left for COMMIT.
  *
+ * @see `withConnection` for one session without a transaction.
+ * @see `retry` to run again more than one transaction.
  * @since 0.1.0
  * @category combinators
  */
@@ -289,6 +295,11 @@ const withIntent =
  * The statements inside only read: a replica may answer them. Statements that say nothing go to the primary; the text of
  * a statement never decides. A transaction inside is begun READ ONLY.
  *
+ * **When to use:** for statements that may see a state that is a little old. What is inside may be tried again unasked, because
+ * reading twice does no harm.
+ *
+ * @see `write`, its opposite.
+ * @see `Router` decides which replica.
  * @since 0.1.0
  * @category combinators
  */
@@ -298,6 +309,9 @@ export const read: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A,
  * The statements inside write: they go to the primary. A connection that was pinned for reading is exchanged for one on
  * the primary; inside a read-only transaction this fails with `InvalidUse`.
  *
+ * **When to use:** for the writes inside of a larger effect that is marked with `read`.
+ *
+ * @see `read`, its opposite.
  * @since 0.1.0
  * @category combinators
  */
@@ -337,9 +351,12 @@ export const retry =
     Effect.flatMap(Sql, (sql) => sql.retry(policy)(effect))
 
 /**
- * The statements inside may be executed twice, without harm: one whose answer was lost is tried again. A COMMIT whose answer
- * was lost is not.
+ * The statements inside may be executed twice without harm: a statement whose answer was lost is tried again. A COMMIT whose
+ * answer was lost is not.
  *
+ * **When to use:** for writes that set values and do not add to them, such as `insert … on conflict do nothing`.
+ *
+ * @see `retry` to run more than one statement again.
  * @since 0.1.0
  * @category combinators
  */
@@ -348,6 +365,8 @@ export const idempotent = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effe
 
 /**
  * Who is served first when all connections are in use. Default `normal`.
+ *
+ * **When to use:** for work that can wait (`background`), so that requests do not wait for it.
  *
  * @since 0.1.0
  * @category combinators
@@ -420,6 +439,9 @@ export const withDeadline =
 /**
  * The pools now: `size`, `available`, `using`, `waiting` and the rest of `PoolStats`, for writes and for each replica.
  *
+ * **When to use:** for a health page or a log line. It costs the same whatever the pools hold.
+ *
+ * @see `events` for what happens between two looks.
  * @since 0.1.0
  * @category observability
  */
@@ -428,6 +450,7 @@ export const stats: Effect.Effect<SqlStats, never, Sql> = Effect.flatMap(Sql, (s
 /**
  * What happens in the pools from now on. Costs nothing while nobody listens.
  *
+ * @see `stats` for the numbers of one moment.
  * @since 0.1.0
  * @category observability
  */

@@ -71,7 +71,7 @@ export interface Runtime<Conn> {
   /** The router in use: the one that the program has provided, else `Router.roundRobin()`. */
   readonly router: Router.Service
   readonly topology: Topology.Service
-  /** One connection to the primary for a long time, counted like any other, until the scope closes. */
+  /** A lease of one connection to the primary, counted by the pool like any other, until the scope closes. */
   readonly lease: Effect.Effect<Conn, SqlError, Scope.Scope>
 }
 
@@ -123,8 +123,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     transformRows: options.transformRows,
     spanAttributes: options.spanAttributes
   })
-  // One after the other: they take no time. And a concurrent `forEach` of Effect 3.22 never ends when it is interrupted at
-  // the moment at which its fiber has yielded and its children have not begun.
+  // One after the other, because they take no time, and because a concurrent `forEach` of Effect 3.22 never ends when it is
+  // interrupted at the moment at which its fiber has yielded and its children have not begun.
   const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
     Effect.forEach(cluster.targets, (target) => f(target.pool), { discard: true })
   const statsOf = (target: Cluster.Target<Conn>) => ({
@@ -164,7 +164,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   }
 })
 
-/** The pool would go on trying until the acquire timeout; a program that starts wants to know at the first failure. */
+/** Fails at the first connect that fails. The pool alone would go on trying until the acquire timeout. */
 const connectOnce = <Conn>({
   driver,
   primary: { info, pool }

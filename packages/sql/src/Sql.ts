@@ -53,7 +53,7 @@ export interface ConnectionOptions {
 export interface TransactionOptions extends BeginOptions {
   /** The isolation level. Default: the server's. Other words than the four fail with `InvalidUse`. */
   readonly isolation?: BeginOptions["isolation"]
-  /** Whether the server refuses writes inside. Default: false; inside of `Sql.read`: true. */
+  /** Whether the server refuses writes inside. Default: what the server does by default; inside of `Sql.read`: true. */
   readonly readOnly?: boolean | undefined
   /**
    * With `serializable` and `readOnly`: BEGIN waits for a snapshot with which the transaction cannot fail to serialize. Default

@@ -95,7 +95,8 @@ const open = <Conn>(
   if (inside === undefined) {
     const begin: BeginOptions = {
       isolation: options.isolation,
-      readOnly: options.readOnly ?? intent === "read",
+      // Unsaid, it is the server's: a standby refuses BEGIN READ WRITE, and a transaction that only reads would fail there.
+      readOnly: options.readOnly ?? (intent === "read" ? true : undefined),
       deferrable: options.deferrable
     }
     return Effect.mapBoth(Connection.connect(outer, intent, call.deadline), {

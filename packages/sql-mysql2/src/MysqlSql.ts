@@ -9,8 +9,10 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { MysqlClient, type MysqlClientConfig, TypeId } from "@effect/sql-mysql2/MysqlClient"
 import * as Runtime from "@sluice/sql/driver/Runtime"
+import * as Router from "@sluice/sql/Router"
 import type { Service } from "@sluice/sql/Sql"
 import { Sql } from "@sluice/sql/Sql"
+import * as Topology from "@sluice/sql/Topology"
 import { Config, type ConfigError, Context, type Duration, Effect, Layer, type Redacted, type Scope } from "effect"
 import type { ConnectionOptions } from "mysql2"
 import * as compiler from "./internal/compiler.js"
@@ -133,7 +135,7 @@ export interface MysqlSqlConfig extends EndpointConfig, Runtime.RuntimeConfig {
 }
 
 /**
- * A running MySQL or MariaDB: the three services of the Layer as values.
+ * A running MySQL or MariaDB: the services of the Layer as values.
  *
  * @since 0.1.0
  * @category models
@@ -142,6 +144,8 @@ export interface MysqlSql {
   readonly sql: Service
   /** Also the `SqlClient`. */
   readonly client: MysqlClient
+  readonly router: Router.Service
+  readonly topology: Topology.Service
 }
 
 /**
@@ -162,26 +166,29 @@ const makeAt = Effect.fnUntraced(function* (
   madeAt: string
 ): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, sql } = yield* Runtime.make(config.pipeline === false ? driver : packed(config.pipeline === true), {
-    primary,
-    replicas,
-    pool: config.pool,
-    startup: config.startup,
-    duplicates: config.duplicates,
-    madeAt,
-    compiler: compiler.make(config.transformQueryNames),
-    transformRows:
-      config.transformResultNames === undefined
-        ? undefined
-        : Statement.defaultTransforms(config.transformResultNames).array,
-    spanAttributes: [
-      ...Object.entries(config.spanAttributes ?? {}),
-      ["db.system.name", "mysql"],
-      ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
-      ["server.address", primary.path ?? primary.host],
-      ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
-    ]
-  })
+  const { client, router, sql, topology } = yield* Runtime.make(
+    config.pipeline === false ? driver : packed(config.pipeline === true),
+    {
+      primary,
+      replicas,
+      pool: config.pool,
+      startup: config.startup,
+      duplicates: config.duplicates,
+      madeAt,
+      compiler: compiler.make(config.transformQueryNames),
+      transformRows:
+        config.transformResultNames === undefined
+          ? undefined
+          : Statement.defaultTransforms(config.transformResultNames).array,
+      spanAttributes: [
+        ...Object.entries(config.spanAttributes ?? {}),
+        ["db.system.name", "mysql"],
+        ...(primary.database === undefined ? [] : [["db.namespace", primary.database] as const]),
+        ["server.address", primary.path ?? primary.host],
+        ...(primary.path === undefined ? [["server.port", primary.port] as const] : [])
+      ]
+    }
+  )
   const mysqlClient: MysqlClient = Object.assign(client, {
     [TypeId]: TypeId as TypeId,
     config: {
@@ -194,19 +201,28 @@ const makeAt = Effect.fnUntraced(function* (
       password: primary.password
     } satisfies MysqlClientConfig
   })
-  return { sql: { ...sql, client: mysqlClient }, client: mysqlClient }
+  return { sql: { ...sql, client: mysqlClient }, client: mysqlClient, router, topology }
 })
 
 const layerAt = (
   config: MysqlSqlConfig,
   madeAt: string
-): Effect.Effect<Context.Context<Sql | SqlClient | MysqlClient>, SqlError, Scope.Scope | Reactivity.Reactivity> =>
-  Effect.map(makeAt(config, madeAt), ({ client, sql }) =>
-    Context.make(Sql, sql).pipe(Context.add(SqlClient, client), Context.add(MysqlClient, client))
+): Effect.Effect<
+  Context.Context<Sql | SqlClient | MysqlClient | Router.Router | Topology.Topology>,
+  SqlError,
+  Scope.Scope | Reactivity.Reactivity
+> =>
+  Effect.map(makeAt(config, madeAt), ({ client, router, sql, topology }) =>
+    Context.make(Sql, sql).pipe(
+      Context.add(SqlClient, client),
+      Context.add(MysqlClient, client),
+      Context.add(Router.Router, router),
+      Context.add(Topology.Topology, topology)
+    )
   )
 
 /**
- * `Sql`, `SqlClient` and `MysqlClient` on one pool for each endpoint. Keep the Layer in a constant, so that everything that
+ * `Sql`, `SqlClient` and `MysqlClient` on one pool for each endpoint, with the `Router` and the `Topology` of `@sluice/sql`. Keep the Layer in a constant, so that everything that
  * needs it shares the pool.
  *
  * - Fails as `make` does. The message never has a password in it.
@@ -225,7 +241,9 @@ const layerAt = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (config: MysqlSqlConfig): Layer.Layer<Sql | SqlClient | MysqlClient, SqlError> => {
+export const layer = (
+  config: MysqlSqlConfig
+): Layer.Layer<Sql | SqlClient | MysqlClient | Router.Router | Topology.Topology, SqlError> => {
   const madeAt = Runtime.callSite(layer)
   return Layer.scopedContext(layerAt(config, madeAt)).pipe(Layer.provide(Reactivity.layer))
 }
@@ -238,7 +256,10 @@ export const layer = (config: MysqlSqlConfig): Layer.Layer<Sql | SqlClient | Mys
  */
 export const layerConfig = (
   config: Config.Config.Wrap<MysqlSqlConfig>
-): Layer.Layer<Sql | SqlClient | MysqlClient, ConfigError.ConfigError | SqlError> => {
+): Layer.Layer<
+  Sql | SqlClient | MysqlClient | Router.Router | Topology.Topology,
+  ConfigError.ConfigError | SqlError
+> => {
   const madeAt = Runtime.callSite(layerConfig)
   return Layer.scopedContext(Effect.flatMap(Config.unwrap(config), (config) => layerAt(config, madeAt))).pipe(
     Layer.provide(Reactivity.layer)

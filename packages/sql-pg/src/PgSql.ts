@@ -9,9 +9,11 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
 import * as Runtime from "@sluice/sql/driver/Runtime"
+import * as Router from "@sluice/sql/Router"
 import type { Service } from "@sluice/sql/Sql"
 import { Sql } from "@sluice/sql/Sql"
 import * as SqlReason from "@sluice/sql/SqlReason"
+import * as Topology from "@sluice/sql/Topology"
 import {
   Config,
   type ConfigError,
@@ -124,7 +126,7 @@ export interface PgSqlConfig extends EndpointConfig, Runtime.RuntimeConfig {
 }
 
 /**
- * A running PostgreSQL: the three services of the Layer as values.
+ * A running PostgreSQL: the services of the Layer as values.
  *
  * @since 0.1.0
  * @category models
@@ -133,6 +135,8 @@ export interface PgSql {
   readonly sql: Service
   /** Also the `SqlClient`. */
   readonly client: PgClient
+  readonly router: Router.Service
+  readonly topology: Topology.Service
 }
 
 /**
@@ -174,7 +178,7 @@ const makeAt = Effect.fnUntraced(function* (
   madeAt: string
 ): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const { primary, replicas } = yield* endpoint.resolve(config)
-  const { client, lease, sql } = yield* Runtime.make(
+  const { client, lease, router, sql, topology } = yield* Runtime.make(
     config.pipeline === false || config.proxy !== undefined ? driver : packed(),
     {
       primary,
@@ -220,7 +224,7 @@ const makeAt = Effect.fnUntraced(function* (
     notify: (channel: string, payload: string) =>
       Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw)
   })
-  return { sql: { ...sql, client: pgClient }, client: pgClient }
+  return { sql: { ...sql, client: pgClient }, client: pgClient, router, topology }
 })
 
 const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
@@ -281,13 +285,22 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
 const layerAt = (
   config: PgSqlConfig,
   madeAt: string
-): Effect.Effect<Context.Context<Sql | SqlClient | PgClient>, SqlError, Scope.Scope | Reactivity.Reactivity> =>
-  Effect.map(makeAt(config, madeAt), ({ client, sql }) =>
-    Context.make(Sql, sql).pipe(Context.add(SqlClient, client), Context.add(PgClient, client))
+): Effect.Effect<
+  Context.Context<Sql | SqlClient | PgClient | Router.Router | Topology.Topology>,
+  SqlError,
+  Scope.Scope | Reactivity.Reactivity
+> =>
+  Effect.map(makeAt(config, madeAt), ({ client, router, sql, topology }) =>
+    Context.make(Sql, sql).pipe(
+      Context.add(SqlClient, client),
+      Context.add(PgClient, client),
+      Context.add(Router.Router, router),
+      Context.add(Topology.Topology, topology)
+    )
   )
 
 /**
- * `Sql`, `SqlClient` and `PgClient` on one pool for each endpoint. Keep the Layer in a constant, so that everything that
+ * `Sql`, `SqlClient` and `PgClient` on one pool for each endpoint, with the `Router` and the `Topology` of `@sluice/sql`. Keep the Layer in a constant, so that everything that
  * needs it shares the pool.
  *
  * - Fails as `make` does. The message never has a password in it.
@@ -306,7 +319,9 @@ const layerAt = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (config: PgSqlConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
+export const layer = (
+  config: PgSqlConfig
+): Layer.Layer<Sql | SqlClient | PgClient | Router.Router | Topology.Topology, SqlError> => {
   const madeAt = Runtime.callSite(layer)
   return Layer.scopedContext(layerAt(config, madeAt)).pipe(Layer.provide(Reactivity.layer))
 }
@@ -319,7 +334,7 @@ export const layer = (config: PgSqlConfig): Layer.Layer<Sql | SqlClient | PgClie
  */
 export const layerConfig = (
   config: Config.Config.Wrap<PgSqlConfig>
-): Layer.Layer<Sql | SqlClient | PgClient, ConfigError.ConfigError | SqlError> => {
+): Layer.Layer<Sql | SqlClient | PgClient | Router.Router | Topology.Topology, ConfigError.ConfigError | SqlError> => {
   const madeAt = Runtime.callSite(layerConfig)
   return Layer.scopedContext(Effect.flatMap(Config.unwrap(config), (config) => layerAt(config, madeAt))).pipe(
     Layer.provide(Reactivity.layer)
@@ -348,7 +363,9 @@ export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig |
  * @since 0.1.0
  * @category layers
  */
-export const layerFromPool = (config: FromPoolConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
+export const layerFromPool = (
+  config: FromPoolConfig
+): Layer.Layer<Sql | SqlClient | PgClient | Router.Router | Topology.Topology, SqlError> => {
   const madeAt = Runtime.callSite(layerFromPool)
   const { acquire, ...rest } = config
   return Layer.scopedContext(

@@ -149,8 +149,12 @@ export interface Snapshot {
  * @category models
  */
 export interface PoolGauge {
+  /** `maxSize` as it is in force. */
+  readonly max: number
   /** Open connections. */
   readonly size: number
+  /** Open connections that nobody uses and that could be handed out now. */
+  readonly available: number
   /** Open connections that are leased. */
   readonly using: number
   /** Callers that wait for a connection. */

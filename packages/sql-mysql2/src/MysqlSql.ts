@@ -4,11 +4,9 @@
  * @since 0.1.0
  */
 import type * as Reactivity from "@effect/experimental/Reactivity"
-import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { MysqlClient, type MysqlClientConfig, TypeId } from "@effect/sql-mysql2/MysqlClient"
 import * as Layers from "@sluice/sql/driver/Layers"
-import type { Sql } from "@sluice/sql/Sql"
 import { type Config, type ConfigError, Effect, type Layer, type Scope } from "effect"
 import type { MysqlSqlConfig } from "./Config.js"
 import * as compiler from "./internal/compiler.js"
@@ -31,7 +29,7 @@ const start = Effect.fnUntraced(function* (
 ): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const endpoints = yield* endpoint.resolve(config)
   const { pipeline } = config
-  const { client, sql } = yield* Layers.start(
+  const { client, router, sql, topology } = yield* Layers.start(
     pipeline === false ? driver : packed(pipeline === true),
     config,
     endpoints,
@@ -45,7 +43,7 @@ const start = Effect.fnUntraced(function* (
     [TypeId]: TypeId as TypeId,
     config: Layers.shown(config, endpoints.primary) satisfies MysqlClientConfig
   })
-  return { sql: { ...sql, client: mysqlClient }, client: mysqlClient }
+  return { sql: { ...sql, client: mysqlClient }, client: mysqlClient, router, topology }
 })
 
 const layers = Layers.make({ tag: MysqlClient, start })
@@ -85,7 +83,7 @@ export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError,
  * @since 0.1.0
  * @category layers
  */
-export const layer: (config: MysqlSqlConfig) => Layer.Layer<Sql | SqlClient | MysqlClient, SqlError> = layers.layer
+export const layer: (config: MysqlSqlConfig) => Layer.Layer<Layers.Services | MysqlClient, SqlError> = layers.layer
 
 /**
  * The same as `layer`, with options that are read from Effect's configuration.
@@ -95,4 +93,4 @@ export const layer: (config: MysqlSqlConfig) => Layer.Layer<Sql | SqlClient | My
  */
 export const layerConfig: (
   config: Config.Config.Wrap<MysqlSqlConfig>
-) => Layer.Layer<Sql | SqlClient | MysqlClient, ConfigError.ConfigError | SqlError> = layers.layerConfig
+) => Layer.Layer<Layers.Services | MysqlClient, ConfigError.ConfigError | SqlError> = layers.layerConfig

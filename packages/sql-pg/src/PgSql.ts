@@ -4,13 +4,11 @@
  * @since 0.1.0
  */
 import type * as Reactivity from "@effect/experimental/Reactivity"
-import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
 import * as Layers from "@sluice/sql/driver/Layers"
 import * as Runtime from "@sluice/sql/driver/Runtime"
-import type { Sql } from "@sluice/sql/Sql"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { type Config, type ConfigError, Effect, type Layer, Option, type Scope, Stream } from "effect"
 import type { FromPoolConfig, ListenEvent, PgSqlConfig } from "./Config.js"
@@ -38,11 +36,16 @@ const start = Effect.fnUntraced(function* (
   const endpoints = yield* endpoint.resolve(config)
   const { primary } = endpoints
   const isPacked = config.pipeline !== false && config.proxy === undefined
-  const { client, lease, sql } = yield* Layers.start(isPacked ? packed() : driver, config, endpoints, {
-    madeAt,
-    compiler: makeCompiler(config.transformQueryNames, config.transformJson),
-    system: "postgresql"
-  })
+  const { client, lease, router, sql, topology } = yield* Layers.start(
+    isPacked ? packed() : driver,
+    config,
+    endpoints,
+    {
+      madeAt,
+      compiler: makeCompiler(config.transformQueryNames, config.transformJson),
+      system: "postgresql"
+    }
+  )
   const hub = yield* Listen.make(lease)
   const pgClient: PgClient = Object.assign(client, {
     [HubKey]: hub,
@@ -58,7 +61,7 @@ const start = Effect.fnUntraced(function* (
     notify: (channel: string, payload: string) =>
       Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw)
   })
-  return { sql: { ...sql, client: pgClient }, client: pgClient }
+  return { sql: { ...sql, client: pgClient }, client: pgClient, router, topology }
 })
 
 const layers = Layers.make({ tag: PgClient, start })
@@ -153,7 +156,7 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
  * @since 0.1.0
  * @category layers
  */
-export const layer: (config: PgSqlConfig) => Layer.Layer<Sql | SqlClient | PgClient, SqlError> = layers.layer
+export const layer: (config: PgSqlConfig) => Layer.Layer<Layers.Services | PgClient, SqlError> = layers.layer
 
 /**
  * The same as `layer`, with options that are read from Effect's configuration.
@@ -163,7 +166,7 @@ export const layer: (config: PgSqlConfig) => Layer.Layer<Sql | SqlClient | PgCli
  */
 export const layerConfig: (
   config: Config.Config.Wrap<PgSqlConfig>
-) => Layer.Layer<Sql | SqlClient | PgClient, ConfigError.ConfigError | SqlError> = layers.layerConfig
+) => Layer.Layer<Layers.Services | PgClient, ConfigError.ConfigError | SqlError> = layers.layerConfig
 
 /**
  * The same as `layer`, with the options of a pool of `pg`: where to connect to, and how many connections there may be. The pool
@@ -177,7 +180,7 @@ export const layerConfig: (
  * @since 0.1.0
  * @category layers
  */
-export const layerFromPool = (config: FromPoolConfig): Layer.Layer<Sql | SqlClient | PgClient, SqlError> => {
+export const layerFromPool = (config: FromPoolConfig): Layer.Layer<Layers.Services | PgClient, SqlError> => {
   const { acquire, ...own } = config
   return layers.layerEffect(
     Effect.map(Effect.flatMap(acquire, FromPool.configOf), (found) => ({

@@ -1,10 +1,10 @@
 /**
  * SQL on one shared pool: the service, and its verbs.
  *
- * A statement outside of `withConnection` and `withTransaction` leases a connection for itself, or, where the driver can and
- * it is a short read, with others of its kind. Inside, every
- * statement runs on one connection, one after another in the order of asking. Intent, priority, acquire timeout and
- * deadline travel in the fiber's context: set them once, and everything beneath follows.
+ * A statement outside of `withConnection` and `withTransaction` leases a connection for itself. A short read may share a
+ * connection with others of its kind, where the driver can do that. Inside of them every statement runs on one connection, one
+ * after another in the order of asking. Intent, priority, acquire timeout and deadline travel in the fiber's context: a program
+ * sets them once for everything beneath.
  *
  * @since 0.1.0
  */
@@ -15,73 +15,86 @@ import * as Pool from "@sluice/pool/Pool"
 import type { PoolEvent } from "@sluice/pool/PoolEvent"
 import type { PoolStats } from "@sluice/pool/PoolStats"
 import * as Priority from "@sluice/pool/Priority"
-import { Context, DateTime, type Duration, Effect, type Fiber, Stream } from "effect"
+import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, Stream } from "effect"
 import type { BeginOptions } from "./driver/Driver.js"
-import { Idempotent } from "./internal/client/retry.js"
-import { CurrentIntent, type Intent } from "./internal/routing/router.js"
+import { invalidUse } from "./internal/client/errors.js"
+import { Idempotent } from "./internal/client/references.js"
+import { millisOf, shown } from "./internal/durations.js"
+import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import * as SqlRetry from "./SqlRetry.js"
 
 /**
- * What `withConnection` can be told.
+ * The options of `withConnection`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface ConnectionOptions {
-  /** Longest wait for the connection. Default: `withAcquireTimeout`, then the pool's. */
+  /**
+   * Longest wait for the connection.
+   *
+   * - Unit: duration. Default: `withAcquireTimeout`, then the pool's `acquireTimeout`. 0: only a connection that is free.
+   * - The first statement fails: with `AcquireTimeout`, or with `InvalidUse` for a value that is no duration.
+   */
   readonly acquireTimeout?: Duration.DurationInput | undefined
-  /** Default: `withPriority`, then `normal`. */
+  /** Who is served first when all connections are in use. Default: `withPriority`, then `normal`. */
   readonly priority?: Priority.Priority | undefined
   /** `read`: a replica will do, until the first `Sql.write`. Default: `Sql.read` or `Sql.write` around it, then `write`. */
   readonly intent?: "read" | "write" | undefined
 }
 
 /**
- * What `withTransaction` can be told. Nested transactions are savepoints: isolation and access mode are those of the
+ * The options of `withTransaction`. Nested transactions are savepoints: isolation and access mode are those of the
  * outermost one, and asking for others fails with `InvalidUse`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface TransactionOptions extends BeginOptions {
-  /** Default: the server's. */
+  /** The isolation level. Default: the server's. Other words than the four fail with `InvalidUse`. */
   readonly isolation?: BeginOptions["isolation"]
-  /** Default: false; inside of `Sql.read`: true. */
+  /** Whether the server refuses writes inside. Default: what the server does by default; inside of `Sql.read`: true. */
   readonly readOnly?: boolean | undefined
-  /** With `serializable` and `readOnly`: wait for a snapshot that cannot fail. Default false. PostgreSQL only. */
+  /**
+   * With `serializable` and `readOnly`: BEGIN waits for a snapshot with which the transaction cannot fail to serialize. Default
+   * false. PostgreSQL only.
+   */
   readonly deferrable?: boolean | undefined
   /**
-   * Longest wait for the answer to COMMIT, which cannot be interrupted.
+   * Longest wait for the answer to COMMIT, which cannot be interrupted. It alone bounds COMMIT, not the statement timeout; an
+   * earlier end of `timeout` or of `Sql.withDeadline` shortens it.
    *
    * - Unit: duration. Default 30 seconds. Fails with `CommitUnknown`.
    */
   readonly commitTimeout?: Duration.DurationInput | undefined
   /**
-   * Runs the whole transaction again, body included, when it was rolled back for a reason that passes: a serialization
-   * failure or a deadlock up to 5 times after 5 to 50 milliseconds, a connection lost before COMMIT up to 2 times. Never after
-   * `CommitUnknown`. `true` is `SqlRetry.standard`. Default false: only what failed before the body began is tried again. In
-   * a nested one it means nothing: the outermost decides.
+   * Runs the whole transaction again, body included, when it was rolled back. `true` is `SqlRetry.standard`: after a
+   * serialization failure or a deadlock up to 5 times more, with pauses of 5 to 50 milliseconds, and up to 2 times more when
+   * the connection was lost before COMMIT. A policy of `SqlRetry`, or any `Schedule`, is obeyed as it stands. Never after
+   * `CommitUnknown`. Default false: only a transaction whose body has not begun is tried again. Ignored in a nested
+   * transaction, because the outermost decides.
    */
-  readonly retry?: boolean | SqlRetry.Policy | undefined
+  readonly retry?: boolean | Schedule.Schedule<any, any> | undefined
   /**
-   * Longest time for everything: connection, BEGIN, body, COMMIT, rollback and all further runs. The caller waits for no
-   * rollback beyond it.
+   * Longest time for everything: connection, BEGIN, body, COMMIT, rollback and all further runs. The body is interrupted then,
+   * and its statements end by then also where they cannot be interrupted. The caller waits for no rollback beyond it. COMMIT
+   * is not sent when less than 20 milliseconds are left (or a fifth of the timeout, if that is less): the transaction is rolled
+   * back instead, because the answer of COMMIT could not come in time.
    *
    * - Unit: duration. Default none. Fails with `StatementTimeout`, while waiting for a connection with `AcquireTimeout`,
    *   while COMMIT is under way with `CommitUnknown`.
-   * - Worst case: longer by what the body's own finalizers take.
+   * - Worst case: longer by the time that the body's own finalizers take.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /**
    * Asks the server for the identity of the transaction before COMMIT, so that the `verify` of a `CommitUnknown` can find out
-   * what became of it. Costs one round trip for each transaction: an identity that is sent together with the answer of COMMIT
-   * would be lost together with it. Default false. PostgreSQL only.
+   * whether the transaction was written. Costs one round trip for each transaction. Default false. PostgreSQL only.
    */
   readonly verifyCommit?: boolean | undefined
 }
 
 /**
- * What `query` can be told.
+ * The options of `query`.
  *
  * @since 0.1.0
  * @category models
@@ -102,20 +115,20 @@ export interface SqlStats {
   /** One for each replica. Empty when there is none: then reads are part of `write`. */
   readonly read: ReadonlyArray<PoolStats & { readonly endpoint: string }>
   /**
-   * The control connection of each endpoint, which no pool counts: opened to cancel a statement, where the database needs a
-   * connection for that (MySQL), and kept for 10 seconds after.
+   * The control connection of each endpoint, which no pool counts. It is opened to cancel a statement, where the database needs
+   * a connection for that (MySQL), and closed 10 seconds after its last use.
    */
   readonly control: ReadonlyArray<{
     readonly endpoint: string
     /** 0 or 1. */
     readonly open: number
-    /** How often it was opened, since the beginning. */
+    /** How often it was opened since the `Sql` was made. */
     readonly connects: number
   }>
 }
 
 /**
- * An event and the pool it happened in.
+ * An event, and the pool in which it happened.
  *
  * @since 0.1.0
  * @category models
@@ -146,7 +159,9 @@ export interface Service {
   readonly withTransaction: (
     options: TransactionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
-  readonly retry: (policy: SqlRetry.Policy) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly retry: (
+    policy?: Schedule.Schedule<any, any>
+  ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   readonly stats: Effect.Effect<SqlStats>
   readonly events: Stream.Stream<SqlEvent>
   readonly drain: (options?: {
@@ -168,6 +183,8 @@ export class Sql extends Context.Tag("@sluice/sql/Sql")<Sql, Service>() {}
 /**
  * Runs one statement and gives its rows.
  *
+ * **When to use:** for a statement that you write as text. Templates with helpers are the `client` of the service.
+ *
  * - `params` stand for the driver's placeholders: `$1`, `$2` for PostgreSQL, `?` for MySQL.
  * - Fails with a `SqlError`; `SqlReason.of` says why.
  * - Interruption: at any moment. What the server is doing is cancelled there, and the caller does not wait for that.
@@ -187,15 +204,28 @@ export const query = <A extends object = Record<string, unknown>>(
   params: ReadonlyArray<unknown> = [],
   options?: QueryOptions
 ): Effect.Effect<ReadonlyArray<A>, SqlError, Sql> =>
-  // Not `flatMap` of the tag: three steps of the fiber, and a short statement has fifteen.
+  // A `flatMap` of the tag would take three steps of the fiber more, and a short statement has fifteen.
   Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<ReadonlyArray<A>, SqlError>) =>
-    Context.unsafeGet(fiber.currentContext as Context.Context<Sql>, Sql).query(text, params, options?.prepare !== false)
+    typeof text === "string" && Array.isArray(params)
+      ? Context.unsafeGet(fiber.currentContext as Context.Context<Sql>, Sql).query(
+          text,
+          params,
+          options?.prepare !== false
+        )
+      : Effect.fail(
+          // Not the values: they may be secrets.
+          invalidUse(
+            `Sql.query takes a text and an array of parameters, and was given ${typeof text} and ${typeof params}`
+          )
+        )
   )
 
-// One signature instead of two overloads: only so does `effect.pipe(Sql.withConnection)` keep its types.
+// One signature and not two overloads, because `effect.pipe(Sql.withConnection)` would lose its types with overloads.
 /**
  * Every statement inside runs on one connection. It is acquired at the first statement, once, and nested ones join it; an
  * effect without statements costs nothing.
+ *
+ * **When to use:** for statements that need one session (temporary tables, SET), and for a request that runs many statements.
  *
  * - Fails as its statements do: an acquire that fails is the failure of the first statement.
  * - Interruption: at any moment; the connection is given back at once, and a running statement is cancelled.
@@ -215,6 +245,7 @@ export const query = <A extends object = Record<string, unknown>>(
  * }).pipe(Sql.withConnection({ acquireTimeout: "1 second" }))
  * ```
  *
+ * @see `withTransaction` for statements that are to be written together: it needs no `withConnection` around it.
  * @since 0.1.0
  * @category combinators
  */
@@ -231,12 +262,18 @@ export const withConnection: <Arg extends Effect.Effect<any, any, any> | Connect
  * Everything inside is written together, or not at all. Nested ones are savepoints; those of one connection run one after
  * the other, also when they are started at once.
  *
+ * **When to use:** for statements of which none may be written without the others, and for reads that must see one state.
+ *
  * - Fails with a `SqlError` when BEGIN or COMMIT fails; a failure of `effect` passes unchanged, whatever becomes of the
- *   ROLLBACK. A transaction whose failed statement was caught fails with `TransactionAborted`: nothing was written.
+ *   ROLLBACK. A transaction whose failed statement was caught fails with `TransactionAborted`: nothing was written. Options
+ *   that have no meaning fail with `InvalidUse`, and nothing is run.
  * - Interruption: at any moment but one: once COMMIT is sent its answer is awaited, at most `commitTimeout`. A running
  *   statement is cancelled and the transaction rolled back; the caller does not wait for either.
  * - A fiber that outlives it gets `InvalidUse` from its next statement.
+ * - Under `Sql.withDeadline` it is rolled back, with `StatementTimeout`, when too little time is left for COMMIT.
  *
+ * @see `withConnection` for one session without a transaction.
+ * @see `retry` to run again more than one transaction.
  * @since 0.1.0
  * @category combinators
  */
@@ -258,6 +295,11 @@ const withIntent =
  * The statements inside only read: a replica may answer them. Statements that say nothing go to the primary; the text of
  * a statement never decides. A transaction inside is begun READ ONLY.
  *
+ * **When to use:** for statements that may see a state that is a little old. What is inside may be tried again unasked, because
+ * reading twice does no harm.
+ *
+ * @see `write`, its opposite.
+ * @see `Router` decides which replica.
  * @since 0.1.0
  * @category combinators
  */
@@ -267,32 +309,54 @@ export const read: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A,
  * The statements inside write: they go to the primary. A connection that was pinned for reading is exchanged for one on
  * the primary; inside a read-only transaction this fails with `InvalidUse`.
  *
+ * **When to use:** for the writes inside of a larger effect that is marked with `read`.
+ *
+ * @see `read`, its opposite.
  * @since 0.1.0
  * @category combinators
  */
 export const write: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = withIntent("write")
 
 /**
- * Runs all of `effect` again when it fails in a way that the policy allows, within the budget of this `Sql` and before the
- * deadline: see `SqlRetry`. What is tried again inside counts as a run of this one.
+ * Runs all of `effect` again when it fails in a way that the policy allows, and no run begins after the deadline: see
+ * `SqlRetry`. Default: `SqlRetry.standard`.
  *
+ * - A policy of `SqlRetry` is obeyed as it stands: its runs, its pauses, its timeout. What it runs again is not tried again
+ *   unasked inside of `effect`.
+ * - A plain `Schedule` decides when and how often. Its input is the failure. What the reason of the failure forbids stays
+ *   forbidden: retry class `never`, failures that are no `SqlError`, `CommitUnknown`.
  * - Whatever `effect` has done before its failure it does again.
  * - An unknown outcome is tried again only when `Sql.read` or `Sql.idempotent` is around all of this.
  * - Inside of a transaction it runs once: only the outermost `withTransaction({ retry })` can run that again.
  * - The last failure, when it is a `SqlError`, says in `SqlReason.of(error).attempts` how often it was tried.
+ * - A value that is neither a policy nor a `Schedule` fails with `InvalidUse`.
  *
+ * @example
+ * ```ts
+ * import { Sql } from "@sluice/sql"
+ * import { Schedule } from "effect"
+ *
+ * const patient = Sql.query("select 1").pipe(
+ *   Sql.retry(Schedule.exponential("100 millis").pipe(Schedule.intersect(Schedule.recurs(5))))
+ * )
+ * ```
+ *
+ * @see `withTransaction`, whose `retry` runs one transaction again.
  * @since 0.1.0
  * @category combinators
  */
 export const retry =
-  (policy: SqlRetry.Policy = SqlRetry.standard) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Sql> =>
+  (policy: Schedule.Schedule<any, any> = SqlRetry.standard) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R | Sql> =>
     Effect.flatMap(Sql, (sql) => sql.retry(policy)(effect))
 
 /**
- * The statements inside may be executed twice, without harm: one whose answer was lost is tried again. A COMMIT whose answer
- * was lost is not.
+ * The statements inside may be executed twice without harm: a statement whose answer was lost is tried again. A COMMIT whose
+ * answer was lost is not.
  *
+ * **When to use:** for writes that set values and do not add to them, such as `insert … on conflict do nothing`.
+ *
+ * @see `retry` to run more than one statement again.
  * @since 0.1.0
  * @category combinators
  */
@@ -301,6 +365,8 @@ export const idempotent = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effe
 
 /**
  * Who is served first when all connections are in use. Default `normal`.
+ *
+ * **When to use:** for work that can wait (`background`), so that requests do not wait for it.
  *
  * @since 0.1.0
  * @category combinators
@@ -312,39 +378,70 @@ export const withPriority: (
 /**
  * Longest wait for a connection, for everything inside. Default: the pool's `acquireTimeout`.
  *
+ * **When to use:** for work whose callers wait less, or more, than others. `withDeadline` bounds the statements too.
+ *
+ * - `duration`: 0 takes only a connection that is free. A value that is no duration, or a negative one, fails with `InvalidUse`,
+ *   and nothing is run.
+ *
  * @since 0.1.0
  * @category combinators
  */
 export const withAcquireTimeout =
   (duration: Duration.DurationInput) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.provideService(effect, Pool.CurrentAcquireTimeout, duration)
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+    millisOf(duration) === undefined
+      ? Effect.fail(
+          invalidUse(`Sql.withAcquireTimeout takes a duration of at least 0, and was given ${shown(duration)}`)
+        )
+      : Effect.provideService(effect, Pool.CurrentAcquireTimeout, duration)
+
+/** Milliseconds since the epoch; NaN for a value that is no moment. */
+const epochMillisOf = (instant: unknown): number =>
+  typeof instant === "number"
+    ? instant
+    : instant instanceof Date
+      ? instant.getTime()
+      : DateTime.isDateTime(instant)
+        ? DateTime.toEpochMillis(instant)
+        : Number.NaN
 
 /**
- * The moment after which nobody awaits the work inside: nothing waits for a connection beyond it. It does not stop
- * statements that run; an `Effect.timeout` around the work does.
+ * The moment after which nobody awaits the work inside. By then every wait ends: for a connection with `AcquireTimeout`, for
+ * the answer of a statement with `StatementTimeout`, and the statement is cancelled on the server. Streams, pinned statements
+ * and transactions are bounded too, also where the fiber cannot be interrupted.
  *
- * - `instant`: a `Date`, a `DateTime`, or milliseconds since the epoch.
+ * **When to use:** for a request whose caller has said how long it waits. Work other than statements goes on: to stop that,
+ * put an `Effect.timeout` around it.
+ *
+ * - `instant`: a `Date`, a `DateTime`, or milliseconds since the epoch. It is turned into a rest of time when the effect begins,
+ *   so a wall clock that is set later changes nothing. `Infinity`: no deadline. A value that is no moment fails with
+ *   `InvalidUse`, and nothing is run.
+ * - An earlier deadline around it stays in force.
+ * - A COMMIT that was sent and is not answered by then is `CommitUnknown`; with less than 20 milliseconds left COMMIT is not
+ *   sent, and the transaction is rolled back.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const withDeadline =
   (instant: DateTime.DateTime | Date | number) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.clockWith((clock) => {
-      const millis =
-        typeof instant === "number"
-          ? instant
-          : instant instanceof Date
-            ? instant.getTime()
-            : DateTime.toEpochMillis(instant)
-      return Deadline.until(Deadline.ofEpochMillis(clock, millis))(effect)
-    })
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> => {
+    const millis = epochMillisOf(instant)
+    return Number.isNaN(millis)
+      ? Effect.fail(
+          invalidUse(
+            `Sql.withDeadline takes a Date, a DateTime or milliseconds since the epoch, and was given ${shown(instant)}`
+          )
+        )
+      : Effect.clockWith((clock) => Deadline.until(Deadline.ofEpochMillis(clock, millis))(effect))
+  }
 
 /**
  * The pools now: `size`, `available`, `using`, `waiting` and the rest of `PoolStats`, for writes and for each replica.
  *
+ * **When to use:** for a health page or a log line. It costs the same whatever the pools hold.
+ *
+ * @see `events` for what happens between two looks.
  * @since 0.1.0
  * @category observability
  */
@@ -353,6 +450,7 @@ export const stats: Effect.Effect<SqlStats, never, Sql> = Effect.flatMap(Sql, (s
 /**
  * What happens in the pools from now on. Costs nothing while nobody listens.
  *
+ * @see `stats` for the numbers of one moment.
  * @since 0.1.0
  * @category observability
  */

@@ -26,12 +26,12 @@ export type ConnectionFate = "none" | "keep" | "destroy"
 export type Outcome = "none" | "rolledBack" | "unknown"
 
 /**
- * What may be done again.
+ * Which work may be run again.
  *
  * - `always`: nothing was executed.
  * - `transaction`: the whole transaction may be run again, from its beginning.
  * - `idempotent`: only what reads, or what the caller declared idempotent, may be run again.
- * - `never`: it would fail again, or the wait was the retry already (acquire errors).
+ * - `never`: it would fail again. Acquire errors are here too, because the pool has tried until their wait ended.
  *
  * @since 0.1.0
  * @category models
@@ -39,7 +39,7 @@ export type Outcome = "none" | "rolledBack" | "unknown"
 export type Retry = "always" | "transaction" | "idempotent" | "never"
 
 /**
- * What every reason says.
+ * The fields that every reason has.
  *
  * @since 0.1.0
  * @category models
@@ -50,7 +50,7 @@ export interface Fields {
   readonly connection: ConnectionFate
   readonly outcome: Outcome
   readonly retry: Retry
-  /** How often it was tried, all in all; 1 unless `SqlRetry` tried again. */
+  /** How many runs there were in all; 1 unless something was tried again. */
   readonly attempts: number
   /** The driver's or the pool's own error. */
   readonly cause: unknown
@@ -67,7 +67,7 @@ export interface Fields {
 export type CommitFate = "committed" | "rolledBack" | "unknown"
 
 /**
- * What `CommitUnknown` says besides.
+ * The fields that only `CommitUnknown` has.
  *
  * @since 0.1.0
  * @category models
@@ -109,7 +109,7 @@ export const tags = [
   "Deadlock",
   /** A lock was not granted in time, or at once under NOWAIT. */
   "LockTimeout",
-  /** The statement ran longer than its time limit. */
+  /** The statement or the transaction took longer than its time limit, or than the declared deadline. */
   "StatementTimeout",
   /** The statement was cancelled on the server. */
   "Cancelled",
@@ -124,7 +124,7 @@ export const tags = [
   "PermissionDenied",
   /** Disk, memory or a configured limit of the server is used up. */
   "ResourceExhausted",
-  /** The connection broke while COMMIT was under way: the transaction is either written or not. Never retried. */
+  /** COMMIT was sent and its answer did not come: the transaction is either written or not. Never retried. */
   "CommitUnknown",
   /** A statement inside had failed and its failure was caught, so the server answered COMMIT with a rollback. */
   "TransactionAborted",
@@ -147,6 +147,8 @@ export const tags = [
 ] as const
 
 /**
+ * The name of a reason.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -171,6 +173,8 @@ export type SqlReason = {
 export const key: unique symbol = Symbol.for("@sluice/sql/SqlReason")
 
 /**
+ * A reason. Fields that are left out say: nothing happened on the server, keep the connection, do not run it again.
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -189,7 +193,11 @@ export const make = (tag: Tag, fields: Partial<Fields & CommitFields> = {}): Sql
 const nobodyKnows: Effect.Effect<CommitFate> = Effect.succeed("unknown")
 
 /**
- * A `SqlError` that carries `reason`. Its `cause` is the reason's cause, or an `Error` with the same message when there
+ * A `SqlError` that carries `reason`.
+ *
+ * **When to use:** in a driver, or in a test of your own error handling.
+ *
+ * Its `cause` is the reason's cause, or an `Error` with the same message when there
  * is none.
  *
  * @since 0.1.0
@@ -205,6 +213,8 @@ export const toError = (reason: SqlReason, message: string): SqlError => {
 /**
  * The reason that an error carries. An error of another origin is `Unclassified`, with an unknown outcome.
  *
+ * **When to use:** to decide by `_tag`, `code`, `retry` or `outcome` what to do about a failure.
+ *
  * @example
  * ```ts
  * import { SqlReason } from "@sluice/sql"
@@ -214,6 +224,7 @@ export const toError = (reason: SqlReason, message: string): SqlError => {
  *   Effect.catchIf(insert, (error) => SqlReason.of(error)._tag === "UniqueViolation", () => Effect.void)
  * ```
  *
+ * @see `is` to test for some tags.
  * @since 0.1.0
  * @category getters
  */
@@ -227,6 +238,9 @@ export const of = (error: unknown): SqlReason => {
 /**
  * Whether an error was raised for one of these reasons.
  *
+ * **When to use:** as the predicate of `Effect.catchIf` and `Effect.retry`.
+ *
+ * @see `of` for the reason with all of its fields.
  * @since 0.1.0
  * @category guards
  */

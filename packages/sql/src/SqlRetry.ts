@@ -1,41 +1,31 @@
 /**
  * When a failed statement or transaction is worth another run, and when that run begins.
  *
- * Without being asked, this library tries again what was never executed (retry class `always` of `SqlReason`), and inside of `Sql.read`
- * or `Sql.idempotent` what may be executed twice (class `idempotent`). A transaction is run again only under
- * `withTransaction({ retry })`. Nothing is run again inside of a transaction, or when nobody knows what became of the first
- * run, unless it was declared idempotent.
+ * Without being asked, this library tries again what was never executed (retry class `always` of `SqlReason`), and inside of
+ * `Sql.read` or `Sql.idempotent` what may be executed twice (class `idempotent`). A transaction is run again only under
+ * `withTransaction({ retry })`. Nothing is run again inside of a transaction. What may have been executed is run again only
+ * inside of `Sql.read` or `Sql.idempotent`.
  *
- * Three bounds hold for all of it: the number of runs; the caller's deadline (`Sql.withDeadline`, else the acquire timeout,
+ * What is done unasked has three bounds: three runs; the caller's deadline (`Sql.withDeadline`, else the acquire timeout,
  * counted from the first failure), after which no run begins; and a budget for each `Sql`, so that a failing server is not
  * asked twice by everybody: ten retries to begin with, one more for every ten successful acquires, a hundred saved at most.
  * Conflicts between transactions are no sign of a failing server and spend nothing.
  *
- * @since 0.1.0
- */
-import { Data, Duration, Either, type Schedule } from "effect"
-import * as policies from "./internal/client/policy.js"
-import type * as SqlReason from "./SqlReason.js"
-
-/**
- * When to run again: plain data, checked.
+ * A policy or a `Schedule` that the program gives, to `Sql.retry` or as `withTransaction({ retry })`, is obeyed as it stands:
+ * its number of runs, its pauses, its timeout. Only a declared deadline (`Sql.withDeadline`, the `timeout` of the transaction)
+ * ends it earlier, and the budget if it says `budget: true`. What it runs again is not tried again unasked inside.
+ *
+ * Every policy is a `Schedule`, and works with `Effect.retry` as well.
  *
  * @since 0.1.0
- * @category models
  */
-export interface Policy {
-  /** Runs at most, the first one included; `undefined`: 3, and for serialization failures and deadlocks 6. */
-  readonly max: number | undefined
-  /** Milliseconds; `undefined`: 25, and for conflicts between transactions 5. */
-  readonly base: number | undefined
-  readonly exponent: number
-  /** Milliseconds; `undefined`: 1,000, and for conflicts between transactions 50. */
-  readonly cap: number | undefined
-  /** Milliseconds from the beginning of the first run. */
-  readonly timeout: number
-  /** `undefined`: what the class of the reason allows. */
-  readonly match: ReadonlyArray<RegExp | string> | undefined
-}
+import { Data, type Duration, Either, type Schedule } from "effect"
+import type { Policy } from "./internal/client/policy.js"
+import * as policies from "./internal/client/policy.js"
+import { millisOf, shown } from "./internal/durations.js"
+import type * as SqlReason from "./SqlReason.js"
+
+export type { Policy } from "./internal/client/policy.js"
 
 /**
  * What `make` and `fromMatch` take.
@@ -63,6 +53,11 @@ export interface Options {
    * - Unit: duration. Default: none but the deadline. Range 1 millisecond and more.
    */
   readonly timeout?: Duration.DurationInput | undefined
+  /**
+   * Whether each retry is taken from the budget of the `Sql`. When the budget is used up the failure passes, and its message
+   * says so. Conflicts between transactions spend nothing. Default false.
+   */
+  readonly budget?: boolean | undefined
 }
 
 /**
@@ -110,9 +105,8 @@ const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Eit
   ): number | undefined => {
     const value = options[name]
     if (value === undefined) return undefined
-    const decoded = Duration.decodeUnknown(value)
-    const ms = decoded._tag === "Some" ? Duration.toMillis(decoded.value) : Number.NaN
-    if (!(ms >= low && ms <= high)) problems.push(`${name} must be a duration ${range}, and is ${String(value)}`)
+    const ms = millisOf(value) ?? Number.NaN
+    if (!(ms >= low && ms <= high)) problems.push(`${name} must be a duration ${range}, and is ${shown(value)}`)
     return ms
   }
   const max = number("max", 1, 100, true)
@@ -122,6 +116,10 @@ const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Eit
   const timeout = millis("timeout", 1, Infinity, "of at least 1 millisecond")
   if (base !== undefined && base > (cap ?? 1_000)) {
     problems.push(`backoffBase must not be above backoffCap, ${base} ms are above ${cap ?? 1_000} ms`)
+  }
+  const { budget } = options
+  if (budget !== undefined && typeof budget !== "boolean") {
+    problems.push(`budget must be true or false, and is ${shown(budget)}`)
   }
   if (match !== undefined) {
     if (!Array.isArray(match) || match.length === 0) problems.push("match must name at least one failure")
@@ -135,19 +133,26 @@ const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Eit
   }
   return problems.length > 0
     ? Either.left(new InvalidPolicy({ problems }))
-    : Either.right({
-        max,
-        base,
-        exponent: exponent ?? 2,
-        cap,
-        timeout: timeout ?? Infinity,
-        match: match as ReadonlyArray<RegExp | string> | undefined
-      })
+    : Either.right(
+        policies.make({
+          max,
+          base,
+          exponent: exponent ?? 2,
+          cap,
+          timeout: timeout ?? Infinity,
+          match: match as ReadonlyArray<RegExp | string> | undefined,
+          budget: budget === true
+        })
+      )
 }
 
 /**
- * A policy that goes by the class of the reason.
+ * A policy that goes by the class of the reason: `always`, `transaction`, and `idempotent` inside of `Sql.read` or
+ * `Sql.idempotent`.
  *
+ * **When to use:** to change how often, how long or with what pauses failures are retried that are worth a retry.
+ *
+ * @see `fromMatch` to name the failures.
  * @since 0.1.0
  * @category constructors
  */
@@ -156,6 +161,9 @@ export const make = (options: Options = {}): Either.Either<Policy, InvalidPolicy
 /**
  * A policy that goes by what a failure looks like: the shape that other libraries have in their configuration.
  *
+ * **When to use:** to move such a configuration here, or to retry what its class alone does not allow, such as `LockTimeout`.
+ *
+ * @see `make` for a policy that goes by the class of the reason.
  * @example
  * ```ts
  * import { Sql, SqlRetry } from "@sluice/sql"
@@ -179,12 +187,12 @@ export const make = (options: Options = {}): Either.Either<Policy, InvalidPolicy
 export const fromMatch = (options: MatchOptions): Either.Either<Policy, InvalidPolicy> => check(options, options.match)
 
 /**
- * What holds where nothing else was said.
+ * What `Sql.retry()` and `withTransaction({ retry: true })` use: the defaults of `make`, within the budget.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const standard: Policy = Either.getOrThrow(make())
+export const standard: Policy = policies.standard
 
 /**
  * Whether the policy ever runs again what failed like this, and nothing is known about it but the error.
@@ -199,11 +207,15 @@ export const allows = (
   error: unknown,
   options?: { readonly repeatable?: boolean | undefined }
 ): boolean =>
-  policies.ceiling(policy, error, 0, { repeatable: options?.repeatable === true, whole: true }) !== undefined
+  policies.longestPause(policy, error, 0, { repeatable: options?.repeatable === true, whole: true }) !== undefined
 
 /**
- * The policy as a `Schedule` for `Effect.retry`, without the budget and the deadline that `Sql.retry` adds. Gives the
- * number of the retry.
+ * The policy as a `Schedule` that does not look whether `Sql.read` or `Sql.idempotent` is around the effect it retries. It
+ * knows neither the budget nor the deadline, as no policy does under `Effect.retry`. Gives the number of the retry.
+ *
+ * **When to use:** with `Effect.retry`, around an effect that only you know to be repeatable. Else the policy itself will do.
+ *
+ * - `repeatable`: what is retried only reads, or may be executed twice. Default false.
  *
  * @since 0.1.0
  * @category conversions
@@ -212,4 +224,4 @@ export const schedule = (
   policy: Policy,
   options?: { readonly repeatable?: boolean | undefined }
 ): Schedule.Schedule<number, unknown> =>
-  policies.schedule(policy, { repeatable: options?.repeatable === true, whole: true })
+  policies.schedule(policy, () => ({ repeatable: options?.repeatable === true, whole: true }))

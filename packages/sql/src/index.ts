@@ -1,6 +1,8 @@
 /**
  * @since 0.1.0
  */
+export * as Router from "./Router.js"
 export * as Sql from "./Sql.js"
 export * as SqlReason from "./SqlReason.js"
 export * as SqlRetry from "./SqlRetry.js"
+export * as Topology from "./Topology.js"

@@ -1,39 +1,8 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
-import { Statement } from "@effect/sql"
 import { assert, it } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { Runtime } from "@sluice/sql/driver"
-import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Layer, Logger, Stream } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
-
-const compiler = Statement.makeCompilerSqlite()
-
-const on = (fake: FakeDriver.Fake, options?: Partial<Runtime.RuntimeOptions<string>>) =>
-  Layer.scoped(
-    Sql.Sql,
-    Effect.map(
-      Runtime.make(fake.driver, {
-        primary: "primary",
-        duplicates: "allow",
-        startup: "lazy",
-        compiler,
-        spanAttributes: [],
-        ...options
-      }),
-      ({ sql }) => sql
-    )
-  ).pipe(Layer.provide(Reactivity.layer))
-
-const idle = Effect.gen(function* () {
-  for (let i = 0; i < 200; i++) {
-    const { read, write } = yield* Sql.stats
-    if ([write, ...read].every((pool) => pool.using + pool.waiting + pool.resetting + pool.quarantined === 0)) return
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-  }
-  assert.deepStrictEqual(yield* Sql.stats, undefined as any)
-})
-
-const texts = (fake: FakeDriver.Fake) => fake.log.map((line) => line.replace(/^\d+: /, ""))
+import { idle, layer as on, texts } from "./support/sql.js"
 
 it.effect(
   "a transaction is BEGIN, its statements and COMMIT on one connection; nested ones are uniquely named savepoints",
@@ -166,47 +135,6 @@ it.effect("a stream on a pin: other statements take another connection meanwhile
     yield* idle
   }).pipe(Effect.provide(on(fake)))
 })
-
-it.effect(
-  "interrupted at any moment: every connection goes back clean, nothing is sent on one that is busy, no lock is left",
-  () => {
-    const fake = FakeDriver.make()
-    const tick = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    return Effect.gen(function* () {
-      const { client } = yield* Sql.Sql
-      const program = Effect.gen(function* () {
-        yield* Sql.query("a")
-        yield* Sql.withTransaction(
-          Effect.gen(function* () {
-            yield* Sql.query("b")
-            yield* Effect.ignore(Sql.withTransaction(Effect.zipRight(Sql.query("c"), Effect.fail("no"))))
-            yield* Effect.all([Sql.withTransaction(Sql.query("d")), Sql.query("e")], { concurrency: 2 })
-            yield* Stream.runDrain(client`s`.stream)
-          })
-        )
-        yield* Stream.runDrain(Stream.take(client`t`.stream, 1))
-      })
-      for (const around of [program, Sql.withConnection(program)]) {
-        for (let ops = 12; ops < 20; ops++) {
-          for (let step = 0; step < 45; step++) {
-            const fiber = yield* Effect.fork(Effect.withMaxOpsBeforeYield(around, ops))
-            for (let i = 0; i < step; i++) yield* step % 2 === 0 ? tick : Effect.yieldNow()
-            const exit = yield* Fiber.interrupt(fiber)
-            if (Exit.isFailure(exit)) assert.isTrue(Exit.isInterrupted(exit), String(exit.cause))
-            yield* idle
-            for (const connection of fake.connections) {
-              assert.include(["idle", "dead"], fake.driver.status(connection))
-            }
-          }
-        }
-      }
-      yield* program
-      assert.isAtMost(fake.connections.filter(({ state }) => state !== "dead").length, 10)
-    }).pipe(Effect.provide(on(fake)))
-  },
-  // Seven hundred programs: on a busy machine more than the usual five seconds.
-  30_000
-)
 
 it.effect("BEGIN goes with the first statement: a transaction without one sends nothing", () => {
   const fake = FakeDriver.make()

@@ -1,27 +1,26 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
-import { Statement } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deadline from "@sluice/pool/Deadline"
 import { Sql, SqlReason, SqlRetry } from "@sluice/sql"
-import { Runtime } from "@sluice/sql/driver"
 import {
   Cause,
   Clock,
   Context,
-  Duration,
   Effect,
   Either,
   Exit,
-  Layer,
   Random,
+  Schedule,
   ScheduleDecision,
   ScheduleIntervals,
   TestClock
 } from "effect"
 import * as Budget from "../src/internal/client/budget.js"
 import * as Retry from "../src/internal/client/retry.js"
-import type * as Transaction from "../src/internal/session/transaction.js"
+import * as Options from "../src/internal/session/options.js"
 import * as FakeDriver from "./support/fakeDriver.js"
+import { clean, idle, layer, played, reasonOf } from "./support/sql.js"
+import { withWallClock } from "./support/stepping.js"
 
 const error = (tag: SqlReason.Tag, fields: Partial<SqlReason.Fields> = {}) =>
   SqlReason.toError(SqlReason.make(tag, fields), `${tag} happened`)
@@ -32,19 +31,6 @@ const lostInside = () => error("ConnectionLost", { connection: "destroy", outcom
 const serialization = () =>
   error("SerializationFailure", { outcome: "rolledBack", retry: "transaction", code: "40001" })
 
-const tick = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-
-/** Lets time pass, quickly, until the effect is done. */
-const played = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.fork(effect)
-    while (fiber.unsafePoll() === null) {
-      yield* tick
-      yield* TestClock.adjust("20 millis")
-    }
-    return yield* fiber
-  })
-
 interface Given {
   readonly fake: FakeDriver.Fake
   readonly count: (text: string) => number
@@ -54,36 +40,15 @@ interface Given {
 const on = <A, E>(body: (given: Given) => Effect.Effect<A, E, Sql.Sql>) => {
   const fake = FakeDriver.make()
   const count = (text: string) => fake.log.filter((line) => line.endsWith(`: ${text}`)).length
-  const sql = Layer.scoped(
-    Sql.Sql,
-    Effect.map(
-      Runtime.make(fake.driver, {
-        primary: "primary",
-        duplicates: "allow",
-        startup: "lazy",
-        compiler: Statement.makeCompilerSqlite(),
-        spanAttributes: [],
-        pool: { maxSize: 4 }
-      }),
-      ({ sql }) => sql
-    )
-  ).pipe(Layer.provide(Reactivity.layer))
   return Effect.gen(function* () {
     yield* body({ fake, count })
-    for (let i = 0; i < 200; i++) {
-      const { write } = yield* Sql.stats
-      if (write.using + write.waiting + write.resetting + write.quarantined === 0) break
-      assert.isBelow(i, 199, "the books balance")
-      yield* tick
-    }
-    for (const connection of fake.connections) assert.include(["idle", "dead"], fake.driver.status(connection))
-  }).pipe(Effect.provide(sql))
+    yield* idle
+    clean(fake)
+  }).pipe(Effect.provide(layer(fake, { pool: { maxSize: 4 } })))
 }
 
 const fail = (fake: FakeDriver.Fake, text: string, times: number, make: () => SqlError) =>
   fake.failures.set(text, Array.from({ length: times }, make))
-
-const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)
 
 describe("the schedule", () => {
   /** When each run begins, in milliseconds, if none takes any time; `chance` 1: every pause is the longest possible. */
@@ -93,6 +58,7 @@ describe("the schedule", () => {
       const schedule = SqlRetry.schedule(policy, { repeatable })
       let state = schedule.initial
       while (true) {
+        yield* TestClock.setTime(at[at.length - 1]!)
         const [next, , decision] = yield* schedule.step(at[at.length - 1]!, failure, state)
         if (ScheduleDecision.isDone(decision)) return at
         at.push(ScheduleIntervals.start(decision.intervals))
@@ -143,7 +109,7 @@ describe("the schedule", () => {
 describe("a policy", () => {
   const policy = (options: SqlRetry.MatchOptions) => Either.getOrThrow(SqlRetry.fromMatch(options))
 
-  it("goes by the class: A always, T as a whole, R only what is repeatable, N never", () => {
+  it("goes by the class: what was not executed always, what was undone as a whole, what may be repeated only then, the rest never", () => {
     const rows: ReadonlyArray<readonly [SqlError, plain: boolean, repeatable: boolean]> = [
       [unsent(), true, true],
       [lost(), false, true],
@@ -309,36 +275,29 @@ describe("a statement", () => {
   it.effect("is not tried again after the caller's deadline, or after the acquire timeout where there is none", () =>
     on(({ count, fake }) =>
       Effect.gen(function* () {
-        const slow = Either.getOrThrow(SqlRetry.make({ max: 9, backoffBase: 900, backoffExponent: 1 }))
         const now = yield* Clock.currentTimeMillis
         fail(fake, "a", 9, unsent)
-        const tried = Sql.query("a").pipe(
-          Sql.withConnection,
-          Sql.retry(slow),
-          Effect.withRandom(Random.fixed([0.999_999]))
-        )
-        yield* played(reasonOf(Sql.withDeadline(now + 1_000)(tried)))
-        assert.isAtMost(yield* Clock.currentTimeMillis, now + 1_020)
+        const tried = Effect.withRandom(Sql.query("a"), Random.fixed([0.999_999]))
+        // The pauses are 25 and 50 milliseconds.
+        yield* played(reasonOf(Sql.withDeadline(now + 60)(tried)))
+        assert.isAtMost(yield* Clock.currentTimeMillis, now + 80)
         assert.strictEqual(count("a"), 2)
         fail(fake, "a", 9, unsent)
-        yield* played(reasonOf(Sql.withAcquireTimeout("2 seconds")(tried)))
-        assert.strictEqual(count("a"), 2 + 3)
+        yield* played(reasonOf(Sql.withAcquireTimeout("60 millis")(tried)))
+        assert.strictEqual(count("a"), 2 + 2)
       })
     )
   )
 })
 
 describe("Sql.retry", () => {
-  it.effect("runs all of it again, and what is tried again inside counts", () =>
+  it.effect("runs all of it again, and what it runs again is not tried again inside", () =>
     on(({ count, fake }) =>
       Effect.gen(function* () {
         fail(fake, "b", 9, unsent)
         const policy = Either.getOrThrow(SqlRetry.make({ max: 4 }))
         const reason = yield* played(reasonOf(Effect.zipRight(Sql.query("a"), Sql.query("b")).pipe(Sql.retry(policy))))
-        // The statement alone has used its two and the whole one more.
-        assert.strictEqual(count("b"), 4)
-        assert.strictEqual(count("a"), 2)
-        assert.isAtLeast(reason.attempts, 2)
+        assert.deepStrictEqual([count("a"), count("b"), reason.attempts], [4, 4, 4])
       })
     )
   )
@@ -353,6 +312,190 @@ describe("Sql.retry", () => {
         fail(fake, "read", 1, lost)
         yield* played(work.pipe(Sql.retry(), Sql.idempotent))
         assert.strictEqual(count("insert"), 3)
+      })
+    )
+  )
+})
+
+describe("what the program gives", () => {
+  const patient = Either.getOrThrow(
+    SqlRetry.make({ max: 100, timeout: "60 seconds", backoffBase: 50, backoffExponent: 1 })
+  )
+
+  it.effect("as a policy is obeyed as it stands: neither the acquire timeout nor the budget ends it", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        // Thirty retries are more than the budget has, and their pauses more than the acquire timeout.
+        fail(fake, "a", 30, unsent)
+        yield* played(Sql.withAcquireTimeout("100 millis")(Sql.retry(patient)(Sql.query("a"))))
+        assert.strictEqual(count("a"), 31)
+        fail(fake, "b", 30, unsent)
+        yield* played(Sql.withAcquireTimeout("100 millis")(Sql.withTransaction({ retry: patient })(Sql.query("b"))))
+        assert.strictEqual(count("b"), 31)
+      })
+    )
+  )
+
+  it.effect("spends the budget when it says so", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const thrifty = Either.getOrThrow(SqlRetry.make({ max: 100, backoffBase: 1, budget: true }))
+        fail(fake, "a", 99, unsent)
+        const failure = yield* played(Effect.flip(Sql.retry(thrifty)(Sql.query("a"))))
+        assert.include(failure.message, "budget")
+        assert.isTrue(count("a") >= 11 && count("a") <= 13, `${count("a")} runs`)
+      })
+    )
+  )
+
+  it.effect("as a Schedule decides when and how often", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        const schedule = Schedule.spaced("300 millis").pipe(Schedule.intersect(Schedule.recurs(4)))
+        for (const around of [Sql.retry(schedule), Sql.withTransaction({ retry: schedule })]) {
+          const began = yield* Clock.currentTimeMillis
+          const at: Array<number> = []
+          const work = Effect.zipRight(
+            Effect.tap(Clock.currentTimeMillis, (now) => Effect.sync(() => at.push(now - began))),
+            Sql.query("a")
+          )
+          fail(fake, "a", 99, unsent)
+          const reason = yield* played(reasonOf(around(work)))
+          assert.deepStrictEqual([at.length, reason.attempts], [5, 5])
+          for (const [i, ms] of at.entries()) {
+            assert.isTrue(ms >= i * 300 && ms < i * 300 + 100, `run ${i + 1} after ${ms} ms`)
+          }
+        }
+      })
+    )
+  )
+
+  it.effect("as a Schedule does not run again what its reason forbids", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const often = Schedule.recurs(9)
+        const runs = (text: string, make: () => SqlError, around: typeof Sql.idempotent = (effect) => effect) =>
+          Effect.gen(function* () {
+            fake.log.length = 0
+            fail(fake, text, 2, make)
+            yield* played(Effect.exit(around(Sql.retry(often)(Sql.withConnection(Sql.query(text))))))
+            fake.failures.clear()
+            return count(text)
+          })
+        assert.strictEqual(yield* runs("a", unsent), 3)
+        assert.strictEqual(yield* runs("a", serialization), 3)
+        assert.strictEqual(yield* runs("a", () => error("UniqueViolation", { outcome: "rolledBack" })), 1)
+        assert.strictEqual(yield* runs("a", lost), 1)
+        assert.strictEqual(yield* runs("a", lost, Sql.idempotent), 3)
+        assert.strictEqual(yield* runs("a", lost, Sql.read), 3)
+        let bodies = 0
+        const body = Effect.zipRight(
+          Effect.sync(() => bodies++),
+          Effect.fail("mine")
+        )
+        assert.deepStrictEqual(yield* Effect.exit(Sql.retry(often)(body)), Exit.fail("mine"))
+        assert.strictEqual(bodies, 1)
+        // Inside of a transaction nothing is run again.
+        fake.log.length = 0
+        fail(fake, "b", 1, lostInside)
+        yield* played(
+          Effect.exit(Sql.withTransaction(Effect.zipRight(Sql.query("a"), Sql.retry(often)(Sql.query("b")))))
+        )
+        assert.strictEqual(count("b"), 1)
+        fail(fake, "COMMIT", 1, lost)
+        const reason = yield* played(
+          reasonOf(Sql.query("c").pipe(Sql.withTransaction({ retry: often }), Sql.retry(often), Sql.idempotent))
+        )
+        assert.deepStrictEqual([reason._tag, count("c")], ["CommitUnknown", 1])
+      })
+    )
+  )
+
+  it.effect("ends with a declared deadline, in the middle of a pause too", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        for (const given of [Schedule.spaced("300 millis"), patient]) {
+          fail(fake, "a", 99, unsent)
+          const now = yield* Clock.currentTimeMillis
+          yield* played(reasonOf(Sql.withDeadline(now + 1_000)(Sql.retry(given)(Sql.query("a")))))
+          assert.isAtMost(yield* Clock.currentTimeMillis, now + 1_040)
+        }
+      })
+    )
+  )
+
+  it.effect("measures its time on the monotonic clock, whatever the wall clock does", () =>
+    withWallClock((wall) =>
+      on(({ fake }) =>
+        Effect.gen(function* () {
+          const timed = Either.getOrThrow(SqlRetry.make({ max: 100, backoffBase: 0, timeout: "1 second" }))
+          const given: Record<
+            string,
+            (effect: Effect.Effect<unknown, SqlError, Sql.Sql>) => Effect.Effect<unknown, SqlError, Sql.Sql>
+          > = {
+            "a schedule": Sql.retry(Schedule.spaced("200 millis").pipe(Schedule.upTo("1 second"))),
+            "a policy": Sql.retry(timed),
+            "a policy as a plain schedule": Effect.retry(timed)
+          }
+          for (const [name, around] of Object.entries(given)) {
+            for (const step of [3_600_000, -3_600_000]) {
+              fake.failures.set("a", Array.from({ length: 999 }, unsent))
+              let elapsed = 0
+              let runs = 0
+              const work = Effect.gen(function* () {
+                // The clock is set once, in the middle.
+                if (++runs === 2) yield* wall.step(step)
+                yield* Effect.sleep("200 millis")
+                elapsed += 200
+                return yield* Sql.query("a").pipe(Sql.withConnection)
+              })
+              yield* played(Effect.exit(around(work)))
+              assert.isTrue(runs >= 3 && elapsed <= 1_400, `${name}, ${step}: ${runs} runs in ${elapsed} ms`)
+            }
+          }
+        })
+      )
+    )
+  )
+
+  it.effect("that is neither a policy nor a Schedule fails, typed, before anything is run", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        for (const given of ["yes", 5, {}, null, [], SqlRetry.make(), () => true] as ReadonlyArray<any>) {
+          for (const around of [Sql.retry(given), Sql.withTransaction({ retry: given })] as const) {
+            const failure = yield* Effect.flip(around(Sql.query("a")))
+            assert.strictEqual(SqlReason.of(failure)._tag, "InvalidUse", String(given))
+            if (Either.isEither(given)) assert.include(failure.message, "Either")
+          }
+        }
+        assert.deepStrictEqual(fake.log, [])
+        assert.isTrue(Either.isLeft(SqlRetry.make({ budget: "yes" as never })))
+      })
+    )
+  )
+
+  it.effect("as a policy is a Schedule, also for Effect.retry, which looks at the intent around it", () =>
+    on(({ count, fake }) =>
+      Effect.gen(function* () {
+        const policy: SqlRetry.Policy = Either.getOrThrow(SqlRetry.make({ max: 4, backoffBase: 0 }))
+        const schedule: Schedule.Schedule<number, unknown> = policy
+        assert.isTrue(Schedule.isSchedule(policy))
+        assert.deepStrictEqual([policy.max, policy.base, policy.budget], [4, 0, false])
+        const runs = (make: () => SqlError, around: typeof Sql.read = (effect) => effect) =>
+          Effect.gen(function* () {
+            fake.log.length = 0
+            fail(fake, "a", 99, make)
+            yield* played(Effect.exit(around(Effect.retry(Sql.withConnection(Sql.query("a")), schedule))))
+            return count("a")
+          })
+        assert.strictEqual(yield* runs(unsent), 4)
+        assert.strictEqual(yield* runs(lost), 1)
+        assert.strictEqual(yield* runs(lost, Sql.read), 4)
+        // A schedule that is made of a policy keeps its judgement.
+        fail(fake, "a", 99, unsent)
+        fake.log.length = 0
+        yield* played(Effect.exit(Sql.retry(Schedule.intersect(schedule, Schedule.recurs(1)))(Sql.query("a"))))
+        assert.strictEqual(count("a"), 2)
       })
     )
   )
@@ -460,25 +603,28 @@ describe("a transaction", () => {
 
   it.effect("that got no connection is begun again; one whose body passes on such a failure of another is not", () =>
     Effect.gen(function* () {
-      const retrying = Retry.make({ targets: [], acquireTimeout: Duration.seconds(1) } as any)
+      const timers = yield* Deadline.make
+      const retrying = Retry.make({ targets: [], acquireTimeout: 1_000, timers } as any)
       const full = error("TooManyConnections", { connection: "none", retry: "always" })
       for (const given of [{}, { timeout: "1 second" }] as const) {
         let runs = 0
-        const runsOf = (fails: (options: Transaction.Options) => void) =>
-          retrying.transaction(Context.empty(), false, { commitTimeout: "1 second", ...given }, (options) =>
-            Effect.suspend(() => {
-              runs++
-              fails(options)
-              return Effect.fail(full)
-            })
-          )
-        yield* played(Effect.exit(runsOf((options) => Retry.markNotBegun(full, options))))
+        const options = Either.getOrThrow(Options.decode(given))
+        const runsOf = (fails: (call: Options.Call) => void) => {
+          const call = Options.call(options, Deadline.never, timers.now)
+          const once = Effect.suspend(() => {
+            runs++
+            fails(call)
+            return Effect.fail(full)
+          })
+          return retrying.transaction(Context.empty(), false, call, once)
+        }
+        yield* played(Effect.exit(runsOf((call) => Options.markNotBegun(full, call))))
         assert.strictEqual(runs, 3)
         runs = 0
         yield* played(Effect.exit(runsOf(() => {})))
         assert.strictEqual(runs, 1)
       }
-    })
+    }).pipe(Effect.scoped)
   )
 
   it.effect("the failure of its body is nobody's to retry", () =>

@@ -1,11 +1,12 @@
 import { assert, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Scope, TestClock } from "effect"
+import * as Deadline from "@sluice/pool/Deadline"
+import { Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
 import * as Control from "../src/internal/routing/control.js"
 import * as FakeDriver from "./support/fakeDriver.js"
 
 const setup = Effect.gen(function* () {
   const fake = FakeDriver.make()
-  const control = yield* Control.make(fake.driver, "host", Duration.seconds(2))
+  const control = yield* Control.make(fake.driver, "host", 2_000, yield* Deadline.make)
   const open = () => fake.connections.filter(({ state }) => state !== "dead").length
   const run = (sql: string) => control.run((connection) => fake.driver.execute(connection, sql, [], "command"))
   return { fake, control, open, run }
@@ -51,7 +52,7 @@ it.scoped("it is closed when nobody has needed it for ten seconds, and opened ag
   })
 )
 
-it.scoped("whoever uses it for longer than the bound loses it, and so does who leaves it in use", () =>
+it.scoped("a caller that uses it for longer than the bound loses it, and so does one that leaves it in use", () =>
   Effect.gen(function* () {
     const { fake, open, run, control } = yield* setup
     fake.answers.set("STUCK", "hang")

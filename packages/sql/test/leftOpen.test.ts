@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Logger, TestClock } from "effect"
+import * as Deadline from "@sluice/pool/Deadline"
+import { Clock, Effect, Logger, TestClock } from "effect"
 import * as LeftOpen from "../src/internal/session/leftOpen.js"
 
 it.effect(
@@ -8,7 +9,7 @@ it.effect(
     Effect.gen(function* () {
       const logs: Array<string> = []
       const logger = Logger.make(({ message }) => void logs.push(String(message)))
-      const { report } = LeftOpen.make()
+      const { report } = LeftOpen.make(Deadline.nowOf(yield* Clock.clockWith(Effect.succeed)))
       const left = { connection: 1, heldMs: 12.4, activity: undefined, span: undefined }
       const again = Effect.repeatN(report("db", {}, "transaction", left), 2)
       yield* Effect.gen(function* () {

@@ -11,6 +11,14 @@ export class Gauge implements PoolGauge {
     return this.engine.state.open
   }
 
+  get max(): number {
+    return this.engine.state.config.maxSize
+  }
+
+  get available(): number {
+    return this.engine.state.idle.size
+  }
+
   get using(): number {
     return this.engine.state.leases.connections
   }

@@ -57,7 +57,7 @@ export type Mode = "rows" | "unprepared" | "values" | "raw" | "command"
 export type Phase = "connect" | "unsent" | "statement" | "transaction" | "commit"
 
 /**
- * An answer that is read piece by piece.
+ * An answer that is read in pieces.
  *
  * @since 0.1.0
  * @category models
@@ -69,8 +69,8 @@ export interface Cursor {
    */
   readonly next: (until: Instant) => Effect.Effect<ReadonlyArray<any>, SqlError>
   /**
-   * Frees what the server holds. Never waits for a statement that is running: then the connection stays `busy`, and
-   * whoever owns it must abort it.
+   * Frees what the server keeps for the cursor. Never waits for a statement that is running: then the connection stays `busy`,
+   * and its owner must abort the statement.
    */
   readonly close: Effect.Effect<void>
 }
@@ -111,17 +111,18 @@ export interface Packing<in Conn> {
   readonly depth: number
   /** Whether a statement that commits by itself may share a connection. Asked before there is a connection. */
   readonly packs: (sql: string, mode: Mode, params: ReadonlyArray<unknown>) => boolean
-  /** Whether one more may join those on this connection. Never throws, never blocks. */
+  /** Whether one more statement may join those on this connection. Never throws, never blocks. */
   readonly admits: (connection: Conn) => boolean
   /**
-   * Sends a statement on a connection that others use as well: one that fails, or whose fiber leaves, does not touch the
-   * others. Calls its `resume` once, when it has ended, whatever becomes of the connection and of the fiber.
+   * Sends a statement on a connection that other callers use as well. A statement that fails, or whose fiber is interrupted,
+   * does not affect the others. Calls `resume` once, when the statement has ended, whatever becomes of the connection and of
+   * the fiber.
    */
   readonly start: (connection: Conn, request: PackedRequest) => void
 }
 
 /**
- * What somebody wants to read on a connection that others use as well, and how to tell them.
+ * One packed read: the statement, the fiber that awaits it, and the callback for its result.
  *
  * @since 0.1.0
  * @category models
@@ -130,7 +131,7 @@ export interface PackedRequest {
   readonly sql: string
   readonly params: ReadonlyArray<unknown>
   readonly mode: Mode
-  /** Who awaits the answer. */
+  /** The fiber that awaits the answer. */
   readonly fiber: Fiber.RuntimeFiber<any, any>
   /** Whether an interrupt of the fiber ends its wait. */
   readonly interruptible: boolean
@@ -143,8 +144,9 @@ export interface PackedRequest {
 }
 
 /**
- * Runs `f` on the control connection of an endpoint: one besides its pool, opened when it is first needed and used by one at a
- * time. For what cannot wait for a connection of the pool, such as cancelling what those do. Bounded.
+ * Runs `f` on the control connection of an endpoint: a connection that no pool counts, opened when it is first needed and used
+ * by one caller at a time. For work that cannot wait for a connection of the pool, such as cancelling a statement of one. The
+ * bound is the abort timeout of the pool, also where the caller cannot be interrupted.
  *
  * @since 0.1.0
  * @category models
@@ -162,8 +164,9 @@ export interface Driver<Endpoint, Conn> {
   readonly name: string
   readonly endpoint: (endpoint: Endpoint) => EndpointInfo
   /**
-   * Opens a connection; the scope closes it, with a bound. `signals` report what happens to it while nobody looks. `control`
-   * leads to its server besides it; the control connection itself has none.
+   * Opens a connection; the scope closes it, with a bound. `signals` report what happens to the connection while no statement
+   * runs. `control` is a second way to the same server; the control connection itself is opened without it. The context has
+   * the `Timers` of this `Sql`: take them with `Deadline.ofContext`.
    */
   readonly connect: (
     endpoint: Endpoint,
@@ -172,12 +175,13 @@ export interface Driver<Endpoint, Conn> {
   ) => Effect.Effect<Conn, SqlError, Scope.Scope>
   /** One round trip that changes nothing. */
   readonly ping: (connection: Conn) => Effect.Effect<void, SqlError>
-  /** Ends an open transaction and forgets what a session has collected. */
+  /** Ends an open transaction and undoes what the program has changed in the session. */
   readonly reset: (connection: Conn) => Effect.Effect<void, SqlError>
   /**
-   * Cancels what runs at the moment of the call, over a side channel, and waits until the server has confirmed it, so that
-   * the cancel cannot hit the next statement. If the effect is run later, when that has ended, it does nothing: the
-   * connection may have another user by then. A second abort of the same operation joins the first.
+   * Cancels the statement that runs at the moment of the call, over another connection, and waits until the server has
+   * confirmed it, so that the cancel cannot hit the next statement. If that statement has ended before the effect is run, the
+   * effect does nothing, because the connection may have another user by then. A second abort of the same statement joins the
+   * first.
    */
   readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   /** Never throws, never blocks. */
@@ -187,9 +191,9 @@ export interface Driver<Endpoint, Conn> {
   /**
    * Succeeds or fails only when the connection is ready for the next statement (or dead). The call itself never throws.
    *
-   * `before` are statements without parameters and without an answer that anybody wants, such as BEGIN. They are executed
-   * first, in the same round trip where the protocol allows it; if one fails, nothing
-   * after it is executed that could leave anything behind, and its failure is the failure of all.
+   * `before` are statements without parameters whose answers nobody reads, such as BEGIN. They are executed first, in the same
+   * round trip where the protocol allows it. If one fails, nothing after it is executed that could leave anything behind, and
+   * its failure is the failure of all.
    *
    * `until` is the instant after which nobody awaits the answer. Then the effect fails with `StatementTimeout`, or, if the
    * statement is COMMIT, with `CommitUnknown`; the connection stays `busy` until the server has answered. This holds where the
@@ -205,8 +209,9 @@ export interface Driver<Endpoint, Conn> {
     until?: Instant
   ) => Effect.Effect<any, SqlError>
   /**
-   * Nobody waits any longer for what runs: its effect fails at once, as lost with an unknown outcome. The connection stays
-   * `busy` until the server has answered.
+   * Not called any more, because `execute` takes `until`. A driver may leave it out.
+   *
+   * @deprecated
    */
   readonly giveUp?: (connection: Conn, cause: Error) => void
   /** Without it every statement has a connection for itself. */
@@ -216,15 +221,15 @@ export interface Driver<Endpoint, Conn> {
   /** The statements that open a transaction. */
   readonly begin: (options: BeginOptions) => ReadonlyArray<string>
   /**
-   * Notes, inside a transaction, who it is; the effect it gives asks on another connection what became of it, and `open` is
-   * that it goes on. Without it nobody can tell.
+   * Asks the server for the identity of the transaction that is open on the connection. The function in the result asks on
+   * another connection what became of that transaction; `open` means that it is not finished. A driver without it cannot tell.
    */
   readonly transactionId?: (
     connection: Conn
   ) => Effect.Effect<(other: Conn) => Effect.Effect<CommitFate | "open", SqlError>, SqlError>
   /**
-   * Where in the history of its server the last transaction stands that was written on this connection, where the server
-   * tells without being asked.
+   * The position, in the history of the server, of the last transaction that was written on this connection. Only for servers
+   * that report it with their answers.
    */
   readonly position?: ((connection: Conn) => string | undefined) | undefined
   readonly classify: (cause: unknown, phase: Phase) => SqlReason

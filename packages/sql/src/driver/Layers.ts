@@ -10,7 +10,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type { ConfigError } from "effect"
 import { Config, Context, Effect, Layer, type Redacted, type Scope } from "effect"
+import * as Router from "../Router.js"
 import { type Service, Sql } from "../Sql.js"
+import * as Topology from "../Topology.js"
 import type { Driver } from "./Driver.js"
 import type { Endpoint, Resolved } from "./Endpoints.js"
 import * as Runtime from "./Runtime.js"
@@ -25,7 +27,17 @@ export interface Running<out Client> {
   readonly sql: Service
   /** Also the `SqlClient`. */
   readonly client: Client
+  readonly router: Router.Service
+  readonly topology: Topology.Service
 }
+
+/**
+ * The services that the Layer of every driver provides, besides the client of the driver itself.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Services = Sql | SqlClient | Router.Router | Topology.Topology
 
 /**
  * What only the driver knows.
@@ -51,15 +63,15 @@ export interface Means<in C, in out Id, Client extends SqlClient> {
  */
 export interface Layers<in out C, Id, out Client> {
   readonly make: (config: C) => Effect.Effect<Running<Client>, SqlError, Scope.Scope | Reactivity.Reactivity>
-  readonly layer: (config: C) => Layer.Layer<Sql | SqlClient | Id, SqlError>
+  readonly layer: (config: C) => Layer.Layer<Services | Id, SqlError>
   readonly layerConfig: (
     config: Config.Config.Wrap<C>
-  ) => Layer.Layer<Sql | SqlClient | Id, ConfigError.ConfigError | SqlError>
+  ) => Layer.Layer<Services | Id, ConfigError.ConfigError | SqlError>
   /** The Layer of a configuration that an effect gives. `madeAt` comes from `Runtime.callSite`. */
   readonly layerEffect: <E>(
     config: Effect.Effect<C, E, Scope.Scope>,
     madeAt: string
-  ) => Layer.Layer<Sql | SqlClient | Id, E | SqlError>
+  ) => Layer.Layer<Services | Id, E | SqlError>
 }
 
 /**
@@ -71,16 +83,19 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
     Layer.scopedContext(
       Effect.map(
         Effect.flatMap(config, (config) => start(config, madeAt)),
-        ({ client, sql }) =>
-          Context.make(Sql, sql).pipe(Context.add(SqlClient, client as SqlClient), Context.add(tag, client))
+        ({ client, router, sql, topology }) =>
+          Context.make(Sql, sql).pipe(
+            Context.add(SqlClient, client as SqlClient),
+            Context.add(Router.Router, router),
+            Context.add(Topology.Topology, topology),
+            Context.add(tag, client)
+          )
       )
     ).pipe(Layer.provide(Reactivity.layer))
   const make = (config: C) => start(config, Runtime.callSite(make))
-  const layer = (config: C): Layer.Layer<Sql | SqlClient | Id, SqlError> =>
+  const layer = (config: C): Layer.Layer<Services | Id, SqlError> =>
     layerEffect(Effect.succeed(config), Runtime.callSite(layer))
-  const layerConfig = (
-    config: Config.Config.Wrap<C>
-  ): Layer.Layer<Sql | SqlClient | Id, ConfigError.ConfigError | SqlError> =>
+  const layerConfig = (config: Config.Config.Wrap<C>): Layer.Layer<Services | Id, ConfigError.ConfigError | SqlError> =>
     layerEffect(Config.unwrap(config), Runtime.callSite(layerConfig))
   return { make, layer, layerConfig, layerEffect }
 }

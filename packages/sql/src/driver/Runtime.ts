@@ -7,14 +7,18 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Compiler } from "@effect/sql/Statement"
+import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
 import { Effect, Fiber, Option, type Scope, Stream } from "effect"
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
+import * as Cluster from "../internal/routing/cluster.js"
 import * as registry from "../internal/routing/registry.js"
-import * as Router from "../internal/routing/router.js"
+import * as Route from "../internal/routing/route.js"
+import type * as Router from "../Router.js"
 import type { Service } from "../Sql.js"
+import type * as Topology from "../Topology.js"
 import type { Driver } from "./Driver.js"
 
 /**
@@ -64,7 +68,10 @@ export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
 export interface Runtime<Conn> {
   readonly sql: Service
   readonly client: SqlClient
-  /** One connection to the primary for a long time, counted like any other, until the scope closes. */
+  /** The router in use: the one that the program has provided, else `Router.roundRobin()`. */
+  readonly router: Router.Service
+  readonly topology: Topology.Service
+  /** A lease of one connection to the primary, counted by the pool like any other, until the scope closes. */
   readonly lease: Effect.Effect<Conn, SqlError, Scope.Scope>
 }
 
@@ -82,6 +89,7 @@ export const callSite: (of: Function) => string = registry.callSite
  * - Fails with a `SqlError`: `InvalidOptions` for options that cannot work, and, unless `startup` is `lazy`, the reason of
  *   the first failed connect (`ConnectFailed`, `AuthenticationFailed`, `TooManyConnections`). Never waits longer than
  *   the pool's `acquireTimeout`.
+ * - Uses the `Router` and the `Timers` of the context, if there are any.
  * - When the scope closes, leases have the pool's `drainTimeout` to end, then every connection is closed.
  *
  * @since 0.1.0
@@ -98,22 +106,28 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     keys.set(info.key, options.pool?.name ?? info.label)
   }
   yield* registry.register(Array.from(keys), options.madeAt ?? "at an unknown place", options.duplicates ?? "warn")
-  const router = yield* Router.make(driver, {
-    primary: options.primary,
-    replicas: options.replicas ?? [],
-    pool: options.pool ?? {}
-  })
-  if (options.startup !== "lazy") yield* connectOnce(router)
-  const core = Client.make(router, reactivity, {
+  // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
+  const timers = yield* Deadline.ofContext
+  const cluster = yield* Effect.provideService(
+    Cluster.make(driver, {
+      primary: options.primary,
+      replicas: options.replicas ?? [],
+      pool: options.pool ?? {}
+    }),
+    Deadline.Timers,
+    timers
+  )
+  if (options.startup !== "lazy") yield* connectOnce(cluster)
+  const core = Client.make(cluster, reactivity, {
     compiler: options.compiler,
     transformRows: options.transformRows,
     spanAttributes: options.spanAttributes
   })
-  // One after the other: they take no time. And a concurrent `forEach` of Effect 3.22 never ends when it is interrupted at
-  // the moment at which its fiber has yielded and its children have not begun.
+  // One after the other, because they take no time, and because a concurrent `forEach` of Effect 3.22 never ends when it is
+  // interrupted at the moment at which its fiber has yielded and its children have not begun.
   const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
-    Effect.forEach(router.targets, (target) => f(target.pool), { discard: true })
-  const statsOf = (target: Router.Target<Conn>) => ({
+    Effect.forEach(cluster.targets, (target) => f(target.pool), { discard: true })
+  const statsOf = (target: Cluster.Target<Conn>) => ({
     ...Pool.unsafeStats(target.pool),
     endpoint: target.info.label
   })
@@ -121,32 +135,40 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     client: core.client,
     query: core.query,
     withConnection: core.withConnection,
-    withTransaction: (transaction) =>
-      core.withTransaction({ ...transaction, commitTimeout: transaction.commitTimeout ?? Client.defaultCommitTimeout }),
+    withTransaction: core.withTransaction,
     retry: core.retry,
     stats: Effect.sync(() => ({
-      write: statsOf(router.primary),
-      read: router.replicas.map(statsOf),
-      control: router.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() }))
+      write: statsOf(cluster.primary),
+      read: cluster.replicas.map(statsOf),
+      control: cluster.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() }))
     })),
     events: Stream.mergeAll(
-      router.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
+      cluster.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
       { concurrency: "unbounded" }
     ),
     drain: (options) =>
       Effect.flatMap(
-        Effect.forEach(router.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
+        Effect.forEach(cluster.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
         (drains) => Effect.forEach(drains, Fiber.join)
       ),
     reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
     suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),
     resume: everywhere(Pool.resume)
   }
-  return { sql, client: core.client, lease: Router.acquire(router, "write") }
+  return {
+    sql,
+    client: core.client,
+    router: cluster.router,
+    topology: cluster.topology,
+    lease: Route.acquire(cluster, "write")
+  }
 })
 
-/** The pool would go on trying until the acquire timeout; a program that starts wants to know at the first failure. */
-const connectOnce = <Conn>({ driver, primary: { info, pool } }: Router.Router<Conn>): Effect.Effect<void, SqlError> => {
+/** Fails at the first connect that fails. The pool alone would go on trying until the acquire timeout. */
+const connectOnce = <Conn>({
+  driver,
+  primary: { info, pool }
+}: Cluster.Cluster<Conn>): Effect.Effect<void, SqlError> => {
   const refused = Pool.events(pool).pipe(
     Stream.filterMap((event) => (event._tag === "ConnectFailed" ? Option.some(event.cause) : Option.none())),
     Stream.runHead,

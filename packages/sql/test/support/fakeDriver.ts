@@ -8,12 +8,11 @@ import { Effect } from "effect"
 export interface FakeConnection {
   readonly id: number
   readonly host: string
+  readonly timers: Deadline.Timers["Type"]
   readonly log: Array<string>
   state: ConnectionState
-  /** The statement that runs. */
+  /** Ends the statement that runs, as cancelled. */
   running: (() => void) | undefined
-  /** Ends the wait for it. */
-  giveUp: ((cause: Error) => void) | undefined
 }
 
 export interface Fake {
@@ -27,17 +26,25 @@ export interface Fake {
   readonly failures: Map<string, Array<SqlError>>
   /** Hosts that refuse to connect. */
   readonly down: Set<string>
+  /** Hosts whose connects never end. */
+  readonly silent: Set<string>
   aborts: number
 }
 
 export const failure = (message: string): SqlError =>
   SqlReason.toError(SqlReason.make("Unclassified", { outcome: "rolledBack", cause: new Error(message) }), message)
 
-const lost = (cause: Error): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "idempotent", cause }),
-    cause.message
-  )
+/** As the seam demands: the statement goes on, and nobody awaits it. */
+const late = (sql: string): SqlError =>
+  sql === "COMMIT"
+    ? SqlReason.toError(
+        SqlReason.make("CommitUnknown", { connection: "destroy", outcome: "unknown", retry: "idempotent" }),
+        "no answer to COMMIT by the deadline"
+      )
+    : SqlReason.toError(
+        SqlReason.make("StatementTimeout", { connection: "keep", outcome: "unknown" }),
+        `no answer to ${sql} by the deadline`
+      )
 
 export const make = (): Fake => {
   const fake: Fake = {
@@ -46,36 +53,41 @@ export const make = (): Fake => {
     answers: new Map(),
     failures: new Map(),
     down: new Set(),
+    silent: new Set(),
     aborts: 0,
     driver: {
       name: "Fake",
       endpoint: (host) => ({ key: `fake-${host}-${process.pid}`, label: host }),
       connect: (host) =>
-        Effect.acquireRelease(
-          Effect.suspend(() => {
-            if (fake.down.has(host)) {
-              return Effect.fail(
-                SqlReason.toError(
-                  SqlReason.make("ConnectFailed", { connection: "none", retry: "always" }),
-                  `${host} is down`
-                )
+        Effect.flatMap(Deadline.ofContext, (timers) =>
+          fake.silent.has(host)
+            ? Effect.never
+            : Effect.acquireRelease(
+                Effect.suspend(() => {
+                  if (fake.down.has(host)) {
+                    return Effect.fail(
+                      SqlReason.toError(
+                        SqlReason.make("ConnectFailed", { connection: "none", retry: "always" }),
+                        `${host} is down`
+                      )
+                    )
+                  }
+                  const connection: FakeConnection = {
+                    id: fake.connections.length,
+                    host,
+                    timers,
+                    log: [],
+                    state: "idle",
+                    running: undefined
+                  }
+                  fake.connections.push(connection)
+                  return Effect.succeed(connection)
+                }),
+                (connection) =>
+                  Effect.sync(() => {
+                    connection.state = "dead"
+                  })
               )
-            }
-            const connection: FakeConnection = {
-              id: fake.connections.length,
-              host,
-              log: [],
-              state: "idle",
-              running: undefined,
-              giveUp: undefined
-            }
-            fake.connections.push(connection)
-            return Effect.succeed(connection)
-          }),
-          (connection) =>
-            Effect.sync(() => {
-              connection.state = "dead"
-            })
         ),
       ping: () => Effect.void,
       reset: (connection) =>
@@ -96,21 +108,17 @@ export const make = (): Fake => {
       describe: () => undefined,
       execute: (connection, sql, _params, mode, before = [], until = Deadline.never) =>
         Effect.zipRight(
-          Effect.forEach(before, (sql) => execute(fake, connection, sql, "command"), { discard: true }),
-          Effect.clockWith((clock) => {
-            if (until !== Deadline.never) {
-              const late = () => connection.giveUp?.(new Error("no answer in time"))
-              setTimeout(late, Math.ceil(until - Deadline.nowOf(clock)())).unref()
-            }
-            return execute(fake, connection, sql, mode)
-          })
+          Effect.forEach(before, (sql) => execute(fake, connection, sql, "command", until), { discard: true }),
+          execute(fake, connection, sql, mode, until)
         ),
       stream: (connection, sql) => {
         let pieces = 3
         return Effect.succeed({
-          next: () =>
+          next: (until) =>
             Effect.suspend(() =>
-              pieces-- > 0 ? Effect.as(execute(fake, connection, sql, "rows"), [{ piece: pieces }]) : Effect.succeed([])
+              pieces-- > 0
+                ? Effect.as(execute(fake, connection, sql, "rows", until), [{ piece: pieces }])
+                : Effect.succeed([])
             ),
           close: Effect.sync(() => {
             connection.log.push("(close)")
@@ -126,7 +134,13 @@ export const make = (): Fake => {
   return fake
 }
 
-const execute = (fake: Fake, connection: FakeConnection, sql: string, mode: Mode): Effect.Effect<any, SqlError> =>
+const execute = (
+  fake: Fake,
+  connection: FakeConnection,
+  sql: string,
+  mode: Mode,
+  until: Deadline.Instant
+): Effect.Effect<any, SqlError> =>
   Effect.async((resume) => {
     if (connection.running !== undefined) {
       return resume(Effect.die(new Error(`"${sql}" was sent while another statement runs`)))
@@ -134,32 +148,32 @@ const execute = (fake: Fake, connection: FakeConnection, sql: string, mode: Mode
     if (connection.state === "dead") return resume(Effect.fail(failure("dead")))
     connection.log.push(sql)
     fake.log.push(`${connection.id}: ${sql}`)
-    const fail = (message: string) => {
+    const timer = connection.timers.set(until, () => resume(Effect.fail(late(sql))))
+    const end = (result: Effect.Effect<any, SqlError>) => {
       connection.running = undefined
+      timer.cancel()
+      resume(result)
+    }
+    const fail = (message: string) => {
       if (connection.state === "transaction") connection.state = "failed"
-      resume(Effect.fail(failure(message)))
+      end(Effect.fail(failure(message)))
     }
     const cancel = () => fail(`${sql} was cancelled`)
     connection.running = cancel
-    connection.giveUp = (cause) => resume(Effect.fail(lost(cause)))
     const answer = fake.answers.get(sql)
     if (answer === "hang") return
     setImmediate(() => {
       if (connection.running !== cancel) return
       const failed = fake.failures.get(sql)?.shift()
       if (failed !== undefined) {
-        connection.running = undefined
         if (SqlReason.of(failed).connection === "destroy") connection.state = "dead"
         else if (connection.state === "transaction") connection.state = "failed"
-        return resume(Effect.fail(failed))
+        return end(Effect.fail(failed))
       }
       if (answer === "fail") return fail(`${sql} failed`)
-      connection.running = undefined
       if (sql === "BEGIN") connection.state = "transaction"
       if (sql === "COMMIT" || sql === "ROLLBACK") connection.state = "idle"
       if (sql.startsWith("ROLLBACK TO") && connection.state === "failed") connection.state = "transaction"
-      resume(
-        Effect.succeed(mode === "command" ? (answer ?? sql) : [{ connection: connection.id, host: connection.host }])
-      )
+      end(Effect.succeed(mode === "command" ? (answer ?? sql) : [{ connection: connection.id, host: connection.host }]))
     })
   })

@@ -3,8 +3,8 @@ import { type Context, Effect, FiberRef } from "effect"
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /**
- * `effect` with a changed context, as `Effect.provide`, at a third of its cost: whoever calls it has already seen to it that
- * nothing can interrupt but what is in `restore`.
+ * `effect` with a changed context: does what `Effect.provide` does at a third of its cost. To be run where nothing can
+ * interrupt; only `effect` is inside of `restore`.
  */
 export const within = <A, E, R>(
   effect: Effect.Effect<A, E, R>,

@@ -6,7 +6,7 @@ import * as SqlReason from "../../SqlReason.js"
 
 export const isSqlError = (u: unknown): u is SqlError => u instanceof SqlError
 
-/** Everything that a fiber can meet between its statement and a connection, as the one error that `@effect/sql` knows. */
+/** A failure of the pool or of the driver as the one error that `@effect/sql` knows. */
 export const toSqlError = (error: AcquireError | SqlError): SqlError => {
   if (isSqlError(error)) return error
   switch (error._tag) {
@@ -22,7 +22,7 @@ export const toSqlError = (error: AcquireError | SqlError): SqlError => {
   }
 }
 
-/** Why a connect failed: the driver has said it, unless it never got an answer. */
+/** Why a connect failed: the reason of the driver, or, when the driver got no answer in time, one that is made here. */
 export const connectFailure = (cause: unknown, where: string): SqlError => {
   if (isSqlError(cause)) return cause
   const message = cause instanceof Error ? cause.message : String(cause)
@@ -41,7 +41,7 @@ export const invalidOptions: (error: InvalidOptions) => SqlError = invalidOption
 
 export const invalidUse = (message: string): SqlError => SqlReason.toError(SqlReason.make("InvalidUse"), message)
 
-/** What a failed connect means for a pool: read from the reason, so every driver gets it for free. */
+/** What a failed connect means for a pool. It is read from the reason, so it is the same for every driver. */
 export const connectFailureKind = (error: SqlError): ConnectFailureKind => {
   const reason = SqlReason.of(error)
   return reason._tag === "TooManyConnections" ? "overloaded" : reason.retry === "never" ? "rejected" : "unreachable"

@@ -1,11 +1,45 @@
-import { Effect, Random, Schedule, ScheduleDecision, ScheduleInterval } from "effect"
+import * as Deadline from "@sluice/pool/Deadline"
+import { type Context, Effect, Random, Schedule, ScheduleDecision, ScheduleInterval } from "effect"
 import * as SqlReason from "../../SqlReason.js"
-import type { Policy } from "../../SqlRetry.js"
+import { isRepeatable } from "./references.js"
+
+/** Marks policies among schedules. */
+export const TypeId: unique symbol = Symbol.for("@sluice/sql/SqlRetry")
+
+export interface Fields {
+  /** Runs at most, the first one included; `undefined`: 3, and for serialization failures and deadlocks 6. */
+  readonly max: number | undefined
+  /** Milliseconds; `undefined`: 25, and for conflicts between transactions 5. */
+  readonly base: number | undefined
+  readonly exponent: number
+  /** Milliseconds; `undefined`: 1,000, and for conflicts between transactions 50. */
+  readonly cap: number | undefined
+  /** Milliseconds from the beginning of the first run. */
+  readonly timeout: number
+  /** `undefined`: what the class of the reason allows. */
+  readonly match: ReadonlyArray<RegExp | string> | undefined
+  /** Whether its retries are taken from the budget of the `Sql`, and end when that is used up. */
+  readonly budget: boolean
+}
+
+/**
+ * When to run again: a `Schedule` whose input is the failure and whose output is the number of the retry, and the plain data
+ * that it was made of.
+ *
+ * **When to use:** give it to `Sql.retry` or `withTransaction({ retry })`. As a `Schedule` it also works with `Effect.retry`
+ * and with every combinator of `Schedule`; then its timeout counts from the first failure.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Policy extends Fields, Schedule.Schedule<number, unknown> {
+  readonly [TypeId]: typeof TypeId
+}
 
 export interface Situation {
-  /** It only reads, or was declared idempotent. */
+  /** The work only reads, or was declared idempotent. */
   readonly repeatable: boolean
-  /** What is run again is all that the failure undid: a whole transaction, or what the program gave to `Sql.retry`. */
+  /** All that the failure has undone is run again: a whole transaction, or what the program gave to `Sql.retry`. */
   readonly whole: boolean
 }
 
@@ -19,10 +53,11 @@ const CAP = 1_000
 /** The winner of a conflict is usually done within milliseconds; longer pauses would only add latency. */
 const CONFLICT = { retries: 5, base: 5, cap: 50 }
 
-/** MySQL's lock wait has taken most of a minute already: more than two of these is no answer for anybody. */
+/** One lock wait of MySQL has taken most of a minute already: nobody awaits the answer after more than two of them. */
 const LOCK_WAITS = 2
 
-const ofCode: (reason: SqlReason.SqlReason) => boolean = ({ code }) => code === "1205"
+/** The lock wait timeout of MySQL. */
+const isLockWait = ({ code }: SqlReason.SqlReason): boolean => code === "1205"
 
 /** Two transactions wanted the same rows; the server works, and this one is rolled back. */
 export const isConflict = (reason: SqlReason.SqlReason): boolean =>
@@ -43,59 +78,110 @@ const matches = (match: ReadonlyArray<RegExp | string>, reason: SqlReason.SqlRea
 }
 
 /** Retries that the class of a reason is worth. */
-const worth = (reason: SqlReason.SqlReason, { repeatable, whole }: Situation, policy: Policy): number => {
-  const usual = (policy.max ?? RUNS) - 1
+const retriesOf = (reason: SqlReason.SqlReason, { repeatable, whole }: Situation, { max }: Fields): number => {
+  const usual = (max ?? RUNS) - 1
   switch (reason.retry) {
     case "always":
       return usual
     case "idempotent":
-      // To look whether it was written is the program's, also when it may be written twice.
+      // The program has to look whether the transaction was written, even where it may be written twice.
       return repeatable && reason._tag !== "CommitUnknown" ? usual : 0
     case "transaction":
       if (!whole) return 0
-      if (reason._tag === "LockTimeout") return ofCode(reason) ? Math.min(LOCK_WAITS, usual) : 0
-      return isConflict(reason) && policy.max === undefined ? CONFLICT.retries : usual
+      if (reason._tag === "LockTimeout") return isLockWait(reason) ? Math.min(LOCK_WAITS, usual) : 0
+      return isConflict(reason) && max === undefined ? CONFLICT.retries : usual
     case "never":
       return 0
   }
 }
 
-/** Longest pause before the next run, after `retries` of them; `undefined`: there is none. */
-export const ceiling = (policy: Policy, error: unknown, retries: number, situation: Situation): number | undefined => {
+/** Longest pause before the next run, after so many retries; `undefined`: there is no next run. */
+export const longestPause = (
+  fields: Fields,
+  error: unknown,
+  retries: number,
+  situation: Situation
+): number | undefined => {
   const reason = SqlReason.of(error)
   if (reason.outcome === "unknown" && !situation.repeatable) return undefined
   const allowed =
-    policy.match === undefined
-      ? worth(reason, situation, policy)
-      : matches(policy.match, reason, error)
-        ? (policy.max ?? RUNS) - 1
+    fields.match === undefined
+      ? retriesOf(reason, situation, fields)
+      : matches(fields.match, reason, error)
+        ? (fields.max ?? RUNS) - 1
         : 0
   if (retries >= allowed) return undefined
   const conflict = isConflict(reason)
-  const cap = policy.cap ?? (conflict ? Math.max(CONFLICT.cap, policy.base ?? 0) : CAP)
+  const cap = fields.cap ?? (conflict ? Math.max(CONFLICT.cap, fields.base ?? 0) : CAP)
   // Disks and memory do not come back in milliseconds.
   if (reason._tag === "ResourceExhausted") return cap
-  return Math.min(cap, (policy.base ?? (conflict ? CONFLICT.base : BASE)) * policy.exponent ** retries)
+  return Math.min(cap, (fields.base ?? (conflict ? CONFLICT.base : BASE)) * fields.exponent ** retries)
 }
 
-/** `until`: milliseconds since the epoch, no run begins later. `permit`: asked last, and only when there would be a run. */
-export const schedule = (
-  policy: Policy,
-  situation: Situation & {
-    readonly until?: number
-    readonly permit?: (reason: SqlReason.SqlReason) => boolean
+/**
+ * Whether a plain `Schedule` may run again what failed like this. How often and when is for the schedule to say, but what the
+ * server has done decides whether another run can be right.
+ */
+export const permits = (error: unknown, { repeatable, whole }: Situation): boolean => {
+  const reason = SqlReason.of(error)
+  switch (reason.retry) {
+    case "always":
+      return true
+    case "idempotent":
+      return repeatable && reason._tag !== "CommitUnknown"
+    case "transaction":
+      return whole && (reason.outcome !== "unknown" || repeatable)
+    case "never":
+      return false
   }
+}
+
+interface State {
+  readonly retries: number
+  readonly until: Deadline.Instant | undefined
+}
+
+/** The schedule of a policy. `situationOf` is asked with the context of the fiber that has failed. */
+export const schedule = (
+  fields: Fields,
+  situationOf: (context: Context.Context<never>) => Situation
 ): Schedule.Schedule<number, unknown> =>
   Schedule.makeWithState(
-    { retries: 0, until: undefined as number | undefined },
-    (now, error: unknown, { retries, until = Math.min(situation.until ?? Infinity, now + policy.timeout) }) =>
-      Effect.map(Random.next, (chance) => {
-        const longest = ceiling(policy, error, retries, situation)
-        const at = longest === undefined ? Infinity : now + Math.round(chance * longest)
-        if (at >= until || situation.permit?.(SqlReason.of(error)) === false) {
-          return [{ retries, until }, retries, ScheduleDecision.done] as const
-        }
-        const next = { retries: retries + 1, until }
-        return [next, next.retries, ScheduleDecision.continueWith(ScheduleInterval.after(at))] as const
-      })
+    { retries: 0, until: undefined } as State,
+    (wall, error: unknown, { retries, until: set }: State) =>
+      Effect.flatMap(Random.next, (chance) =>
+        Effect.clockWith((clock) =>
+          Effect.withFiberRuntime((fiber) => {
+            // `wall` may have stepped since the failure before. It only places the interval; the timeout is not measured by it.
+            const now = fields.timeout === Infinity ? 0 : Deadline.nowOf(clock)()
+            const until = set ?? now + fields.timeout
+            const longest = longestPause(fields, error, retries, situationOf(fiber.currentContext))
+            const pause = longest === undefined ? Infinity : Math.round(chance * longest)
+            if (pause === Infinity || now + pause >= until) {
+              return Effect.succeed([{ retries, until }, retries, ScheduleDecision.done] as const)
+            }
+            const next = retries + 1
+            const interval = ScheduleInterval.after(wall + pause)
+            return Effect.succeed([{ retries: next, until }, next, ScheduleDecision.continueWith(interval)] as const)
+          })
+        )
+      )
   )
+
+/** The policy of these fields. As a plain schedule it asks the fiber whether its work may be repeated. */
+export const make = (fields: Fields): Policy =>
+  Object.assign(
+    schedule(fields, (context) => ({ repeatable: isRepeatable(context), whole: true })),
+    fields,
+    { [TypeId]: TypeId as typeof TypeId }
+  )
+
+export const standard: Policy = make({
+  max: undefined,
+  base: undefined,
+  exponent: 2,
+  cap: undefined,
+  timeout: Infinity,
+  match: undefined,
+  budget: true
+})

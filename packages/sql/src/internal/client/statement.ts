@@ -19,7 +19,7 @@ export interface Kit {
   /** Makes the statement of `@effect/sql`. */
   readonly make: Original.Constructor
   readonly transformRows: Rows
-  /** Executes a text where nobody looks. */
+  /** Executes a text of a fiber that is not observed. */
   readonly run: (
     fiber: Fiber.RuntimeFiber<any, any>,
     flags: RuntimeFlags.RuntimeFlags,
@@ -27,7 +27,7 @@ export interface Kit {
     params: ReadonlyArray<unknown>,
     mode: Mode
   ) => Effect.Effect<any, SqlError>
-  /** The texts of templates into which nothing but parameters is put. */
+  /** The compiled texts of templates whose arguments are all parameters. */
   readonly texts: WeakMap<TemplateStringsArray, string>
 }
 
@@ -35,7 +35,10 @@ export type Rows = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A
 
 const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
-/** Somebody traces, or looks at statements: a root span of Effect's own tracer is seen by nobody. */
+/**
+ * Whether the program traces this fiber or transforms its statements. A root span of Effect's own tracer does not count, because
+ * that tracer shows its spans to nobody.
+ */
 export const isObserved = (fiber: Fiber.RuntimeFiber<any, any>): boolean =>
   fiber.currentSpan !== undefined ||
   fiber.currentTracer !== native ||
@@ -47,8 +50,8 @@ export const transformed = <E>(
 ): Effect.Effect<ReadonlyArray<any>, E> => (transform === undefined ? rows : Effect.map(rows, transform))
 
 /**
- * A statement of `@effect/sql` that is as cheap as its text where nobody could see more than that: no span, no scope, no
- * segments. Where somebody traces, or transforms statements, it is the original.
+ * A statement of `@effect/sql` without a span, a scope and segments. In a fiber that is observed it does what the original
+ * statement does.
  */
 class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Original.Statement<A> {
   private made: Original.Statement<A> | undefined = undefined
@@ -137,7 +140,7 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
 /** Neither a fragment nor a helper, so it can only be a parameter. */
 const isPlain = (arg: unknown): boolean => typeof arg !== "object" || arg === null || arg instanceof Date
 
-/** As `kit.make`, with statements that cost less. */
+/** As `kit.make`, with statements of the class above. */
 export const make = (kit: Kit): Original.Constructor => {
   const sql = (strings: any, ...args: ReadonlyArray<any>): any =>
     Array.isArray(strings) && "raw" in strings

@@ -1,29 +1,31 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { Clock, Duration, Effect, ExecutionStrategy, Exit, Scope } from "effect"
+import * as Deadline from "@sluice/pool/Deadline"
+import { Effect, ExecutionStrategy, Exit, Runtime, RuntimeFlags, Scope } from "effect"
 import type * as Driver from "../../driver/Driver.js"
 import * as SqlReason from "../../SqlReason.js"
+import * as Bounded from "../session/bounded.js"
 import * as Lock from "../session/lock.js"
 
-/** How long it stays open for the next time, in milliseconds. Shorter, and a burst of cancels pays for a connect each. */
+/** Milliseconds that it stays open after its last use. With less, each cancel of a burst would open a connection. */
 const IDLE = 10_000
 
-/** Milliseconds between two looks at one that is used for long. */
+/** Milliseconds until the next look at a connection that is still in use after `IDLE`. */
 const SHORTEST = 100
 
 /**
- * The connection to an endpoint that is nobody's lease: opened when it is first needed, used by one at a time, closed when
- * nobody has needed it for a while, and outside of the pool, so that it works when the pool is exhausted.
+ * The control connection of an endpoint: opened when it is first needed, used by one caller at a time, closed when it was not
+ * needed for a while. No pool counts it, so it works while the pool has no connection left.
  *
- * 1. At most one, whatever happens: it is opened and closed by the holder of the lock.
- * 2. Nobody uses it for longer than the bound; whoever does loses it, and so does who leaves it in use.
- * 3. It ends with the scope it was made in.
+ * 1. There is at most one: only the holder of the lock opens and closes it.
+ * 2. No caller uses it for longer than the bound. After a caller that took too long, or that left it busy, it is closed.
+ * 3. It is closed with the scope that it was made in.
  */
 export interface Control<Conn> {
   readonly run: Driver.Control<Conn>
-  readonly stats: () => SideStats
+  readonly stats: () => ControlStats
 }
 
-export interface SideStats {
+export interface ControlStats {
   readonly open: number
   readonly connects: number
 }
@@ -33,21 +35,26 @@ interface Open<Conn> {
   readonly scope: Scope.CloseableScope
 }
 
+/** The pool would act on these. The control connection is looked at before each use instead. */
 const ignored = { broken: () => {}, fatal: () => {} }
 
+/** `bound`: milliseconds that one use may take, the wait for a connect included. */
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   driver: Driver.Driver<Endpoint, Conn>,
   endpoint: Endpoint,
-  bound: Duration.Duration
+  bound: number,
+  timers: Deadline.Timers["Type"]
 ) {
   const outer = yield* Effect.scope
+  // A Layer is built where nothing can be interrupted, and the fibers that are started here must not inherit that.
+  const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
   const lock = Lock.make()
   let open: Open<Conn> | undefined
   let connects = 0
   let usedAt = 0
   let isWatched = false
 
-  // Uninterruptible: between forgetting it and closing it nobody else knows of it. The driver bounds a close.
+  // Uninterruptible: between forgetting the connection and closing it, no other fiber knows of it. The driver bounds a close.
   const close = Effect.uninterruptible(
     Effect.suspend(() => {
       if (open === undefined) return Effect.void
@@ -57,28 +64,45 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     })
   )
 
-  /** Ends by itself when there is nothing to watch, and says so in the same step; the next connection begins another. */
-  const watch: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    if (open === undefined) {
-      isWatched = false
-      return Effect.void
-    }
-    const left = usedAt + IDLE - now
-    // Whoever holds the lock uses it, and says when that has ended.
-    if (left <= 0 && !lock.held) return Effect.zipRight(Lock.use(lock, close), watch)
-    return Effect.zipRight(Effect.sleep(Math.max(SHORTEST, left)), watch)
+  /** Looks at the connection at `at`: closes it when it was not used for `IDLE`, else looks again later. */
+  const watch = (at: Deadline.Instant): void => {
+    isWatched = true
+    timers.set(at, () => {
+      const now = timers.now()
+      if (open === undefined) isWatched = false
+      // The holder of the lock uses it, and sets `usedAt` when it has finished.
+      else if (usedAt + IDLE > now || lock.held) watch(Math.max(usedAt + IDLE, now + SHORTEST))
+      else {
+        isWatched = false
+        Runtime.runFork(runtime, Lock.use(lock, closeUnused), { scope: outer })
+      }
+    })
+  }
+
+  /** Another caller may have used it, or replaced it, before this fiber got the lock. */
+  const closeUnused = Effect.suspend(() => {
+    if (open === undefined || isWatched) return Effect.void
+    if (usedAt + IDLE <= timers.now()) return close
+    return Effect.sync(() => watch(usedAt + IDLE))
   })
 
   const connect: Effect.Effect<Conn, SqlError> = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (scope) =>
-      Effect.tap(restore(Scope.extend(driver.connect(endpoint, ignored), scope)), (connection) =>
-        Effect.suspend(() => {
-          open = { connection, scope }
-          connects++
-          if (isWatched) return Effect.void
-          isWatched = true
-          return Effect.forkIn(Effect.interruptible(watch), outer)
-        })
+      Effect.tap(
+        restore(
+          Effect.provideService(
+            Scope.extend(driver.connect(endpoint, ignored), scope),
+            // The fiber is that of any caller, whose context need not have them.
+            Deadline.Timers,
+            timers
+          )
+        ),
+        (connection) =>
+          Effect.sync(() => {
+            open = { connection, scope }
+            connects++
+            if (!isWatched) watch(timers.now() + IDLE)
+          })
       ).pipe(Effect.onError(() => Scope.close(scope, Exit.void)))
     )
   )
@@ -91,26 +115,28 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         : Effect.zipRight(close, connect)
   )
 
+  const afterUse = Effect.suspend(() => {
+    usedAt = timers.now()
+    return open === undefined || driver.status(open.connection) === "idle" ? Effect.void : close
+  })
+
   const run: Control<Conn>["run"] = (f) =>
     Lock.use(
       lock,
-      Effect.flatMap(usable, f).pipe(
-        Effect.timeoutFail({ duration: bound, onTimeout: () => tooLate(driver.name, bound) }),
-        Effect.ensuring(
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            usedAt = now
-            return open === undefined || driver.status(open.connection) === "idle" ? Effect.void : close
-          })
+      Effect.suspend(() =>
+        // Interruptible also where the caller is not, or the bound would not hold there.
+        Bounded.interruptAt(timers, timers.now() + bound, Effect.interruptible(Effect.flatMap(usable, f)), () =>
+          tooLate(driver.name, bound)
         )
-      )
+      ).pipe(Effect.ensuring(afterUse))
     )
 
   const control: Control<Conn> = { run, stats: () => ({ open: open === undefined ? 0 : 1, connects }) }
   return control
 })
 
-const tooLate = (name: string, bound: Duration.Duration): SqlError =>
+const tooLate = (name: string, bound: number): SqlError =>
   SqlReason.toError(
     SqlReason.make("ConnectFailed", { connection: "none", retry: "always" }),
-    `${name}: the control connection had no answer within ${Duration.toMillis(bound)} ms`
+    `${name}: the control connection had no answer within ${bound} ms`
   )

@@ -8,12 +8,12 @@ interface Live {
   readonly madeAt: string
 }
 
-/** Every database that some Layer of this process holds a pool on. One per process, whatever is loaded twice. */
+/** Every database that a Layer of this process holds a pool on. Two copies of this module share it. */
 const live = GlobalValue.globalValue(Symbol.for("@sluice/sql/registry"), () => new Map<string, Array<Live>>())
 
 /**
- * Two pools on one database, each with a maximum of its own, are how a process takes twice the connections that anybody
- * has planned for; nobody sees it until the server refuses.
+ * Notes the pools of a Layer until its scope closes, and reports a database that has one already. Two pools on one database,
+ * each with a maximum of its own, take twice the connections that were planned, and nobody notices until the server refuses.
  */
 export const register = (
   keys: ReadonlyArray<readonly [key: string, name: string]>,

@@ -1,22 +1,23 @@
+import type { Instant } from "@sluice/pool/Deadline"
 import type { Holder } from "@sluice/pool/PoolStats"
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { ConnectionState } from "../../driver/Driver.js"
 
-/** Milliseconds between two reports: a handler that does it does it with every request. */
+/** Milliseconds between two reports. A handler that leaves a transaction open does so with every request. */
 const PAUSE = 10_000
 
 /**
- * Transactions that were begun by hand and were still open when their connection came back. They are rolled back before
- * anybody else gets the connection, so nobody notices but by what is missing: therefore it is said.
+ * Reports transactions that the program began with a BEGIN of its own and left open when it gave the connection back. They are
+ * rolled back before the connection serves anybody else, so without a report nobody would learn why rows are missing.
  */
 export interface LeftOpen {
-  /** The transaction that may be open on this connection is one of ours; its end could not be awaited. */
+  /** Says that a transaction which may be open on this connection is one of ours, whose end could not be awaited. */
   readonly excuse: (connection: unknown) => void
-  /** A connection to `label` that came back like this is about to be cleaned. */
+  /** To be called before a connection to `label` that came back in this state is cleaned. */
   readonly report: (label: string, connection: unknown, state: ConnectionState, left: Holder) => Effect.Effect<void>
 }
 
-export const make = (): LeftOpen => {
+export const make = (now: () => Instant): LeftOpen => {
   const excused = new WeakSet()
   let reportedAt = -Infinity
   let others = 0
@@ -27,13 +28,13 @@ export const make = (): LeftOpen => {
     report: (label, connection, state, left) => {
       const isExcused = excused.delete(connection as WeakKey)
       if (isExcused || (state !== "transaction" && state !== "failed")) return Effect.void
-      return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        if (now - reportedAt < PAUSE) {
+      return Effect.suspend(() => {
+        if (now() - reportedAt < PAUSE) {
           others++
           return Effect.void
         }
         const text = message(label, left, others)
-        reportedAt = now
+        reportedAt = now()
         others = 0
         return Effect.logWarning(text)
       })

@@ -1,3 +1,4 @@
+import type { Instant, Timer, Timers } from "@sluice/pool/Deadline"
 import { type Cause, Effect, type Scope } from "effect"
 import type { Restore } from "../client/contexts.js"
 
@@ -5,9 +6,10 @@ import type { Restore } from "../client/contexts.js"
  * A lock that is handed on in the order of asking. A semaphore of one permit would do, at five times the cost: every
  * statement on a pinned connection takes one.
  *
- * 1. Held by at most one; a grant is made while its waiter is still in the list, so it cannot be lost.
- * 2. A waiter that is interrupted either leaves the list, or, if it was granted the lock meanwhile, hands it on; then it is
- *    the last one who can do what comes `after`, as its holder would have been.
+ * 1. At most one fiber holds it. A waiter is still in the list when it is granted the lock, so a grant cannot be lost.
+ * 2. A waiter that is interrupted leaves the list. If it was granted the lock in the same moment it runs `end` instead, as a
+ *    holder would, because no other fiber will.
+ * 3. A waiter whose bound has passed leaves the list and fails.
  */
 export interface Lock {
   held: boolean
@@ -17,11 +19,19 @@ export interface Lock {
 interface Waiter {
   granted: boolean
   resume: ((effect: Effect.Effect<void>) => void) | undefined
+  timer: Timer | undefined
+}
+
+/** How long a caller waits for the lock, and with what it fails then. */
+export interface Bound<E> {
+  readonly timers: Timers["Type"]
+  readonly at: Instant
+  readonly late: () => E
 }
 
 export const make = (): Lock => ({ held: false, waiters: [] })
 
-/** Gives the lock to whoever has waited longest. */
+/** Gives the lock to the fiber that has waited longest. */
 export const release = (lock: Lock): void => {
   const next = lock.waiters.shift()
   if (next === undefined) {
@@ -29,52 +39,65 @@ export const release = (lock: Lock): void => {
     return
   }
   next.granted = true
+  next.timer?.cancel()
   next.resume?.(Effect.void)
 }
 
+const leave = (lock: Lock, waiter: Waiter): void => {
+  const index = lock.waiters.indexOf(waiter)
+  if (index >= 0) lock.waiters.splice(index, 1)
+}
+
 /**
- * For a lock that is held; where it is free, setting `held` is all. To be run where nothing can interrupt; the wait can be
- * interrupted where `restore` says so. After it the caller holds the lock, and nobody else will give it back; but one that
- * is interrupted just as its turn has come gives it back with `end` (2).
+ * Waits for a lock that is held. To be run where nothing can interrupt; `restore` says whether the wait can be interrupted.
+ * After success the caller holds the lock and must give it back.
  */
-const take = (
+const take = <E>(
   lock: Lock,
   restore: Restore,
-  end: (failure: Cause.Cause<never>) => Effect.Effect<void> | undefined
-): Effect.Effect<void> =>
+  end: (failure: Cause.Cause<E>) => Effect.Effect<void> | undefined,
+  bound: Bound<E> | undefined
+): Effect.Effect<void, E> =>
   Effect.suspend(() => {
     if (!lock.held) {
       lock.held = true
       return Effect.void
     }
-    const waiter: Waiter = { granted: false, resume: undefined }
+    const waiter: Waiter = { granted: false, resume: undefined, timer: undefined }
     lock.waiters.push(waiter)
-    const wait = Effect.async<void>((resume) => {
-      if (waiter.granted) resume(Effect.void)
-      else waiter.resume = resume
+    const wait = Effect.async<void, E>((resume) => {
+      if (waiter.granted) return resume(Effect.void)
+      waiter.resume = resume
+      if (bound === undefined) return
+      waiter.timer = bound.timers.set(bound.at, () => {
+        leave(lock, waiter)
+        resume(Effect.fail(bound.late()))
+      })
     })
     return Effect.onError(restore(wait), (cause) =>
       Effect.suspend(() => {
         if (waiter.granted) return end(cause) ?? Effect.void
-        lock.waiters.splice(lock.waiters.indexOf(waiter), 1)
+        waiter.timer?.cancel()
+        leave(lock, waiter)
         return Effect.void
       })
     )
   })
 
 /**
- * Runs `body` while the caller holds the lock; only what it puts into `restore` can be interrupted. However it ends, `end`
- * is told, at once, and gives the lock back (`release`); what it returns runs after that.
+ * Runs `body` while the caller holds the lock; only what it puts into `restore` can be interrupted. However the body ends,
+ * `end` is called at once and must release the lock; the effect that it returns runs after that.
  */
 export const run = <A, E, R>(
   lock: Lock,
   body: (restore: Restore) => Effect.Effect<A, E, R>,
-  end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined
+  end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined,
+  bound?: Bound<E>
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) => {
-    if (lock.held) return Effect.flatMap(take(lock, restore, end), () => alone(body(restore), end))
+    if (lock.held) return Effect.flatMap(take(lock, restore, end, bound), () => ending(body(restore), end))
     lock.held = true
-    return alone(body(restore), end)
+    return ending(body(restore), end)
   })
 
 /** Runs `effect` while the caller holds the lock. */
@@ -88,7 +111,7 @@ export const use = <A, E, R>(lock: Lock, effect: Effect.Effect<A, E, R>): Effect
     }
   )
 
-const alone = <A, E, R>(
+const ending = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   end: (failure: Cause.Cause<E> | undefined) => Effect.Effect<void> | undefined
 ): Effect.Effect<A, E, R> =>
@@ -103,8 +126,12 @@ const alone = <A, E, R>(
     }
   })
 
-/** Holds the lock until the scope closes, then hands it on and runs `after`. */
-export const hold = (lock: Lock, after: () => void): Effect.Effect<void, never, Scope.Scope> => {
+/** Holds the lock until the scope closes, then releases it and calls `after`. */
+export const hold = <E = never>(
+  lock: Lock,
+  after: () => void,
+  bound?: Bound<E>
+): Effect.Effect<void, E, Scope.Scope> => {
   const end = () => {
     release(lock)
     after()
@@ -112,7 +139,7 @@ export const hold = (lock: Lock, after: () => void): Effect.Effect<void, never, 
   }
   return Effect.uninterruptibleMask((restore) =>
     Effect.zipRight(
-      take(lock, restore, end),
+      take(lock, restore, end, bound),
       Effect.addFinalizer(() => Effect.sync(end))
     )
   )

@@ -1,17 +1,21 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import type { Timers } from "@sluice/pool/Deadline"
 import { Effect } from "effect"
 import type { CommitFate } from "../../SqlReason.js"
+import * as Bounded from "./bounded.js"
 
-/** A COMMIT that was on its way when the connection broke is done, or its session is gone, well before this. */
-const PATIENCE = "5 seconds"
+/** Milliseconds. A COMMIT that was on its way when the connection broke is done, or its session is gone, well before this. */
+const PATIENCE = 5_000
 
-const PAUSE = "50 millis"
+/** Milliseconds between two questions. */
+const PAUSE = 50
 
 /**
- * What became of a transaction, asked until the server no longer has it open. Never fails: nobody can do anything with a
- * failure to ask but treat it as `unknown`.
+ * What became of a transaction, asked until the server no longer has it open. Never fails: a program could treat a failure
+ * to ask only as `unknown`.
  */
 export const make = <Conn>(
+  timers: Timers["Type"],
   use: <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>,
   ask: (connection: Conn) => Effect.Effect<CommitFate | "open", SqlError>
 ): Effect.Effect<CommitFate> => {
@@ -20,9 +24,7 @@ export const make = <Conn>(
     Effect.orElseSucceed(use(ask), () => "open" as const),
     (fate) => (fate === "open" ? Effect.zipRight(Effect.sleep(PAUSE), asked) : Effect.succeed(fate))
   )
-  return Effect.timeoutTo(asked, {
-    duration: PATIENCE,
-    onSuccess: (fate) => fate,
-    onTimeout: (): CommitFate => "unknown"
-  })
+  return Effect.suspend(() =>
+    Bounded.abandonAt(timers, timers.now() + PATIENCE, asked, Effect.succeed<CommitFate>("unknown"))
+  )
 }

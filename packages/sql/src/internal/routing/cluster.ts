@@ -1,0 +1,153 @@
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
+import * as Pool from "@sluice/pool/Pool"
+import type { PoolConfig } from "@sluice/pool/PoolOptions"
+import type { PoolGauge } from "@sluice/pool/PoolStats"
+import { Duration, Effect, type Scope } from "effect"
+import type { Driver, EndpointInfo } from "../../driver/Driver.js"
+import * as Router from "../../Router.js"
+import type * as Topology from "../../Topology.js"
+import { connectFailureKind, invalidOptions } from "../client/errors.js"
+import * as LeftOpen from "../session/leftOpen.js"
+import * as Control from "./control.js"
+import * as topology from "./topology.js"
+
+/** One endpoint with its pool and its control connection. */
+export interface Target<Conn> extends Topology.Target {
+  readonly info: EndpointInfo
+  readonly pool: Pool.Pool<Conn>
+  readonly control: Control.Control<Conn>
+}
+
+/** Everything that the clients of one `Sql` share. */
+export interface Cluster<Conn> {
+  readonly driver: Driver<any, Conn>
+  readonly timers: Deadline.Timers["Type"]
+  readonly primary: Target<Conn>
+  /** Empty when there is no replica. Contains the primary where both were configured with the same address. */
+  readonly replicas: ReadonlyArray<Target<Conn>>
+  /** Every pool once. */
+  readonly targets: ReadonlyArray<Target<Conn>>
+  readonly topology: Topology.Service
+  readonly router: Router.Service
+  /** The program has provided no router, so that each write goes to the primary without being asked about. */
+  readonly isDefaultRouter: boolean
+  readonly leftOpen: LeftOpen.LeftOpen
+  readonly scope: Scope.Scope
+  /** Milliseconds. */
+  readonly abortTimeout: number
+  /** Milliseconds. */
+  readonly acquireTimeout: number
+}
+
+export interface ClusterOptions<Endpoint> {
+  readonly primary: Endpoint
+  readonly replicas: ReadonlyArray<Endpoint>
+  readonly pool: PoolConfig
+}
+
+/** The spans of this package. An error of the pool names the span around them, because that is the program's own. */
+const ownSpans: ReadonlyArray<string> = ["sql.transaction", "sql.execute"]
+
+class PoolTarget<Conn> implements Target<Conn> {
+  readonly label: string
+  /** The numbers of the pool, read without making an object. */
+  private readonly gauge: PoolGauge
+
+  constructor(
+    readonly role: "primary" | "replica",
+    readonly info: EndpointInfo,
+    readonly pool: Pool.Pool<Conn>,
+    readonly control: Control.Control<Conn>
+  ) {
+    this.label = info.label
+    this.gauge = Pool.gauge(pool)
+  }
+
+  /** With nothing open and a host that does not answer, nobody should wait here. The pool goes on connecting by itself. */
+  get isUp(): boolean {
+    return this.gauge.phase === "running" && this.gauge.isUp
+  }
+
+  get using(): number {
+    return this.gauge.using
+  }
+
+  get available(): number {
+    return this.gauge.available
+  }
+
+  get waiting(): number {
+    return this.gauge.waiting
+  }
+
+  get max(): number {
+    return this.gauge.max
+  }
+}
+
+/** One pool per endpoint; identical endpoints share theirs. */
+export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
+  driver: Driver<Endpoint, Conn>,
+  options: ClusterOptions<Endpoint>
+) {
+  const scope = yield* Effect.scope
+  const timers = yield* Deadline.Timers
+  const provided = yield* Effect.serviceOption(Router.Router)
+  const abortTimeout = Duration.toMillis(Duration.decode(options.pool.abortTimeout ?? "2 seconds"))
+  const leftOpen = LeftOpen.make(timers.now)
+  const targets = new Map<string, Target<Conn>>()
+  const target = Effect.fnUntraced(function* (role: "primary" | "replica", endpoint: Endpoint) {
+    const info = driver.endpoint(endpoint)
+    const known = targets.get(info.key)
+    if (known !== undefined) return known
+    const name = options.pool.name === undefined ? info.label : `${options.pool.name}: ${info.label}`
+    // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
+    const control = yield* Control.make(driver, endpoint, abortTimeout, timers)
+    const pool = yield* Pool.make<Conn, SqlError, never>({
+      ...options.pool,
+      name: targets.size === 0 ? (options.pool.name ?? info.label) : name,
+      connect: (signals) => driver.connect(endpoint, signals, control.run),
+      validate: driver.ping,
+      status: (connection) => {
+        const state = driver.status(connection)
+        return state === "idle" ? "clean" : state === "busy" || state === "dead" ? state : "dirty"
+      },
+      reset: (connection, left) =>
+        Effect.zipRight(
+          leftOpen.report(info.label, connection, driver.status(connection), left),
+          driver.reset(connection)
+        ),
+      abort: driver.abort,
+      concurrency: options.pool.concurrency ?? driver.packing?.depth,
+      admits: driver.packing?.admits,
+      classify: connectFailureKind,
+      describe: driver.describe,
+      ownSpans
+    }).pipe(Effect.mapError(invalidOptions))
+    const made: Target<Conn> = new PoolTarget(role, info, pool, control)
+    targets.set(info.key, made)
+    return made
+  })
+  const primary = yield* target("primary", options.primary)
+  const replicas: Array<Target<Conn>> = []
+  for (const endpoint of options.replicas) {
+    const replica = yield* target("replica", endpoint)
+    if (!replicas.includes(replica)) replicas.push(replica)
+  }
+  const cluster: Cluster<Conn> = {
+    driver,
+    timers,
+    primary,
+    replicas,
+    targets: Array.from(targets.values()),
+    topology: yield* topology.make(primary, replicas, timers.now),
+    router: provided._tag === "Some" ? provided.value : Router.roundRobin(),
+    isDefaultRouter: provided._tag === "None",
+    leftOpen,
+    scope,
+    abortTimeout,
+    acquireTimeout: Duration.toMillis(Duration.decode(options.pool.acquireTimeout ?? "5 seconds"))
+  }
+  return cluster
+})

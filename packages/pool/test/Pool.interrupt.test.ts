@@ -6,7 +6,7 @@
  * the pool must be where it was; after each sweep the fixture checks the books.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, type Fiber, FiberId, Scope } from "effect"
+import { Effect, Exit, type Fiber, FiberId, Schedule, Scope } from "effect"
 import { Pool, type PoolError } from "../src/index.js"
 import { type Connection, type Fixture, type Options, run, settle } from "./support/Fixture.js"
 
@@ -151,6 +151,28 @@ const scenarios: ReadonlyArray<Scenario> = [
         yield* Pool.suspect(f.pool)
       }),
     ends: "success"
+  },
+  {
+    name: "I10: the new connection is of no use, and the next one comes after a pause",
+    options: { validateAfterIdle: 0, backoff: Schedule.spaced(50) },
+    prepare: (f) =>
+      Effect.gen(function* () {
+        f.host.checkScript.length = 0
+        yield* f.pass(200)
+        yield* emptied(f)
+        f.host.checkScript.push("fail")
+      }),
+    // The pause is over at some moment of the next microtasks.
+    beside: (f) => {
+      let jumps = 0
+      const jump = (): void => {
+        f.clock.jumpNow(5)
+        if (++jumps < 60) queueMicrotask(jump)
+      }
+      jump()
+    },
+    ends: "success",
+    after: (f) => f.pass(200)
   },
   {
     name: "the pool is suspended and goes on",

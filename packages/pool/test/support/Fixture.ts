@@ -51,6 +51,8 @@ export class FakeHost {
   /** Used up, one for each connect, before `connects`. */
   readonly script: Array<ConnectStep> = []
   checks: Step = "ok"
+  /** Used up, one for each check, before `checks`. */
+  readonly checkScript: Array<Step> = []
   resets: Step = "ok"
   aborts: Step = "ok"
   /** What a connection is after it was stopped. */
@@ -114,7 +116,7 @@ export class FakeHost {
   readonly validate = (connection: Connection) =>
     Effect.suspend(() => {
       this.checked.push(connection.id)
-      return step(this.checks)
+      return step(this.checkScript.shift() ?? this.checks)
     })
 
   readonly clean = (connection: Connection, left: PoolStats.Holder) =>

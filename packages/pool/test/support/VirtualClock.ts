@@ -79,6 +79,12 @@ export class VirtualClock implements Clock.Clock {
     })
   }
 
+  /** As `jump`, for code that is no effect: whoever is due has been woken, and has not run yet. */
+  jumpNow(ms: number): void {
+    this.millis += ms
+    this.wake()
+  }
+
   private nextUntil(end: number): Sleeper | undefined {
     let next: Sleeper | undefined
     for (const sleeper of this.sleepers) {

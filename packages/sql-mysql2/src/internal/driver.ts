@@ -81,11 +81,9 @@ export const packed = (isKnownTo: boolean, within: Limits = limits) => {
   return {
     ...driver,
     connect: (endpoint, signals, control?: Control<MysqlConnection>) =>
-      Effect.tap(connect(endpoint, signals, control), (connection) => {
-        if (!takesSeveral(connection, isKnownTo)) return Effect.void
-        connection.packer = packer
-        // The first connection measures the round trip: without it no statement is known to be short.
-        return endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(session.ping(connection))
+      Effect.map(connect(endpoint, signals, control), (connection) => {
+        if (takesSeveral(connection, isKnownTo)) connection.packer = packer
+        return connection
       }),
     packing: packing(packer, within)
   } satisfies Driver<Endpoint, MysqlConnection>

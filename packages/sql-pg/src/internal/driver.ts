@@ -113,11 +113,7 @@ export const packed = (within: Limits = limits) => {
   const packer = makePacker()
   return {
     ...driver,
-    connect: (endpoint, signals) =>
-      Effect.tap(connect(endpoint, signals, packer), (connection) =>
-        // The first connection measures the round trip: without it no statement is known to be short.
-        endpoint.roundTrip.isKnown ? Effect.void : Effect.ignore(ping(connection))
-      ),
+    connect: (endpoint, signals) => connect(endpoint, signals, packer),
     packing: packing(packer, within)
   } satisfies Driver<Endpoint, PgConnection>
 }

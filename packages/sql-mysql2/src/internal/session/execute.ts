@@ -65,7 +65,9 @@ const start = (
     const profile = connection.packer.texts.of(sql)
     operation.profile = profile
     const isKept = !prepared || connection.wire._statements.get(text.key) !== undefined
-    if (isKept && !operation.inside && begin === undefined && profile.isDue()) connection.pipeline.mark()
+    const isAlone = !operation.inside && begin === undefined
+    // The mark before the first statement measures the round trip: without it no statement is known to be short.
+    if (isAlone && (!connection.endpoint.roundTrip.isKnown || (isKept && profile.isDue()))) connection.pipeline.mark()
   }
   if (begin !== undefined) connection.beginWith(begin, operation)
   const commits = mode === "command" && sql === "COMMIT"

@@ -70,7 +70,9 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
   if (plan !== undefined && packer !== undefined) {
     const text = packer.texts.of(sql)
     statement.profile = text
-    if (isKept && !inside && before.length === 0 && text.isDue()) pipeline.mark()
+    const isAlone = !inside && before.length === 0
+    // The mark before the first statement measures the round trip: without it no statement is known to be short.
+    if (isAlone && (!connection.endpoint.roundTrip.isKnown || (isKept && text.isDue()))) pipeline.mark()
   }
   const commits = mode === "command" && sql === "COMMIT"
   const settled = (failure: unknown): void => {

@@ -3,20 +3,15 @@ import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
 import { Duration, Effect, type Scope } from "effect"
-import type { Driver, EndpointInfo } from "../../driver/Driver.js"
+import type { Driver } from "../../driver/Driver.js"
 import * as Router from "../../Router.js"
 import type * as Topology from "../../Topology.js"
 import { connectFailureKind, invalidOptions } from "../client/errors.js"
 import * as LeftOpen from "../session/leftOpen.js"
 import * as Control from "./control.js"
+import * as Reports from "./reports.js"
+import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
-
-/** One endpoint with its pool and its control connection. */
-export interface Target<Conn> extends Topology.Target {
-  readonly info: EndpointInfo
-  readonly pool: Pool.Pool<Conn>
-  readonly control: Control.Control<Conn>
-}
 
 /** Everything that the clients of one `Sql` share. */
 export interface Cluster<Conn> {
@@ -47,44 +42,6 @@ export interface ClusterOptions<Endpoint> {
 
 /** The spans of this package. An error of the pool names the span around them, because that is the program's own. */
 export const ownSpans: ReadonlyArray<string> = ["sql.transaction", "sql.execute"]
-
-/** The numbers of a pool for one choice. The only place that decides how they are read. */
-const gauge = (pool: Pool.Pool<any>) => Pool.unsafeStats(pool)
-
-class PoolTarget<Conn> implements Target<Conn> {
-  readonly label: string
-
-  constructor(
-    readonly role: "primary" | "replica",
-    readonly info: EndpointInfo,
-    readonly pool: Pool.Pool<Conn>,
-    readonly control: Control.Control<Conn>
-  ) {
-    this.label = info.label
-  }
-
-  /** With nothing open and a host that does not answer, nobody should wait here. The pool goes on connecting by itself. */
-  get isUp(): boolean {
-    const { host, phase, size } = gauge(this.pool)
-    return phase === "running" && (size > 0 || host === "closed")
-  }
-
-  get using(): number {
-    return gauge(this.pool).using
-  }
-
-  get available(): number {
-    return gauge(this.pool).available
-  }
-
-  get waiting(): number {
-    return gauge(this.pool).waiting
-  }
-
-  get max(): number {
-    return gauge(this.pool).max
-  }
-}
 
 /** One pool per endpoint; identical endpoints share theirs. */
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
@@ -134,6 +91,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     const replica = yield* target("replica", endpoint)
     if (!replicas.includes(replica)) replicas.push(replica)
   }
+  yield* Reports.unreachable(
+    replicas.filter((replica) => replica !== primary),
+    timers
+  )
   const cluster: Cluster<Conn> = {
     driver,
     timers,

@@ -23,8 +23,10 @@ export const commit = <Conn>(block: Block<Conn>, call: Call): Effect.Effect<void
     if (connection === undefined) return Effect.fail(lostBeforeCommit())
     switch (pin.cluster.driver.status(connection)) {
       case "dead":
-      case "busy":
         return Effect.fail(lostBeforeCommit())
+      case "busy":
+        // A statement that another fiber has left could not be ended: in time, or at all.
+        return Effect.fail(call.deadline <= pin.cluster.timers.now() ? outOfTime(call) : lostBeforeCommit())
       case "failed":
         return Effect.fail(aborted(block))
       case "idle":

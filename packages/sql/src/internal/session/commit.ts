@@ -105,7 +105,7 @@ const send = <Conn>(
       // The server says ROLLBACK when it could not commit; to the driver that is no error.
       onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
       onFailure: (error) => {
-        // The server has not answered, and nobody waits any longer.
+        // The driver waits no longer, and the server has not answered.
         if (driver.status(connection) === "busy") return Effect.fail(unknownCommit(undefined, verify))
         const { _tag, connection: fate, outcome } = SqlReason.of(error)
         // The server has refused, so nothing is written. A server that only reads has answered too, although its connection

@@ -18,7 +18,7 @@ import { Effect } from "effect"
 export type ConnectionFate = "none" | "keep" | "destroy"
 
 /**
- * What happened on the server: nothing (`none`), everything was undone (`rolledBack`), or nobody can tell (`unknown`).
+ * What happened on the server: nothing (`none`), everything was undone (`rolledBack`), or it cannot be known (`unknown`).
  *
  * @since 0.1.0
  * @category models
@@ -91,7 +91,7 @@ export interface CommitFields {
  * @category models
  */
 export const tags = [
-  /** No connection could be opened: nobody answers, or what answers is not this database. */
+  /** No connection could be opened: the host does not answer, or another kind of server does. */
   "ConnectFailed",
   /** The server takes no more connections. */
   "TooManyConnections",
@@ -187,10 +187,10 @@ export const make = (tag: Tag, fields: Partial<Fields & CommitFields> = {}): Sql
     retry: fields.retry ?? "never",
     attempts: fields.attempts ?? 1,
     cause: fields.cause,
-    ...(tag === "CommitUnknown" ? { verify: fields.verify ?? nobodyKnows } : {})
+    ...(tag === "CommitUnknown" ? { verify: fields.verify ?? cannotTell } : {})
   }) as SqlReason
 
-const nobodyKnows: Effect.Effect<CommitFate> = Effect.succeed("unknown")
+const cannotTell: Effect.Effect<CommitFate> = Effect.succeed("unknown")
 
 /**
  * A `SqlError` that carries `reason`.

@@ -28,7 +28,7 @@ import type * as SqlReason from "./SqlReason.js"
 export type { Policy } from "./internal/client/policy.js"
 
 /**
- * What `make` and `fromMatch` take.
+ * The options of `make` and `fromMatch`.
  *
  * @since 0.1.0
  * @category models
@@ -61,7 +61,7 @@ export interface Options {
 }
 
 /**
- * What is to be run again, for `fromMatch`.
+ * The options of `fromMatch`.
  *
  * @since 0.1.0
  * @category models
@@ -195,9 +195,11 @@ export const fromMatch = (options: MatchOptions): Either.Either<Policy, InvalidP
 export const standard: Policy = policies.standard
 
 /**
- * Whether the policy ever runs again what failed like this, and nothing is known about it but the error.
+ * Whether the policy runs work again that has failed with this error for the first time.
  *
- * - `repeatable`: it only reads, or was declared idempotent. Default false.
+ * **When to use:** to try a policy against the errors that you expect, in a test.
+ *
+ * - `repeatable`: the work only reads, or was declared idempotent. Default false.
  *
  * @since 0.1.0
  * @category getters

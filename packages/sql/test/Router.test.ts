@@ -1,8 +1,8 @@
 import { assert, it } from "@effect/vitest"
 import { Router, Sql, Topology } from "@sluice/sql"
-import { Chunk, Context, Effect, Fiber, Layer, Stream } from "effect"
+import { Chunk, Context, Effect, Fiber, Layer, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
-import { idle, layer, reasonOf, tick } from "./support/sql.js"
+import { advance, idle, layer, reasonOf, tick } from "./support/sql.js"
 
 const host = Effect.map(Sql.query<{ host: string }>("a"), (rows) => rows[0]!.host)
 
@@ -87,6 +87,29 @@ it.effect("a replica whose host does not answer is passed over, and reads of the
     for (let i = 0; i < 4; i++) assert.strictEqual(yield* Sql.read(host), "r3")
     yield* idle
   }).pipe(Effect.provide(layer(fake, { replicas })))
+})
+
+it.effect("a replica that cannot be reached is reported once, with the reason, and again when it is back", () => {
+  const fake = FakeDriver.make()
+  fake.down.add("r1")
+  const logs: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => void logs.push(`${logLevel.label} ${String(message)}`))
+  return Effect.gen(function* () {
+    yield* advance(5_000)
+    assert.lengthOf(logs, 1)
+    assert.match(logs[0]!, /^WARN replica r1 cannot be reached \(r1 is down\): reads go to/)
+    assert.strictEqual(yield* Sql.read(host), "r2")
+    fake.down.clear()
+    yield* advance(5_000)
+    assert.lengthOf(logs, 2)
+    assert.match(logs[1]!, /^WARN replica r1 answers again/)
+    // What the program has suspended itself is no news.
+    yield* Sql.suspend()
+    yield* advance(5_000)
+    yield* Sql.resume
+    assert.lengthOf(logs, 2)
+    yield* idle
+  }).pipe(Effect.provide(layer(fake, { replicas: ["r1", "r2"] })), Effect.provide(Logger.add(logger)))
 })
 
 it.effect("a choice reads whether its candidates are up and nothing else, and allocates nothing", () => {

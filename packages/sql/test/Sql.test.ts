@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { Clock, Deferred, Effect, Exit, Fiber, FiberId, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
-import { idle, layer as on, texts } from "./support/sql.js"
+import { idle, layer as on, played, texts, tick } from "./support/sql.js"
 
 it.effect(
   "a transaction is BEGIN, its statements and COMMIT on one connection; nested ones are uniquely named savepoints",
@@ -202,4 +202,20 @@ it.effect("a template keeps its text only where nothing but parameters is put in
     }
     yield* idle
   }).pipe(Effect.provide(on(fake)))
+})
+
+it.effect("an error of the pool names the span of the program, and none of ours", () => {
+  const fake = FakeDriver.make()
+  return Effect.gen(function* () {
+    const holds = Effect.zipRight(Sql.query("a"), Effect.never)
+    for (const around of [Sql.withTransaction(holds), Sql.withConnection(holds)]) {
+      const holder = yield* Effect.fork(Effect.withSpan(around, "sync"))
+      for (let i = 0; i < 10; i++) yield* tick
+      const error = yield* played(Effect.flip(Sql.withAcquireTimeout("100 millis")(Sql.query("b"))))
+      assert.include(error.message, '"sync"')
+      assert.notInclude(error.message, "sql.")
+      yield* Fiber.interrupt(holder)
+      yield* idle
+    }
+  }).pipe(Effect.provide(on(fake, { pool: { maxSize: 1 } })))
 })

@@ -153,6 +153,20 @@ const waits: Record<string, Wait> = {
     work: () => Effect.withRandom(Sql.retry(slowly)(Sql.query("a")), Random.fixed([0.999_999])),
     ends: "ConnectionLost"
   },
+  "the end of a transaction in which another fiber is stuck": {
+    hangs: "a",
+    work: (now) =>
+      by(now)(
+        Sql.withTransaction(
+          Effect.gen(function* () {
+            yield* Sql.query("b")
+            yield* Effect.forkDaemon(Effect.interruptible(Sql.withDeadline(Infinity)(Sql.query("a"))))
+            yield* tick
+          })
+        )
+      ),
+    ends: "StatementTimeout"
+  },
   "a transaction whose statement does not end": {
     hangs: "a",
     work: () => Sql.withTransaction({ timeout: BOUND })(Sql.query("a")),
@@ -394,6 +408,24 @@ describe("durations that are none", () => {
       assert.deepStrictEqual(texts(fake), [])
       yield* idle
     }).pipe(Effect.provide(layer(fake)))
+  })
+})
+
+describe("an acquire timeout of 0", () => {
+  it.effect("takes only a connection that is free", () => {
+    const fake = FakeDriver.make()
+    return Effect.gen(function* () {
+      const now = Sql.withAcquireTimeout(0)(Sql.query("a"))
+      yield* Sql.query("b")
+      yield* now
+      const { client } = yield* Sql.Sql
+      const began = yield* Clock.currentTimeMillis
+      const reason = yield* Effect.scoped(Effect.zipRight(client.reserve, played(reasonOf(now))))
+      assert.strictEqual(reason._tag, "AcquireTimeout")
+      assert.isAtMost((yield* Clock.currentTimeMillis) - began, 20)
+      yield* now
+      yield* idle
+    }).pipe(Effect.provide(layer(fake, { pool: { maxSize: 1 } })))
   })
 })
 

@@ -208,12 +208,6 @@ export interface Driver<Endpoint, Conn> {
     before?: ReadonlyArray<string>,
     until?: Instant
   ) => Effect.Effect<any, SqlError>
-  /**
-   * Not called any more, because `execute` takes `until`. A driver may leave it out.
-   *
-   * @deprecated
-   */
-  readonly giveUp?: (connection: Conn, cause: Error) => void
   /** Without it every statement has a connection for itself. */
   readonly packing?: Packing<Conn> | undefined
   /** Opens a cursor. Inside a transaction other statements may run between two `next`. */

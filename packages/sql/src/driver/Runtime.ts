@@ -16,6 +16,7 @@ import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
 import * as registry from "../internal/routing/registry.js"
 import * as Route from "../internal/routing/route.js"
+import type { Target } from "../internal/routing/target.js"
 import type * as Router from "../Router.js"
 import type { Service } from "../Sql.js"
 import type * as Topology from "../Topology.js"
@@ -127,7 +128,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   // interrupted at the moment at which its fiber has yielded and its children have not begun.
   const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
     Effect.forEach(cluster.targets, (target) => f(target.pool), { discard: true })
-  const statsOf = (target: Cluster.Target<Conn>) => ({
+  const statsOf = (target: Target<Conn>) => ({
     ...Pool.unsafeStats(target.pool),
     endpoint: target.info.label
   })

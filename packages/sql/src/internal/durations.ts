@@ -17,5 +17,10 @@ export const millisOf = (input: unknown): number | undefined => {
 }
 
 /** How a value is shown in a message about it. */
-export const shown = (value: unknown): string =>
-  typeof value === "string" ? JSON.stringify(value) : value instanceof Date ? `Date(${value.getTime()})` : String(value)
+export const shown = (value: unknown): string => {
+  if (typeof value === "string") return JSON.stringify(value)
+  if (typeof value === "function") return "a function"
+  if (typeof value !== "object" || value === null) return String(value)
+  if (Array.isArray(value)) return "an array"
+  return value instanceof Date ? "an invalid Date" : "an object"
+}

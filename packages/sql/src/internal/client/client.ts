@@ -50,7 +50,7 @@ export interface Core {
   readonly retry: (policy: unknown) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
 }
 
-/** Work that can wait shares a connection with nobody, so that it delays nobody. */
+/** Whether a statement may share a connection. Statements of the low priorities may not, because those behind them would wait. */
 const isUrgent = (context: Context.Context<never>): boolean => {
   const priority = context.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
   return priority === undefined || (priority !== "low" && priority !== "background")

@@ -53,7 +53,7 @@ const CAP = 1_000
 /** The winner of a conflict is usually done within milliseconds; longer pauses would only add latency. */
 const CONFLICT = { retries: 5, base: 5, cap: 50 }
 
-/** One lock wait of MySQL has taken most of a minute already: nobody awaits the answer after more than two of them. */
+/** Retries after a lock wait of MySQL, which has taken most of a minute already. With more, no caller would still wait. */
 const LOCK_WAITS = 2
 
 /** The lock wait timeout of MySQL. */

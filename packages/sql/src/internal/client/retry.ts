@@ -97,7 +97,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
         {
           schedule: policies.schedule(policies.standard, () => situation),
           admits,
-          // Where no deadline was declared, nobody waits for a connection longer than this, so nobody waits for retries.
+          // Where no deadline was declared, retries end when a wait for a connection would have ended.
           until: deadline === never ? timers.now() + acquireTimeout(cluster, context, undefined) : deadline,
           budget: true
         },

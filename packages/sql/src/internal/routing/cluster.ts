@@ -2,22 +2,16 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import type { PoolGauge } from "@sluice/pool/PoolStats"
 import { Duration, Effect, type Scope } from "effect"
-import type { Driver, EndpointInfo } from "../../driver/Driver.js"
+import type { Driver } from "../../driver/Driver.js"
 import * as Router from "../../Router.js"
 import type * as Topology from "../../Topology.js"
 import { connectFailureKind, invalidOptions } from "../client/errors.js"
 import * as LeftOpen from "../session/leftOpen.js"
 import * as Control from "./control.js"
+import * as Reports from "./reports.js"
+import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
-
-/** One endpoint with its pool and its control connection. */
-export interface Target<Conn> extends Topology.Target {
-  readonly info: EndpointInfo
-  readonly pool: Pool.Pool<Conn>
-  readonly control: Control.Control<Conn>
-}
 
 /** Everything that the clients of one `Sql` share. */
 export interface Cluster<Conn> {
@@ -48,43 +42,6 @@ export interface ClusterOptions<Endpoint> {
 
 /** The spans of this package. An error of the pool names the span around them, because that is the program's own. */
 const ownSpans: ReadonlyArray<string> = ["sql.transaction", "sql.execute"]
-
-class PoolTarget<Conn> implements Target<Conn> {
-  readonly label: string
-  /** The numbers of the pool, read without making an object. */
-  private readonly gauge: PoolGauge
-
-  constructor(
-    readonly role: "primary" | "replica",
-    readonly info: EndpointInfo,
-    readonly pool: Pool.Pool<Conn>,
-    readonly control: Control.Control<Conn>
-  ) {
-    this.label = info.label
-    this.gauge = Pool.gauge(pool)
-  }
-
-  /** With nothing open and a host that does not answer, nobody should wait here. The pool goes on connecting by itself. */
-  get isUp(): boolean {
-    return this.gauge.phase === "running" && this.gauge.isUp
-  }
-
-  get using(): number {
-    return this.gauge.using
-  }
-
-  get available(): number {
-    return this.gauge.available
-  }
-
-  get waiting(): number {
-    return this.gauge.waiting
-  }
-
-  get max(): number {
-    return this.gauge.max
-  }
-}
 
 /** One pool per endpoint; identical endpoints share theirs. */
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
@@ -135,6 +92,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     const replica = yield* target("replica", endpoint)
     if (!replicas.includes(replica)) replicas.push(replica)
   }
+  yield* Reports.unreachable(
+    replicas.filter((replica) => replica !== primary),
+    timers
+  )
   const cluster: Cluster<Conn> = {
     driver,
     timers,

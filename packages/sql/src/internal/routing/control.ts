@@ -53,6 +53,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   let connects = 0
   let usedAt = 0
   let isWatched = false
+  let timer: Deadline.Timer | undefined
+  yield* Effect.addFinalizer(() => Effect.sync(() => timer?.cancel()))
 
   // Uninterruptible: between forgetting the connection and closing it, no other fiber knows of it. The driver bounds a close.
   const close = Effect.uninterruptible(
@@ -67,7 +69,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   /** Looks at the connection at `at`: closes it when it was not used for `IDLE`, else looks again later. */
   const watch = (at: Deadline.Instant): void => {
     isWatched = true
-    timers.set(at, () => {
+    timer = timers.set(at, () => {
       const now = timers.now()
       if (open === undefined) isWatched = false
       // The holder of the lock uses it, and sets `usedAt` when it has finished.

@@ -4,8 +4,9 @@ import * as Pool from "@sluice/pool/Pool"
 import type { AcquireError } from "@sluice/pool/PoolError"
 import { type Context, Duration, Effect, type Scope } from "effect"
 import { invalidUse, isAcquireError, toSqlError } from "../client/errors.js"
-import type { Cluster, Target } from "./cluster.js"
+import type { Cluster } from "./cluster.js"
 import type { Intent } from "./intent.js"
+import type { Target } from "./target.js"
 
 /** The acquire timeout of a caller, in milliseconds. */
 export const acquireTimeout = <Conn>(

@@ -23,8 +23,10 @@ export const commit = <Conn>(block: Block<Conn>, call: Call): Effect.Effect<void
     if (connection === undefined) return Effect.fail(lostBeforeCommit())
     switch (pin.cluster.driver.status(connection)) {
       case "dead":
-      case "busy":
         return Effect.fail(lostBeforeCommit())
+      case "busy":
+        // A statement that another fiber has left could not be ended: in time, or at all.
+        return Effect.fail(call.deadline <= pin.cluster.timers.now() ? outOfTime(call) : lostBeforeCommit())
       case "failed":
         return Effect.fail(aborted(block))
       case "idle":
@@ -103,7 +105,7 @@ const send = <Conn>(
       // The server says ROLLBACK when it could not commit; to the driver that is no error.
       onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
       onFailure: (error) => {
-        // The server has not answered, and nobody waits any longer.
+        // The driver waits no longer, and the server has not answered.
         if (driver.status(connection) === "busy") return Effect.fail(unknownCommit(undefined, verify))
         const { _tag, connection: fate, outcome } = SqlReason.of(error)
         // The server has refused, so nothing is written. A server that only reads has answered too, although its connection

@@ -10,7 +10,7 @@ import * as Bounded from "./bounded.js"
 import { deadlineWhileWaiting, lostInside } from "./failures.js"
 import { type Block, giveBack, type Pin } from "./pin.js"
 
-/** Leases a connection into the pin before anything can interrupt. Whoever closes the pin finds it there. */
+/** Leases a connection. It is in the pin before anything can interrupt, so that closing the pin gives it back. */
 const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<Conn, SqlError> => {
   const timeout = pin.options?.acquireTimeout
   if (timeout !== undefined && millisOf(timeout) === undefined) {

@@ -460,6 +460,57 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       })
     )
   )
+
+  it.effect("a COMMIT under a statement timeout leaves nothing in its session that has to be cleaned", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const at = yield* endpoint.resolve({ url: primary.url, statementTimeout: "1 second" })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      for (const sql of ["START TRANSACTION", "create or replace table clean (id int)", "COMMIT"]) {
+        yield* driver.execute(connection, sql, [], "command")
+      }
+      assert.strictEqual(driver.status(connection), "idle")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("statementTimeout does not bound COMMIT: one that waits longer is written, and says so", () =>
+    onPool({ statementTimeout: "300 millis", pool: { maxSize: 3 } }, (name) =>
+      Effect.gen(function* () {
+        const { primary } = yield* MariaDbCluster.MariaDbCluster
+        yield* primary.query(`grant reload on *.* to '${name}'@'%'`)
+        yield* table("patient", "id int")
+        const locked = yield* Deferred.make<void>()
+        const free = yield* Deferred.make<void>()
+        const inserted = yield* Deferred.make<void>()
+        const locker = yield* Effect.fork(
+          Sql.withConnection(
+            Effect.gen(function* () {
+              yield* Deferred.await(inserted)
+              yield* Sql.query("set statement max_statement_time = 0 for flush tables with read lock")
+              yield* Deferred.succeed(locked, undefined)
+              yield* Deferred.await(free)
+              yield* Sql.query("unlock tables")
+            })
+          )
+        )
+        const fiber = yield* Effect.fork(
+          Sql.withTransaction({ commitTimeout: "30 seconds" })(
+            Effect.gen(function* () {
+              yield* Sql.query("insert into patient values (1)")
+              yield* Deferred.succeed(inserted, undefined)
+              yield* Deferred.await(locked)
+            })
+          )
+        )
+        yield* Deferred.await(locked)
+        yield* Effect.sleep(2_000)
+        yield* Deferred.succeed(free, undefined)
+        yield* Fiber.join(locker)
+        yield* Fiber.join(fiber)
+        assert.deepStrictEqual(yield* rowsOf("patient"), [1])
+      })
+    )
+  )
 })
 
 /** The session of this user that runs this. */

@@ -153,4 +153,14 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("a
       })
     )
   )
+
+  it.effect("statementTimeout does not bound COMMIT: one that takes longer is written, and says so", () =>
+    onPool({ statementTimeout: "300 millis", pool: { maxSize: 2 } }, () =>
+      Effect.gen(function* () {
+        const { insert } = yield* slowCommit("patient", 2.2)
+        yield* insert({ commitTimeout: "30 seconds", verifyCommit: false, retry: false })
+        assert.deepStrictEqual(yield* rowsOf("patient"), [1])
+      })
+    )
+  )
 })

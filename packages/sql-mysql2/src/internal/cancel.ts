@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Cancel from "@sluice/sql/driver/Cancel"
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import * as classify from "./classify.js"
 import type { MysqlConnection } from "./session/connection.js"
 import { execute } from "./session/execute.js"
@@ -16,8 +16,8 @@ const FAREWELL = 500
  * on its own server alone: behind an address with several servers it would be the number of somebody else.
  */
 const kill = (connection: MysqlConnection, what: "KILL QUERY" | "KILL CONNECTION"): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    connection.askedAt ??= now
+  Effect.suspend(() => {
+    connection.askedAt ??= connection.pipeline.timers.now()
     return told(connection, what)
   }).pipe(
     Effect.tap(() => {
@@ -61,7 +61,7 @@ const sentinel = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
 export const { abort, relieve } = Cancel.make<MysqlConnection>({
   request,
   sentinel,
-  unheard: (connection) => Effect.forkDaemon(farewell(connection))
+  unheard: (connection) => farewell(connection)
 })
 
 /**
@@ -69,10 +69,9 @@ export const { abort, relieve } = Cancel.make<MysqlConnection>({
  * and keep its locks.
  */
 export const farewell = (connection: MysqlConnection): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const { askedAt = now } = connection
-    const left = askedAt + FAREWELL - now
-    return left <= 0
-      ? Effect.void
-      : Effect.ignore(Effect.timeout(Effect.interruptible(kill(connection, "KILL CONNECTION")), left))
+  Effect.suspend(() => {
+    const { timers } = connection.pipeline
+    const now = timers.now()
+    const left = (connection.askedAt ?? now) + FAREWELL - now
+    return left <= 0 ? Effect.void : Effect.ignore(Cancel.atMost(timers, left, kill(connection, "KILL CONNECTION")))
   })

@@ -51,6 +51,9 @@ export const { abort, relieve } = Cancel.make<PgConnection>({
   unheard: () => Effect.void
 })
 
-/** For a connection that is closed while busy: the server would go on with the statement, for nobody. */
+/** Milliseconds for the cancel of a connection that is closed: its place in the pool waits for it. */
+const LAST_CANCEL = 500
+
+/** For a connection that is closed while busy. Without a cancel the server would go on with a statement that nobody awaits. */
 export const fireAndForget = (connection: PgConnection): Effect.Effect<void> =>
-  Effect.ignore(Effect.timeout(Effect.interruptible(request(connection)), 500))
+  Effect.ignore(Cancel.atMost(connection.pipeline.timers, LAST_CANCEL, request(connection)))

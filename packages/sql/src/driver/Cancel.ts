@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { SqlError } from "@effect/sql/SqlError"
+import type { Timers } from "@sluice/pool/Deadline"
 import { Effect } from "effect"
 import type { Phase } from "./Driver.js"
 import type { Operation, Pipeline } from "./Pipeline.js"
@@ -45,7 +46,7 @@ export interface Means<in Conn> {
   readonly request: (connection: Conn) => Effect.Effect<void, unknown>
   /** One empty round trip. A cancel that is still to come may hit it, and then hits nothing else. */
   readonly sentinel: (connection: Conn) => Effect.Effect<void, unknown>
-  /** Called when the server did not hear the request; the connection is closed right after this. */
+  /** Called when the server did not hear the request. The connection is closed already. Bounded. */
   readonly unheard: (connection: Conn) => Effect.Effect<void>
 }
 
@@ -71,6 +72,25 @@ export interface Abort<in Conn> {
   readonly relieve: (connection: Conn, bound: number) => Effect.Effect<void>
 }
 
+const elapsed = (timers: Timers["Type"], millis: number): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const timer = timers.set(timers.now() + millis, () => resume(Effect.void))
+    return Effect.sync(timer.cancel)
+  })
+
+/**
+ * Runs `effect` for `millis` milliseconds at most, and interrupts it then. Also where the fiber cannot be interrupted.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const atMost = <E>(
+  timers: Timers["Type"],
+  millis: number,
+  effect: Effect.Effect<void, E>
+): Effect.Effect<void, E> =>
+  Effect.raceFirst(Effect.interruptible(effect), Effect.interruptible(elapsed(timers, millis)))
+
 /** Until `operation` is no longer under way. */
 const ended = (operation: Operation<any>): Effect.Effect<void> =>
   Effect.async((resume) => {
@@ -95,7 +115,7 @@ const grace = (connection: Cancellable): Effect.Effect<void> =>
     const oldest = current?.isMark ? current.next : current
     return oldest?.read === undefined
       ? Effect.void
-      : Effect.raceFirst(ready(connection), Effect.sleep(GRACE + connection.endpoint.roundTrip.ms))
+      : atMost(connection.pipeline.timers, GRACE + connection.endpoint.roundTrip.ms, ready(connection))
   })
 
 /** Waits for the end of the abort that is under way. */
@@ -128,13 +148,13 @@ export const make = <Conn extends Cancellable>({ request, sentinel, unheard }: M
         if (current.read?.hasLeft()) current.condemned = true
         if (!current.condemned) {
           return Effect.zipRight(
-            Effect.raceFirst(ready(connection), Effect.sleep(GRACE)),
+            atMost(connection.pipeline.timers, GRACE, ready(connection)),
             attempt(FIRST_PAUSE, undefined)
           )
         }
         const next = current === target ? Math.min(pause * 2, LONGEST_PAUSE) : FIRST_PAUSE
         return request(connection).pipe(
-          Effect.zipRight(Effect.raceFirst(ended(current), Effect.sleep(next))),
+          Effect.zipRight(atMost(connection.pipeline.timers, next, ended(current))),
           Effect.zipRight(attempt(next, current))
         )
       })
@@ -149,14 +169,11 @@ export const make = <Conn extends Cancellable>({ request, sentinel, unheard }: M
       pipeline.abortBegan()
       return Effect.zipRight(clear(connection), sentinel(connection)).pipe(
         Effect.catchAll((cause) =>
-          Effect.zipRight(
-            unheard(connection),
-            Effect.suspend(() => {
-              const error = cause instanceof SqlError ? cause : connection.error(cause, "unsent")
-              pipeline.destroy()
-              return Effect.fail(error)
-            })
-          )
+          Effect.suspend(() => {
+            const error = cause instanceof SqlError ? cause : connection.error(cause, "unsent")
+            pipeline.destroy()
+            return Effect.zipRight(unheard(connection), Effect.fail(error))
+          })
         ),
         Effect.onExit((exit) =>
           Effect.sync(() => pipeline.abortEnded(exit._tag === "Success" ? undefined : exit.cause))
@@ -184,7 +201,7 @@ export const make = <Conn extends Cancellable>({ request, sentinel, unheard }: M
       const target: Operation<any> | undefined = pipeline.current
       if (target === undefined) return Effect.void
       target.condemned = true
-      const watchdog = Effect.raceFirst(ended(target), Effect.sleep(bound)).pipe(
+      const watchdog = atMost(pipeline.timers, bound, ended(target)).pipe(
         Effect.zipRight(
           Effect.sync(() => {
             if (pipeline.current === target) pipeline.destroy()

@@ -249,16 +249,21 @@ export class Pipeline<Op extends Operation<Op>> {
     return Math.max(operation.sentAt + this.owner.endpoint.roundTrip.ms, this.readyAt)
   }
 
-  /** Ends the connection if the server has not ended the oldest packed read long after its statement timeout. */
+  /**
+   * Ends the connection if the server has not answered the oldest packed read long after its statement timeout. That read has
+   * timed out. The reads behind it are lost, so that those which may run again do.
+   */
   expire(elapsed: number): void {
-    const { statementTimeout } = this.owner.endpoint
-    if (statementTimeout === 0 || elapsed < statementTimeout + PATIENCE || this.oldest?.read === undefined) return
-    this.owner.end(
+    const { oldest, owner } = this
+    const { statementTimeout } = owner.endpoint
+    if (statementTimeout === 0 || elapsed < statementTimeout + PATIENCE || oldest?.read === undefined) return
+    this.tell(oldest, new TimedOut("statementTimeout", statementTimeout))
+    owner.end(
       new Error(
         `Connection terminated: no answer within the statement timeout of ${statementTimeout} ms and ${PATIENCE} ms more`
       )
     )
-    this.owner.socket.destroy()
+    owner.socket.destroy()
   }
 
   /** Keeps a read back until the abort under way is over. */

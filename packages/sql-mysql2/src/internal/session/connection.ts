@@ -35,6 +35,8 @@ export interface Server {
   readonly reports: boolean
   /** What makes a session that was reset one of ours again. */
   readonly settings: string
+  /** The COMMIT, not bounded by the statement timeout of the session. */
+  readonly commit: string
 }
 
 /**
@@ -59,7 +61,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
-  server: Server = { identity: "", thread: undefined, reports: false, settings: "" }
+  server: Server = { identity: "", thread: undefined, reports: false, settings: "", commit: "COMMIT" }
   private status_ = Mysql.AUTOCOMMIT
   /** The transaction is gone, and its program does not know (1). */
   private rolledBack = false

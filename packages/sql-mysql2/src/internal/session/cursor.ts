@@ -1,5 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
+import * as Cancel from "@sluice/sql/driver/Cancel"
 import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Effect } from "effect"
@@ -162,7 +163,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
     if (reading === undefined || over || connection.isDead) return Effect.void
     wake = undefined
     reading.abandon()
-    return Effect.ignore(Effect.timeout(Effect.interruptible(rest), PATIENCE))
+    return Cancel.atMost(connection.pipeline.timers, PATIENCE, rest)
   })
   return { next, close }
 }

@@ -46,7 +46,9 @@ const start = (
   const operation = new Operation(connection, text, !prepared && params.length > 0)
   operation.begins = mode === "command" && isBegin(sql)
   const asArrays = mode === "values"
-  let written = sql
+  const commits = mode === "command" && sql === "COMMIT"
+  let written = commits ? connection.server.commit : sql
+  operation.leavesNothing = commits
   if (prepared) {
     const problem = values.check(params)
     if (problem !== undefined) {
@@ -70,7 +72,6 @@ const start = (
     if (isAlone && (!connection.endpoint.roundTrip.isKnown || (isKept && profile.isDue()))) connection.pipeline.mark()
   }
   if (begin !== undefined) connection.beginWith(begin, operation)
-  const commits = mode === "command" && sql === "COMMIT"
   const settled = (failure: unknown): void => {
     if (operation.notBegun !== undefined) {
       resume(Effect.fail(connection.error(operation.notBegun, "statement")))

@@ -52,6 +52,11 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
           identity,
           thread: isOwn ? thread : undefined,
           reports,
+          // MariaDB would end a COMMIT that waits. The time limit of MySQL is for SELECT alone.
+          commit:
+            reports && isMariaDb(connection) && connection.endpoint.statementTimeout > 0
+              ? "SET STATEMENT max_statement_time = 0 FOR COMMIT"
+              : "COMMIT",
           // How a session is greeted, and the server's init_connect, have a say in how its values are read and written. A session
           // that is made new has what the server says for all.
           settings: `${settings}, sql_mode = '${mode}', time_zone = '${zone}', lc_time_names = '${language}'; SET ${connection.endpoint.names}`

@@ -39,6 +39,8 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   unsent = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
+  /** It changes a variable for itself alone, and the server reports the change and not its end. */
+  leavesNothing = false
   /** Why the transaction that it was to be the first statement of has not begun. */
   notBegun: unknown = undefined
   /** It began inside a transaction. */
@@ -125,7 +127,9 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
 
   ok(header: Mysql.Header): void {
     this.connection.observe(header.serverStatus)
-    if (header.stateChanges !== undefined) this.connection.changed(header.stateChanges)
+    const { stateChanges } = header
+    if (stateChanges === undefined) return
+    this.connection.changed(this.leavesNothing ? { ...stateChanges, trackStateChange: null } : stateChanges)
   }
 
   row(_row: unknown): void {}

@@ -1,6 +1,8 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Deadline from "@sluice/pool/Deadline"
+import { TimedOut } from "@sluice/sql/driver/Classify"
 import * as SqlReason from "@sluice/sql/SqlReason"
-import { Clock, Effect, Either, Exit, Mailbox, Option, Queue, Random, type Scope, Stream } from "effect"
+import { Effect, Either, Exit, Mailbox, Option, Queue, Random, type Scope, Stream } from "effect"
 import type { ListenEvent } from "../../Config.js"
 import type { PgConnection } from "./connection.js"
 import { execute } from "./execute.js"
@@ -8,7 +10,8 @@ import { execute } from "./execute.js"
 /** How often a silent connection is asked whether it still works: a path that died in the middle says nothing by itself. */
 const HEARTBEAT = "30 seconds"
 
-const BOUND = "5 seconds"
+/** Milliseconds for the answer to LISTEN, UNLISTEN and the question whether the connection still works. */
+const BOUND = 5_000
 
 /** Milliseconds before connecting again, doubled up to the longest, and less at random. */
 const FIRST_PAUSE = 50
@@ -42,7 +45,7 @@ const closed = () =>
 const late = (connection: PgConnection): SqlError =>
   SqlReason.toError(
     SqlReason.make("ConnectionLost", { connection: "destroy", retry: "always" }),
-    `PostgreSQL at ${connection.endpoint.label}: no answer on the connection that listens within ${BOUND}`
+    `PostgreSQL at ${connection.endpoint.label}: no answer on the connection that listens within ${BOUND} ms`
   )
 
 const identifier = (channel: string) => `"${channel.replaceAll('"', '""')}"`
@@ -53,7 +56,7 @@ export const make = Effect.fnUntraced(function* (
   const channels = new Map<string, Set<Listener>>()
   const wake = yield* Queue.sliding<void>(1)
   let isClosed = false
-  /** Since when nobody listens although somebody should; milliseconds since the epoch. */
+  /** Since when nobody listens although somebody should. */
   let lostAt: number | undefined
   let failures = 0
 
@@ -83,11 +86,12 @@ export const make = Effect.fnUntraced(function* (
       Effect.sync(() => client.on("notification", notified).on("end", wakeUp).on("error", wakeUp)),
       () => Effect.sync(() => client.off("notification", notified).off("end", wakeUp).off("error", wakeUp))
     )
+    const { timers } = connection.pipeline
     const ask = (sql: string) =>
-      Effect.timeoutFail(execute(connection, sql, [], "command"), {
-        duration: BOUND,
-        onTimeout: () => late(connection)
-      })
+      Effect.mapError(
+        Effect.suspend(() => execute(connection, sql, [], "command", undefined, timers.now() + BOUND)),
+        (error) => (error.cause instanceof TimedOut ? late(connection) : error)
+      )
     const told = new Set<string>()
     while (true) {
       // Looked at before anything else: who comes now has not been heard by a connection that is gone.
@@ -105,10 +109,13 @@ export const make = Effect.fnUntraced(function* (
           }
           told.add(channel)
         }
-        const now = yield* Clock.currentTimeMillis
         for (const listener of channels.get(channel) ?? []) {
           if (listener.heard && lostAt !== undefined) {
-            listener.mailbox.unsafeOffer({ _tag: "Resubscribed", channel, lostForMs: now - lostAt })
+            listener.mailbox.unsafeOffer({
+              _tag: "Resubscribed",
+              channel,
+              lostForMs: Math.round(timers.now() - lostAt)
+            })
           }
           listener.heard = true
         }
@@ -127,7 +134,7 @@ export const make = Effect.fnUntraced(function* (
   }).pipe(Effect.scoped)
 
   const again = Effect.fnUntraced(function* (error: SqlError) {
-    lostAt ??= yield* Clock.currentTimeMillis
+    lostAt ??= yield* Effect.clockWith((clock) => Effect.sync(Deadline.nowOf(clock)))
     if (channels.size === 0) return
     if (failures === 0) {
       yield* Effect.logWarning(

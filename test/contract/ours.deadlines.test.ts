@@ -22,7 +22,7 @@ import * as PgDriver from "../../packages/sql-pg/src/internal/driver.js"
 import * as PgEndpoint from "../../packages/sql-pg/src/internal/endpoint.js"
 import { booksBalance, eventually, unique } from "./contract.js"
 import { Server } from "./databases.js"
-import { type Options, ours, rowsOf, tableNamed } from "./ours.js"
+import { type Options, ours, rowsOf, table } from "./ours.js"
 
 /** The wait for a server that does not enforce its statement timeout itself. */
 const PATIENCE = 1_000
@@ -111,7 +111,7 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
         const pool = { maxSize: 12, minIdle: 10, validateAfterIdle: "1 hour" } as const
         yield* onPool({ at: proxy, statementTimeout: "200 millis", pool }, () =>
           Effect.gen(function* () {
-            yield* tableNamed("bounded", "id int")
+            yield* table("bounded", "id int")
             for (let n = 0; n < 20; n++) yield* Sql.query("select 1 as n")
             const isOpen = Effect.map(Sql.stats, ({ write }) => write.available >= 10)
             yield* eventually("connections are open", isOpen)
@@ -299,7 +299,7 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
       const proxy = yield* FaultProxy.make({ target: yield* Server })
       yield* onPool({ at: proxy, statementTimeout: "200 millis", pool: { maxSize: 2 } }, () =>
         Effect.gen(function* () {
-          yield* tableNamed("slowly", "id int")
+          yield* table("slowly", "id int")
           // COMMIT and its answer come 800 ms later each, which is longer than a statement may take.
           yield* Sql.withTransaction({ commitTimeout: "30 seconds" })(
             Effect.zipRight(insert("slowly", 1), proxy.delay("800 millis"))

@@ -34,10 +34,10 @@ import {
   type Stream
 } from "effect"
 import * as Deadline from "./Deadline.js"
-import * as config from "./internal/config.js"
 import { Gauge } from "./internal/gauge.js"
-import * as lending from "./internal/lend.js"
-import * as runtime from "./internal/runtime.js"
+import * as config from "./internal/runtime/config.js"
+import * as lending from "./internal/runtime/lend.js"
+import * as runtime from "./internal/runtime/runtime.js"
 import type { AcquireError, InvalidOptions } from "./PoolError.js"
 import type { PoolEvent } from "./PoolEvent.js"
 import type { AcquireOptions, PoolOptions, Register } from "./PoolOptions.js"

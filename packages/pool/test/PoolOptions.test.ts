@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Either } from "effect"
 import { Pool, type PoolOptions } from "../src/index.js"
-import { parseConfig } from "../src/internal/config.js"
 import type { Config } from "../src/internal/host.js"
+import { parseConfig } from "../src/internal/runtime/config.js"
 
 const hour = 3_600_000
 const day = 24 * hour

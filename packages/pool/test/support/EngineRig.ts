@@ -4,11 +4,11 @@
  */
 
 import { Either } from "effect"
-import { parseConfig } from "../../src/internal/config.js"
 import { Engine } from "../../src/internal/engine.js"
 import type { Lease as EngineLease, Entry } from "../../src/internal/entry.js"
 import type { Config, DrainCounts, Host, Refusal } from "../../src/internal/host.js"
 import { Waiter } from "../../src/internal/queue.js"
+import { parseConfig } from "../../src/internal/runtime/config.js"
 import type { ConnectFailureKind, PoolConfig, ResourceStatus } from "../../src/PoolOptions.js"
 import { type Priority, rank } from "../../src/Priority.js"
 import { type Watched, watch } from "./invariants.js"

@@ -24,17 +24,17 @@ import {
   type Tracer
 } from "effect"
 import { PCGRandom } from "effect/Utils"
-import * as Backoff from "../Backoff.js"
-import * as Deadline from "../Deadline.js"
-import type { Snapshot } from "../PoolError.js"
-import * as PoolError from "../PoolError.js"
-import type { PoolEvent } from "../PoolEvent.js"
-import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../PoolOptions.js"
-import type { Holder } from "../PoolStats.js"
-import { isFailing } from "./backoff.js"
-import { Engine } from "./engine.js"
-import type { Entry, Lease } from "./entry.js"
-import type { Config, DrainCounts, Host, Refusal } from "./host.js"
+import * as Backoff from "../../Backoff.js"
+import * as Deadline from "../../Deadline.js"
+import type { Snapshot } from "../../PoolError.js"
+import * as PoolError from "../../PoolError.js"
+import type { PoolEvent } from "../../PoolEvent.js"
+import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../../PoolOptions.js"
+import type { Holder } from "../../PoolStats.js"
+import { isFailing } from "../backoff.js"
+import { Engine } from "../engine.js"
+import type { Entry, Lease } from "../entry.js"
+import type { Config, DrainCounts, Host, Refusal } from "../host.js"
 
 /** A running pool: its engine, and what the verbs of `Pool` need besides it. */
 export interface Runtime<A> {

@@ -2,13 +2,13 @@
  * How the verbs of `Pool` lend a connection to a fiber: the masks, the wait, and what gives the connection back.
  */
 import { Context, Duration, Effect, Fiber, Option, RuntimeFlags, RuntimeFlagsPatch, Scope } from "effect"
-import * as Deadline from "../Deadline.js"
-import { type AcquireError, InvalidOptions } from "../PoolError.js"
-import { type AcquireOptions, CurrentAcquireTimeout, type Register } from "../PoolOptions.js"
-import { CurrentPriority, isPriority, rank } from "../Priority.js"
-import type { Engine } from "./engine.js"
-import type { Lease } from "./entry.js"
-import { Waiter } from "./queue.js"
+import * as Deadline from "../../Deadline.js"
+import { type AcquireError, InvalidOptions } from "../../PoolError.js"
+import { type AcquireOptions, CurrentAcquireTimeout, type Register } from "../../PoolOptions.js"
+import { CurrentPriority, isPriority, rank } from "../../Priority.js"
+import type { Engine } from "../engine.js"
+import type { Lease } from "../entry.js"
+import { Waiter } from "../queue.js"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 type Resume<B, E> = (effect: Effect.Effect<B, E>) => void

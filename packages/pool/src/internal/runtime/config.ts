@@ -2,9 +2,9 @@
  * Options as the engine wants them: every default filled in, every duration in milliseconds, every problem listed.
  */
 import { Duration, Effect, Either, Option, Schedule } from "effect"
-import { InvalidOptions } from "../PoolError.js"
-import type { PoolConfig } from "../PoolOptions.js"
-import type { Config } from "./host.js"
+import { InvalidOptions } from "../../PoolError.js"
+import type { PoolConfig } from "../../PoolOptions.js"
+import type { Config } from "../host.js"
 
 const hour = 3_600_000
 

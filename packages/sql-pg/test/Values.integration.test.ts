@@ -279,4 +279,31 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("v
       })
     )
   )
+
+  it.effect("40,000 parameters, one of them bytes, are sent; too many are refused and cost no neighbour", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const params: Array<unknown> = Array.from({ length: 40_000 }, (_, n) => n)
+        params[20_000] = Buffer.from("bytes")
+        const list = `select length($20001::bytea) as n where $1::text in (${params.map((_, n) => (n === 20_000 ? "''" : `$${n + 1}::text`)).join(",")})`
+        assert.deepStrictEqual(yield* Sql.query(list, params), [{ n: 5 }])
+        const read = (n: number) => Sql.query<{ n: number }>("select $1::int as n", [n])
+        for (let n = 0; n < 10; n++) yield* read(n)
+        const [tooMany, one] = yield* Effect.all(
+          [
+            Effect.exit(
+              Sql.query(
+                list,
+                Array.from({ length: 70_000 }, () => "x")
+              )
+            ),
+            read(1)
+          ],
+          { concurrency: 2 }
+        )
+        assert.strictEqual(tooMany._tag, "Failure")
+        assert.deepStrictEqual(one, [{ n: 1 }])
+      })
+    )
+  )
 })

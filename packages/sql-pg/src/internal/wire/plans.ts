@@ -2,10 +2,10 @@ import { createHash } from "node:crypto"
 import type * as Pg from "./pg.js"
 import { isPreparable } from "./texts.js"
 
-/** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
+/** Prepared statements of each connection. A larger number costs memory of the server, a smaller one costs planning. */
 const MAX_PLANS = 100
 
-/** Names that are remembered by each client, in each of two generations. */
+/** Names that each client remembers, in each of two generations. */
 const MAX_NAMES = 500
 
 /** A statement that the server keeps under a name. */
@@ -29,8 +29,8 @@ export class Plan {
  */
 export class PlanNames {
   /**
-   * Somebody else prepares statements on the same server connections, so none is prepared by name from now on. Then there is a
-   * pooler, which the program has not mentioned.
+   * Another client prepares statements in the same server sessions, so there is a pooler that the program has not mentioned. No
+   * statement is prepared by name from now on.
    */
   areShared = false
   private young = new Map<string, string>()
@@ -67,12 +67,12 @@ export class Plans {
     private readonly changesSession: (sql: string) => boolean
   ) {}
 
-  /** None for a text that is not worth a name, while all names are in use, and where names are shared with others. */
+  /** The plan of a text. `undefined`: the text is not worth one, all names are in use, or names are shared with others. */
   of(sql: string, params: ReadonlyArray<unknown>): Plan | undefined {
     if (this.names.areShared) return undefined
     const known = this.plans.get(sql)
     if (known !== undefined) {
-      // The order of use is a number, so that a hit changes nothing in the map.
+      // The order of use is a number, so that finding a plan does not change the map.
       known.usedAt = ++this.uses
       return known
     }
@@ -110,7 +110,7 @@ export class Plans {
     if (this.forget.length === 0) return none
     const names = this.forget
     this.forget = []
-    // A pooler may lead to a server connection where others use them.
+    // In a server session that a pooler shares out, other clients may use these names.
     return this.names.areShared ? none : names
   }
 

@@ -306,4 +306,31 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("v
       })
     )
   )
+
+  it.effect("a text means the tables of the search_path that it is executed with, also in a transaction", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        for (const [tenant, type, value] of [
+          ["tenant_a", "int", "1"],
+          ["tenant_b", "text", "'one'"]
+        ]) {
+          yield* Sql.query(`create schema ${tenant}`)
+          yield* Sql.query(`create table ${tenant}.t (v ${type})`)
+          yield* Sql.query(`insert into ${tenant}.t values (${value})`)
+        }
+        const read = Sql.query("select v from t")
+        const inTenant = (tenant: string) =>
+          Sql.withTransaction(Effect.zipRight(Sql.query(`set local search_path to ${tenant}`), read))
+        const pinned = (tenant: string) =>
+          Sql.withConnection(Effect.zipRight(Sql.query(`set search_path to ${tenant}`), read))
+        for (let run = 0; run < 5; run++) {
+          for (const within of [inTenant, pinned]) {
+            assert.deepStrictEqual(yield* within("tenant_a"), [{ v: 1 }])
+            assert.deepStrictEqual(yield* within("tenant_b"), [{ v: "one" }])
+          }
+          assert.strictEqual((yield* reasonOf(read)).code, "42P01")
+        }
+      })
+    )
+  )
 })

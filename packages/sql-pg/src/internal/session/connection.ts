@@ -53,15 +53,16 @@ export class PgConnection implements Owner<Operation>, Packable {
     this.pipeline = new Pipeline<Operation>(this, timers)
     this.parsers = new Parsers(client, reported)
     const wire = client.connection
-    this.plans = new Plans(wire, endpoint.server.names, changes.isSeenInText)
+    this.plans = new Plans(wire, endpoint.server.names, changes.isSeenInText, reported.searchPath)
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // Added after the client's own listener, which reads the transaction status.
     wire.on("readyForQuery", () => this.pipeline.answered())
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
-    wire.on("parameterStatus", (message: Pg.ParameterStatus) => {
-      if (reported.set(message.parameterName, message.parameterValue)) this.isChanged = true
+    wire.on("parameterStatus", ({ parameterName, parameterValue }: Pg.ParameterStatus) => {
+      if (reported.set(parameterName, parameterValue)) this.isChanged = true
+      if (parameterName === "search_path") this.plans.searchIn(parameterValue)
     })
   }
 

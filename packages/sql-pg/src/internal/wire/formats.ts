@@ -14,12 +14,17 @@ export class Reported {
   dateStyle = ""
   intervalStyle = ""
   encoding = ""
+  /** Reported by PostgreSQL 18 and later. */
+  searchPath = ""
 
   /** Notes a setting. Gives whether it is one that decides how values are written, and this is a change of it. */
   set(name: string, value: string): boolean {
     switch (name) {
       case "in_hot_standby":
         this.isStandby = value === "on"
+        return false
+      case "search_path":
+        this.searchPath = value
         return false
       case "DateStyle": {
         const isChange = this.dateStyle !== "" && this.dateStyle !== value

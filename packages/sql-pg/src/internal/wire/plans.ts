@@ -18,7 +18,9 @@ export class Plan {
 
   constructor(
     readonly sql: string,
-    readonly name: string
+    readonly name: string,
+    /** The search_path that its tables were found in. */
+    readonly searchPath: string
   ) {}
 }
 
@@ -52,11 +54,15 @@ export class PlanNames {
 }
 
 /**
- * The prepared statements of one connection, by text. The server is told to forget one in the same round trip as the next
- * operation, and before that operation prepares anything, so a name that is used again is never in use.
+ * The prepared statements of one connection, by search_path and text: the same text may mean other tables, with other columns. The
+ * server is told to forget one in the same round trip as the next operation, and before that operation prepares anything, so a name
+ * that is used again is never in use. PostgreSQL before 18 does not report its search_path, which is empty here then.
  */
 export class Plans {
-  private readonly plans = new Map<string, Plan>()
+  /** The plans of the present search_path. */
+  private plans = new Map<string, Plan>()
+  private readonly bySearchPath = new Map<string, Map<string, Plan>>()
+  private count = 0
   private forget: Array<string> = []
   private uses = 0
 
@@ -64,8 +70,21 @@ export class Plans {
     private readonly wire: Pg.Wire,
     private readonly names: PlanNames,
     /** A statement that changes the session is looked at each time it is executed, and one with a plan is not. */
-    private readonly changesSession: (sql: string) => boolean
-  ) {}
+    private readonly changesSession: (sql: string) => boolean,
+    /** The one that the session begins with. */
+    private readonly firstSearchPath: string,
+    private searchPath = firstSearchPath
+  ) {
+    this.bySearchPath.set(searchPath, this.plans)
+  }
+
+  /** From the next statement on the session has this search_path. */
+  searchIn(searchPath: string): void {
+    if (this.plans.size === 0) this.bySearchPath.delete(this.searchPath)
+    this.searchPath = searchPath
+    this.plans = this.bySearchPath.get(searchPath) ?? new Map()
+    this.bySearchPath.set(searchPath, this.plans)
+  }
 
   /** The plan of a text. `undefined`: the text is not worth one, all names are in use, or names are shared with others. */
   of(sql: string, params: ReadonlyArray<unknown>): Plan | undefined {
@@ -77,17 +96,23 @@ export class Plans {
       return known
     }
     if (!isPreparable(sql, params) || this.changesSession(sql)) return undefined
-    if (this.plans.size >= MAX_PLANS && !this.evict()) return undefined
-    const plan = new Plan(sql, this.names.of(sql))
+    if (this.count >= MAX_PLANS && !this.evict()) return undefined
+    const { firstSearchPath, searchPath } = this
+    // Two search_paths have two statements, so they have two names.
+    const name = this.names.of(searchPath === firstSearchPath ? sql : `${sql}\0${searchPath}`)
+    const plan = new Plan(sql, name, searchPath)
     plan.usedAt = ++this.uses
     this.plans.set(sql, plan)
+    this.count++
     return plan
   }
 
   private evict(): boolean {
     let oldest: Plan | undefined
-    for (const plan of this.plans.values()) {
-      if (plan.users === 0 && (oldest === undefined || plan.usedAt < oldest.usedAt)) oldest = plan
+    for (const plans of this.bySearchPath.values()) {
+      for (const plan of plans.values()) {
+        if (plan.users === 0 && (oldest === undefined || plan.usedAt < oldest.usedAt)) oldest = plan
+      }
     }
     if (oldest === undefined) return false
     this.drop(oldest)
@@ -96,8 +121,11 @@ export class Plans {
 
   /** The plan is not used again, and the server is told to forget it. A newer plan of the same text stays. */
   drop(plan: Plan): void {
-    if (this.plans.get(plan.sql) !== plan) return
-    this.plans.delete(plan.sql)
+    const plans = this.bySearchPath.get(plan.searchPath)
+    if (plans?.get(plan.sql) !== plan) return
+    plans.delete(plan.sql)
+    if (plans.size === 0 && plans !== this.plans) this.bySearchPath.delete(plan.searchPath)
+    this.count--
     this.unparsed(plan)
     this.forget.push(plan.name)
   }
@@ -116,8 +144,11 @@ export class Plans {
 
   /** The server has forgotten all. */
   clear(): void {
-    for (const plan of this.plans.values()) this.unparsed(plan)
+    for (const plans of this.bySearchPath.values()) for (const plan of plans.values()) this.unparsed(plan)
     this.plans.clear()
+    this.bySearchPath.clear()
+    this.bySearchPath.set(this.searchPath, this.plans)
+    this.count = 0
     this.forget = []
   }
 

@@ -81,6 +81,7 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
   /**
    * Longest time one statement may run. The server enforces it: MariaDB (`max_statement_time`) for all statements, MySQL
    * (`max_execution_time`) for SELECT alone. If the server has not answered one second later, the client closes the connection.
+   * COMMIT is bounded by the `commitTimeout` of its transaction instead.
    *
    * - Unit: duration. Default none. Fails with `StatementTimeout`.
    */

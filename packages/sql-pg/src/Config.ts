@@ -89,6 +89,11 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
    * - Changes that a statement makes to its session outside of a transaction (SET, LISTEN, PREPARE, temporary tables, advisory
    *   locks of a session) are seen by the next client that PgBouncer gives that server connection to. They are neither noticed
    *   nor undone: use SET LOCAL, `pg_advisory_xact_lock`, and transactions.
+   * - `DateStyle`, `IntervalStyle` and `extra_float_digits` stay those of the role. If dates or intervals cannot be read in that
+   *   style, one warning says so, and statements that give them fail: set `datestyle` of the role to ISO.
+   *
+   * Without this option behind such a proxy, no statement gets the answer of another one, but some fail with `StalePlan`, and one
+   * warning names this option.
    *
    * Default none.
    */

@@ -279,4 +279,58 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("v
       })
     )
   )
+
+  it.effect("40,000 parameters, one of them bytes, are sent; too many are refused and cost no neighbour", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const params: Array<unknown> = Array.from({ length: 40_000 }, (_, n) => n)
+        params[20_000] = Buffer.from("bytes")
+        const list = `select length($20001::bytea) as n where $1::text in (${params.map((_, n) => (n === 20_000 ? "''" : `$${n + 1}::text`)).join(",")})`
+        assert.deepStrictEqual(yield* Sql.query(list, params), [{ n: 5 }])
+        const read = (n: number) => Sql.query<{ n: number }>("select $1::int as n", [n])
+        for (let n = 0; n < 10; n++) yield* read(n)
+        const [tooMany, one] = yield* Effect.all(
+          [
+            Effect.exit(
+              Sql.query(
+                list,
+                Array.from({ length: 70_000 }, () => "x")
+              )
+            ),
+            read(1)
+          ],
+          { concurrency: 2 }
+        )
+        assert.strictEqual(tooMany._tag, "Failure")
+        assert.deepStrictEqual(one, [{ n: 1 }])
+      })
+    )
+  )
+
+  it.effect("a text means the tables of the search_path that it is executed with, also in a transaction", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        for (const [tenant, type, value] of [
+          ["tenant_a", "int", "1"],
+          ["tenant_b", "text", "'one'"]
+        ]) {
+          yield* Sql.query(`create schema ${tenant}`)
+          yield* Sql.query(`create table ${tenant}.t (v ${type})`)
+          yield* Sql.query(`insert into ${tenant}.t values (${value})`)
+        }
+        const read = Sql.query("select v from t")
+        const inTenant = (tenant: string) =>
+          Sql.withTransaction(Effect.zipRight(Sql.query(`set local search_path to ${tenant}`), read))
+        const pinned = (tenant: string) =>
+          Sql.withConnection(Effect.zipRight(Sql.query(`set search_path to ${tenant}`), read))
+        for (let run = 0; run < 5; run++) {
+          for (const within of [inTenant, pinned]) {
+            assert.deepStrictEqual(yield* within("tenant_a"), [{ v: 1 }])
+            assert.deepStrictEqual(yield* within("tenant_b"), [{ v: "one" }])
+          }
+          assert.strictEqual((yield* reasonOf(read)).code, "42P01")
+        }
+      })
+    )
+  )
 })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Profiles } from "@sluice/sql/driver/Profile"
 import { isHarmless } from "../src/internal/read.js"
 import { isSeenInTag, isSeenInText, outlivesReset } from "../src/internal/session/changes.js"
-import { PlanNames } from "../src/internal/wire/plans.js"
+import { PlanNames, Plans } from "../src/internal/wire/plans.js"
 
 describe("what can be seen in a text", () => {
   const harmless = [
@@ -96,5 +96,37 @@ describe("names of prepared statements", () => {
     )
     // The server cuts longer ones.
     for (const name of names) assert.match(name, /^sluice_[0-9a-f]{32}$/)
+  })
+})
+
+describe("plans", () => {
+  const plansOf = () => {
+    const wire = { parsedStatements: {} as Record<string, string>, submittedNamedStatements: {} }
+    return new Plans(wire as any, new PlanNames(), () => false, "public")
+  }
+
+  it("a hundred are kept, whatever search_path they have; the one that was not used for longest goes first", () => {
+    const plans = plansOf()
+    const first = plans.of("select 0", [])!
+    for (let n = 1; n < 100; n++) {
+      plans.searchIn(`tenant_${n}`)
+      plans.of("select 0", [])
+    }
+    plans.searchIn("public")
+    assert.strictEqual(plans.of("select 0", []), first)
+    assert.deepStrictEqual(plans.takeForgotten(), [])
+    plans.of("select 1", [])
+    const [forgotten, ...more] = plans.takeForgotten()
+    assert.deepStrictEqual(more, [])
+    plans.searchIn("tenant_1")
+    const again = plans.of("select 0", [])!
+    assert.strictEqual(again.name, forgotten)
+    assert.notStrictEqual(again.name, first.name)
+  })
+
+  it("while all names are in use no other text gets one", () => {
+    const plans = plansOf()
+    for (let n = 0; n < 100; n++) plans.of(`select ${n}`, [])!.users++
+    assert.isUndefined(plans.of("select 100", []))
   })
 })

@@ -6,14 +6,14 @@ import type { MysqlConnection } from "./session/connection.js"
 import { execute } from "./session/execute.js"
 
 /**
- * Longest time that the server is asked to end what a connection does that is closed anyway. It counts from the first question
- * without an answer: whoever closes has as a rule waited for one already, and its place in the pool must not wait twice.
+ * Milliseconds for the attempt to end the session of a connection that is closed. They count from the first KILL that was not
+ * answered, because the place of the connection in the pool waits for all of them together.
  */
 const FAREWELL = 500
 
 /**
- * Asks the server, over the control connection, to stop what a session does, or to end it. A number of a session means something
- * on its own server alone: behind an address with several servers it would be the number of somebody else.
+ * Asks the server, over the control connection, to stop what a session does, or to end the session. The number of a session is
+ * valid on its own server alone. An address may stand for several servers, and there it could be the number of another session.
  */
 const kill = (connection: MysqlConnection, what: "KILL QUERY" | "KILL CONNECTION"): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
@@ -44,7 +44,7 @@ const unknown = (connection: MysqlConnection): SqlError =>
     "unsent"
   )
 
-/** Rows that nobody reads would keep the server from noticing. */
+/** The rest of the answer is read, because a server that waits for its rows to be read does not notice a KILL. */
 const request = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
     connection.pipeline.current?.abandon()
@@ -65,8 +65,8 @@ export const { abort, relieve } = Cancel.make<MysqlConnection>({
 })
 
 /**
- * For a connection that is closed while busy with what was cancelled: the server would go on with the statement, for nobody,
- * and keep its locks.
+ * For a connection that is closed although its statement was cancelled and has not ended. Without a KILL CONNECTION the server
+ * would go on with the statement, and keep its locks.
  */
 export const farewell = (connection: MysqlConnection): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -29,8 +29,8 @@ const prepareRead = (connection: MysqlConnection, { params, sql }: PackedRequest
 }
 
 /**
- * A statement has to be prepared before it can be sent. Then the read waits, with all others of its text, and goes to the end of
- * the line.
+ * Sends a read. If its statement is not prepared yet, it is prepared first, once for all reads of its text. Then they are sent
+ * behind the operations that are under way.
  */
 const write = (read: Read): void => {
   const { connection, profile, request, state } = read
@@ -78,7 +78,10 @@ const failed = (read: Read, operation: Operation, failure: unknown): void => {
   else read.failed(failure, isInnocent(read, operation, failure))
 }
 
-/** The server may not know the prepared statement any more, or may be unable to prepare it: then the read is sent again. */
+/**
+ * Whether the read has failed for a reason that is not its own, and is sent again: the server has lost the prepared statement or
+ * cannot prepare it, or the cancel of another read has hit this one.
+ */
 const isInnocent = ({ connection, state }: Read, operation: Operation, failure: unknown): boolean => {
   const { errno } = classify.read(failure)
   if (isUnpreparable(errno)) {

@@ -10,7 +10,8 @@ import * as Pg from "./wire/pg.js"
  * Asks the server, over a socket of its own, to stop what a session does. The server closes that socket after it has
  * signalled the session: from then on the cancel is under way or already over, and cannot come later.
  *
- * The address is the one the session is connected to: behind a name with several servers another one would not know it.
+ * The address is the one that the session is connected to. A name may stand for several servers, and another server does not
+ * know the session.
  */
 const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
   Effect.async((resume) => {
@@ -33,7 +34,7 @@ const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
     return Effect.sync(() => side.stream.destroy())
   })
 
-/** The certificate is for the name, and the side socket goes to the number. */
+/** The socket connects to the address, and the certificate of the server is for the name. */
 const sideTls = ({ host, ssl }: Endpoint): unknown =>
   ssl ? { ...(typeof ssl === "object" ? ssl : {}), host, ...(isIP(host) === 0 ? { servername: host } : {}) } : false
 

@@ -77,8 +77,7 @@ const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
     if (connection.inTransaction) yield* execute(connection, "ROLLBACK", [], "command")
     if (connection.status() === "session") {
-      if (connection.outlivesReset)
-        return yield* connection.unsendable(new Error("what dblink has opened cannot be closed"))
+      if (connection.uncleanable !== undefined) return yield* connection.uncleanable
       yield* execute(connection, "DISCARD ALL", [], "command")
     }
     connection.pipeline.renew()

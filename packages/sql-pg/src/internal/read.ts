@@ -38,7 +38,13 @@ const write = (read: Read): void => {
   const { pipeline, plans } = connection
   const { mode, params, sql } = request
   const plan = state.isNamed ? plans.of(sql, params) : undefined
-  const statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.parsers)
+  let statement: Statement
+  try {
+    statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.parsers)
+  } catch (problem) {
+    read.refused(connection.unsendable(problem))
+    return
+  }
   statement.profile = profile
   statement.work = profile.work
   statement.read = read
@@ -64,7 +70,7 @@ const isInnocent = ({ connection, state }: Read, statement: Statement, failure: 
     state.isNamed = false
     if (fault === "mistyped") state.suspect = plan
     else {
-      // A read that was sent behind the one that was to prepare the statement fails as lost too, when that has failed.
+      // When the read that prepares the statement fails, the reads behind it find no statement. That is expected.
       if (fault === "foreign") connection.planSurprised("42P05")
       else if (fault === "lost" && connection.plans.isParsed(plan)) connection.planSurprised("26000")
       connection.plans.drop(plan)

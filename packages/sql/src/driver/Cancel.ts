@@ -42,9 +42,9 @@ export interface Cancellable {
  * @category models
  */
 export interface Means<in Conn> {
-  /** Asks the server, beside the connection, to stop what runs. Ends when the server has done so, or has failed to. */
+  /** Asks the server, beside the connection, to stop what runs. Ends when the server has confirmed that, or has refused. */
   readonly request: (connection: Conn) => Effect.Effect<void, unknown>
-  /** One empty round trip. A cancel that is still to come may hit it, and then hits nothing else. */
+  /** One empty round trip. A cancel that arrives late hits this, and not the next statement. */
   readonly sentinel: (connection: Conn) => Effect.Effect<void, unknown>
   /** Called when the server did not hear the request. The connection is closed already. Bounded. */
   readonly unheard: (connection: Conn) => Effect.Effect<void>
@@ -59,10 +59,10 @@ export interface Means<in Conn> {
 export interface Abort<in Conn> {
   /**
    * Cancels what the connection does when this is called, and makes sure that the cancel is over: the server has confirmed the
-   * request, what ran has its answer, and one empty round trip has gone through, which a late cancel would have hit.
+   * request, what ran has its answer, and one empty round trip has gone through. A late cancel would have hit that.
    *
    * The connection is `busy` until then. A second abort of the same operation joins the first. Interruption: at any moment; the
-   * connection then stays as it is, and whoever set the bound closes it.
+   * connection then stays busy, and its owner closes it.
    */
   readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   /**
@@ -183,7 +183,7 @@ export const make = <Conn extends Cancellable>({ request, sentinel, unheard }: M
 
   const abort = (connection: Conn): Effect.Effect<void, SqlError> => {
     const { pipeline } = connection
-    // Condemned by the call, because the effect may run later, when the operations are somebody else's.
+    // Condemned by the call and not by the effect, which may run later, when other operations are under way.
     for (let operation = pipeline.current; operation !== undefined; operation = operation.next) {
       operation.condemned = true
     }

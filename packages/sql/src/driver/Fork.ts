@@ -6,8 +6,8 @@
 import { Effect, Runtime, RuntimeFlags, type Scope } from "effect"
 
 /**
- * A function that runs an effect in a fiber of its own, which is interrupted when the scope closes. The fiber can be interrupted
- * although the scope may be made in an uninterruptible region.
+ * A function that runs an effect in a fiber of its own, which is interrupted when the scope closes. That works also if this is
+ * made in an uninterruptible region.
  *
  * @since 0.2.0
  * @category constructors

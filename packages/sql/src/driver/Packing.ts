@@ -15,15 +15,15 @@ import { type Profile, Profiles } from "./Profile.js"
 const DEPTH = 128
 
 /**
- * Characters or bytes of a parameter. A larger one delays the reads behind it, and a server that refuses it for its size may
- * close the connection of all of them.
+ * Characters or bytes of a parameter. A read with a larger one is not packed: it would delay the reads behind it, and a server
+ * that refuses it for its size may close the connection.
  */
 const LARGE = 65_536
 
-/** How often connections are looked at for reads whose caller has left. */
+/** Milliseconds between two looks at the connections for reads whose caller has left. */
 const INTERVAL = 5
 
-/** How long the server may take to end a read that was cancelled, before its connection is given up. */
+/** Milliseconds that the server has to end a cancelled read. Then the connection is closed. */
 const STUCK = 2_000
 
 /**
@@ -33,14 +33,14 @@ const STUCK = 2_000
  * @category models
  */
 export interface Packable extends Cancellable {
-  /** Undefined: nothing is packed on this connection, and nothing is learnt from it about texts. */
+  /** `undefined`: no reads are packed on this connection, and its statements are not measured. */
   readonly packer: Packer<any> | undefined
   /** Runs an effect in a fiber of its own, which ends with the connection. */
   readonly fork: (effect: Effect.Effect<void>) => void
 }
 
 /**
- * What the connections of one client have in common: what is known about texts, and the watch over reads whose caller has left.
+ * What the connections of one client share: the profiles of texts, and the watch over reads whose caller has left.
  *
  * @since 0.2.0
  * @category models
@@ -52,13 +52,13 @@ export class Packer<Conn extends Packable> {
 
   constructor(
     isHarmless: (sql: string) => boolean,
-    /** Cancels the oldest read, whose caller has left. If the server does not end it in so many milliseconds, closes. */
+    /** Cancels the oldest read, whose caller has left. Closes the connection if the server does not end it within `bound` milliseconds. */
     private readonly relieve: (connection: Conn, bound: number) => Effect.Effect<void>
   ) {
     this.texts = new Profiles(isHarmless)
   }
 
-  /** The connection is looked at until nothing is under way on it. While nothing is under way anywhere no timer is set. */
+  /** Watches the connection until no operation is under way on it. No timer is set while no connection is watched. */
   watch(connection: Conn): void {
     if (this.watched.has(connection)) return
     this.watched.add(connection)
@@ -139,8 +139,8 @@ export class Read<Conn extends Packable, State> {
   }
 
   /**
-   * Nobody awaits the answer. The fiber is asked when it matters: to be told of its interruption would cost each read several
-   * steps of its fiber.
+   * Nobody awaits the answer. The fiber is asked when it matters, because a handler for its interruption would cost each read
+   * several steps of its fiber.
    */
   hasLeft(): boolean {
     if (this.isLate) return true
@@ -152,7 +152,7 @@ export class Read<Conn extends Packable, State> {
     const { connection } = this
     const { pipeline } = connection
     if (connection.isDead) this.lost(pipeline.fatal ?? new Error("Connection closed"))
-    // While a cancel is under way nothing is sent that it could hit.
+    // A cancel that is under way could hit it.
     else if (pipeline.isAborting) pipeline.hold(this)
     else {
       pipeline.corkForTick()
@@ -180,7 +180,7 @@ export class Read<Conn extends Packable, State> {
     this.refused(this.connection.error(cause, "unsent"))
   }
 
-  /** It has failed. If that was not its own fault it runs again, once. */
+  /** It has failed. If the read itself is not the reason (`isInnocent`), it is sent a second time. */
   failed(failure: unknown, isInnocent: boolean): void {
     if (isInnocent && !this.isSecond && !this.connection.isDead && !this.hasLeft()) {
       this.isSecond = true
@@ -201,14 +201,14 @@ export class Read<Conn extends Packable, State> {
  * @category models
  */
 export interface Limits {
-  /** Milliseconds. A text that needs more is not packed: the reads behind it would notice. */
+  /** Milliseconds. A text that needs more time is not packed, because it would delay the reads behind it. */
   readonly short: number
-  /** Milliseconds of work that may lie before a read that joins. More packs better, and delays longer. */
+  /** Milliseconds of work ahead of a read that joins. A larger number packs more reads and delays each longer. */
   readonly ahead: number
   /**
-   * Milliseconds for which the oldest read of a connection may be under way until no other joins. Less, and a machine that
-   * stalls for a moment makes the reads spread over all connections, where they compete and stall each other. More, and more
-   * of them wait behind one that is slow.
+   * When the oldest read of a connection has been under way for so many milliseconds, no other read joins. With a smaller number
+   * a machine that stalls for a moment spreads the reads over all connections, where they compete. With a larger number more
+   * reads wait behind a slow one.
    */
   readonly late: number
 }
@@ -247,7 +247,7 @@ export const make = <Conn extends Packable, State>(
       pipeline.depth < DEPTH &&
       pipeline.ahead <= ahead &&
       !connection.isDead &&
-      // A read that takes longer than its text has led us to expect delays all that join now.
+      // The oldest read takes longer than its text did before, and would delay every read that joins now.
       (current === undefined || pipeline.timers.now() - pipeline.beganAt(current) <= late)
     )
   },

@@ -2,13 +2,14 @@
  * The operations under way on one connection, for drivers whose server answers in the order of asking.
  *
  * A connection of a driver owns one `Pipeline` and tells it what it sends and what the server has answered. The pipeline knows
- * which operation an answer belongs to, how long the server was at work on it, who has to be told, and until when they wait.
+ * which operation an answer belongs to, how long the server worked on it, who is told of it, and until when they wait.
  *
  * 1. Either one operation is under way, or several packed reads. The oldest is `current`, from its first byte until the server
  *    has answered all of it or the connection has ended.
  * 2. `fatal` is the first failure of the connection. Later failures say less, so they do not replace it.
  * 3. A fiber that leaves does not end its operation: the connection stays busy until it was aborted.
- * 4. An operation that has a deadline is told of it by a timer, with a `TimedOut`. Its place in the pipeline stays taken.
+ * 4. When the deadline of an operation passes, its caller is told with a `TimedOut`. The operation keeps its place in the pipeline
+ *    until the server has answered it.
  *
  * @since 0.2.0
  */
@@ -40,11 +41,11 @@ export interface Operation<Self> {
   /** The operation that was sent after this one, while this one was under way. */
   next: Self | undefined
   sentAt: Instant
-  /** Passes the deadline of the operation, if it has one. */
+  /** Fires at the deadline of the operation. `undefined`: it has none. */
   timer: Timer | undefined
   /** A mark was sent directly before it. */
   isMarked: boolean
-  /** It was cancelled, so a failure of it is no surprise. */
+  /** An abort cancels it, so its failure is expected. */
   condemned: boolean
 
   /** The server's error, which the driver has read. */
@@ -53,13 +54,13 @@ export interface Operation<Self> {
   readonly work: number
   /** Where the server's time for such operations is kept. */
   readonly profile: Profile | undefined
-  /** The server has nothing to do for it but to answer. */
+  /** The server only answers it, and has no work to do for it. */
   readonly isEmpty: boolean
   /** It was sent only to learn when the server begins with the operation after it. */
   readonly isMark: boolean
-  /** The server was told to prepare a statement for it: that work is done once, and does not count as the statement's. */
+  /** The server prepares a statement for it. This is done once, so its time is not counted as that of the statement. */
   readonly prepares: boolean
-  /** Set if it is a packed read: whether its caller has left. */
+  /** Set for a packed read. Says whether its caller has left. */
   readonly read: { readonly hasLeft: () => boolean } | undefined
 }
 
@@ -198,7 +199,7 @@ export class Pipeline<Op extends Operation<Op>> {
     this.bound(operation, until)
   }
 
-  /** From now on, and not before, time counts for an operation: until the deadline, or the statement timeout if that is sooner. */
+  /** The wait for an operation ends at `until`, or when the statement timeout, counted from now, has passed. */
   bound(operation: Op, until: Instant): void {
     this.unbound(operation)
     const { statementTimeout } = this.owner.endpoint
@@ -207,7 +208,7 @@ export class Pipeline<Op extends Operation<Op>> {
     else if (limit !== never) this.setTimer(operation, limit, "statementTimeout")
   }
 
-  /** No time counts for an operation until the next `bound`. */
+  /** The wait for an operation has no end until the next `bound`. */
   unbound(operation: Op): void {
     operation.timer?.cancel()
     operation.timer = undefined
@@ -224,8 +225,8 @@ export class Pipeline<Op extends Operation<Op>> {
   }
 
   /**
-   * The next operation will be measured. The server answers the mark at once, and the operation when it is done: the time
-   * between the two answers is its work, whatever the network adds to both. Mark and operation leave in one write.
+   * The next operation will be measured. The server answers the mark at once, and the operation when its work is done, so the
+   * time between the two answers is the work. The network delays both answers alike. Mark and operation leave in one write.
    */
   mark(): void {
     this.corkForTick()
@@ -251,7 +252,7 @@ export class Pipeline<Op extends Operation<Op>> {
 
   /**
    * Ends the connection if the server has not answered the oldest packed read long after its statement timeout. That read has
-   * timed out. The reads behind it are lost, so that those which may run again do.
+   * timed out. The reads behind it are lost: their callers may run them again.
    */
   expire(elapsed: number): void {
     const { oldest, owner } = this
@@ -318,7 +319,7 @@ export class Pipeline<Op extends Operation<Op>> {
     this.finish(operation, operation.failure)
   }
 
-  /** The server's work on an operation lasts from when the server had both the operation and its answer to the one before. */
+  /** The server begins with an operation when it has received it and has answered the operation before it. */
   private measure(operation: Op): void {
     const now = this.timers.now()
     const { profile, sentAt } = operation
@@ -326,8 +327,8 @@ export class Pipeline<Op extends Operation<Op>> {
     if (operation.isEmpty) roundTrip.measured(now - sentAt)
     else if (profile !== undefined) {
       roundTrip.atMost(now - sentAt)
-      // Only where the server is known to have begun when it was done with the one before: nobody knows how long the way there
-      // takes this time. A preparation is work too, but it is done once.
+      // Counted only if the server had the operation before it had answered the one before. Else the time would include the way
+      // to the server, which varies. The time of a preparation is not counted, because it is spent once.
       const began = operation.isMarked || this.readyAt >= sentAt + roundTrip.ms
       if (began && !operation.prepares) profile.observe(now - this.readyAt)
     }
@@ -336,7 +337,7 @@ export class Pipeline<Op extends Operation<Op>> {
 
   private finish(operation: Op, failure: unknown): void {
     this.oldest = operation.next
-    // Operations that refer to each other would keep each other, and their rows, until the next full collection.
+    // A chain of operations would keep all their rows in memory until the next full garbage collection.
     operation.next = undefined
     this.count--
     if (this.oldest === undefined) {

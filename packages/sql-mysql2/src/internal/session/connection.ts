@@ -29,24 +29,24 @@ import * as values from "../wire/values.js"
 export interface Server {
   /** Equal for two connections to the same server. */
   readonly identity: string
-  /** The number of the session there: what a KILL needs. `undefined`: something in the middle hides it. */
+  /** The number of the session on the server, for KILL. `undefined`: a proxy hides it. */
   readonly thread: number | string | undefined
   /** The server reports when a statement has changed the session. */
   readonly reports: boolean
-  /** What makes a session that was reset one of ours again. */
+  /** The statements that give a session the settings of this client again after a reset. */
   readonly settings: string
   /** The COMMIT, not bounded by the statement timeout of the session. */
   readonly commit: string
 }
 
 /**
- * One connection of `mysql2`, made honest: it settles an operation only when the server is ready for the next one, and knows
- * at any moment, without asking, in which state it is.
+ * One connection of `mysql2`. It tells the caller of an operation only when the server is ready for the next one, and knows at any
+ * moment, without asking, in which state it is.
  *
- * 1. When the server has rolled a transaction back by itself (a deadlock), nothing but ROLLBACK or a new transaction is
- *    sent: what the program believes to be inside would be written at once, by itself.
- * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), the transaction goes on as another
- *    one: what follows is still written together or not at all. But it must not be run again as a whole.
+ * 1. When the server has rolled a transaction back by itself (a deadlock), only ROLLBACK or a new transaction is sent. Any other
+ *    statement, which the program believes to be inside the transaction, would commit by itself.
+ * 2. When a statement inside `withTransaction` commits implicitly (CREATE TABLE does), another transaction is begun in its place:
+ *    what follows is still written together or not at all. But the whole must not be run again.
  */
 export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   /** What is under way. */
@@ -57,13 +57,13 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   moved = false
   /** Set when the server is known to take one statement behind the other. */
   packer: Packer<MysqlConnection> | undefined = undefined
-  /** Since when the server owes an answer to what it was asked over the control connection. */
+  /** When the first KILL was sent that the server has not answered. */
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
   server: Server = { identity: "", thread: undefined, reports: false, settings: "", commit: "COMMIT" }
   private status_ = Mysql.AUTOCOMMIT
-  /** The transaction is gone, and its program does not know (1). */
+  /** The server has rolled back the transaction, and the program is still inside of it (1). */
   private rolledBack = false
   /** How the transaction of `withTransaction` was begun. */
   private begun: string | undefined = undefined
@@ -72,7 +72,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   private retired = false
   readonly texts = new Texts()
   private cursors = 0
-  /** Statements that nobody will use again. */
+  /** Prepared statements that are closed with the next operation. */
   readonly orphans: Array<Mysql.Prepared> = []
   /** Packed reads that wait for their statement to be prepared, by its key. */
   private readonly preparing = new Map<string, Array<PreparedRead>>()
@@ -152,7 +152,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
 
   /** The text with the values in it. */
   write(sql: string, params: ReadonlyArray<unknown>, mode: Mode): string | SqlError {
-    // Whoever says `unprepared` gets what `mysql2` makes of lists and objects; else a value means what it means prepared.
+    // In the mode `unprepared` lists and objects are written as `mysql2` does. In the others a value means what it means prepared.
     const checked = mode === "unprepared" ? undefined : values.check(params)
     if (checked !== undefined) return this.unsendable(checked.problem)
     if ((this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0 && !params.every(values.isSafeWithoutEscapes)) {
@@ -170,7 +170,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   /** What keeps a statement from being sent. */
   refusal(sql: string): SqlError | undefined {
     if (this.isDead) return this.error(this.pipeline.fatal ?? closedByServer(), "unsent")
-    // While an abort is under way only that itself sends something.
+    // While an abort is under way every statement is one of the abort.
     if (this.rolledBack && !this.pipeline.isAborting && !replacesTransaction(sql)) {
       return SqlReason.toError(
         SqlReason.make("TransactionAborted", { outcome: "rolledBack" }),
@@ -195,7 +195,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     if (unreported || (reported && !this.server.reports)) this.session = true
   }
 
-  /** What each answer says about the session. */
+  /** Notes the status of the session, which each answer brings. */
   observe(status: number): void {
     this.status_ = status
   }
@@ -210,7 +210,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     if (gtid) this.position = gtid
   }
 
-  /** The statement has committed its transaction: what begins the rest of it. */
+  /** The text that begins the transaction again, if the statement has committed it implicitly (2). */
   broughtToAnEnd(operation: Operation): string | undefined {
     if (this.begun === undefined || !operation.inside || (this.status_ & Mysql.IN_TRANSACTION) !== 0) return undefined
     const { failure, text } = operation
@@ -291,7 +291,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
     if (isInside || (this.rolledBack && failure === undefined)) this.rolledBack = false
     else if (failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
-    // An isolation level that was set, and not used, is that of somebody else's transaction.
+    // The isolation level may be set already, and would be that of the next transaction.
     if (operation.begins && failure !== undefined) this.session = true
     if (operation.begins && isInside) {
       this.begun = sql
@@ -302,7 +302,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   end(error: unknown): void {
     if (this.pipeline.fatal !== undefined) return
     const operation = this.pipeline.current
-    // An error of the statement that runs came first; then the socket closes.
+    // The server sends its error first, and closes the socket then.
     const failed = operation?.failure
     const first = failed !== undefined && !(failed instanceof Unreadable.Unreadable) ? failed : error
     this.pipeline.fail(first)
@@ -323,10 +323,10 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 }
 
-/** The text of what has none. */
+/** The text of an operation without a statement. */
 const nothing = read("")
 
-/** What waits for a statement to be prepared. */
+/** A read that waits for its statement to be prepared. */
 export interface PreparedRead {
   readonly hasLeft: () => boolean
   readonly prepared: (operation: Operation, failure: unknown) => void

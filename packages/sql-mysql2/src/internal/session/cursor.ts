@@ -14,10 +14,10 @@ import type { MysqlConnection } from "./connection.js"
 /** Rows of one piece of a transaction's cursor. */
 const PIECE = 128
 
-/** Rows that are read ahead of the program; then the socket is not read until it asks. */
+/** Rows that are read ahead of the program. Then the socket is not read until the program asks for more. */
 const AHEAD = 256
 
-/** Milliseconds that the rest of an answer gets to come by itself when a stream is left. */
+/** Milliseconds for the rest of an answer when a stream is left early. Then the connection is left busy, and is aborted. */
 const PATIENCE = 5
 
 /** Opens a cursor: sends the statement, and reads the first piece, with the first `next`. */
@@ -111,7 +111,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
         paused = true
         connection.wire.pause()
       }
-      // All that one read of the socket has brought is one piece.
+      // The rows of one read of the socket are one piece.
       if (wake === undefined || planned) return
       planned = true
       queueMicrotask(() => {
@@ -121,7 +121,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
     }
     const settled = (failure: unknown): void => {
       over = true
-      // Set by the server's own error already; not when the deadline of a piece has passed.
+      // An error of the server has set it already. The deadline of a piece has not.
       operation.failure ??= failure
       wake?.()
     }
@@ -134,10 +134,10 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
     Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
       wake = () => {
         wake = undefined
-        // The time that the program takes for the rows is not the server's.
+        // The time in which the program uses the rows does not count.
         connection.pipeline.unbound(reading!)
         if (reading!.rows.length > 0) return resume(Effect.succeed(reading!.take()))
-        // A row that could not be read: nobody needs the rows that are still to come.
+        // A row could not be read, so the rows that are still to come are not awaited.
         const isOver = over || reading!.failure instanceof Unreadable
         if (isOver && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
         resume(Effect.succeed([]))
@@ -181,7 +181,7 @@ class Piece extends Reading {
         this,
         sql,
         (statement) => {
-          // Its own, so that no other statement of this text closes the cursor by being executed.
+          // The statement belongs to this cursor alone. Executing it again, for the same text, would close the cursor.
           Mysql.disown(wire, Mysql.keyOf(sql, name), statement)
           this.statement = statement
           this.cursor = new Commands.OpenCursor(this, { sql, values: params, statement, rowsAsArray: false })
@@ -257,7 +257,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
 
   const forget = () => {
     if (statement === undefined || connection.isDead) return
-    // It has no answer, so it goes with the next statement.
+    // Closed with the next statement, because the server does not answer it.
     connection.orphans.push(statement)
     statement = undefined
   }
@@ -282,7 +282,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
         case "new":
           return Effect.zipRight(open(until), next(until))
         case "open":
-          // A last piece may be empty, and says so itself.
+          // The last piece may be empty.
           return fetch(until)
         case "complete":
           return Effect.sync(() => ready.splice(0, PIECE))

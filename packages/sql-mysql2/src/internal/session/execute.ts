@@ -9,8 +9,8 @@ import * as values from "../wire/values.js"
 import type { MysqlConnection } from "./connection.js"
 
 /**
- * Executes a statement: see `Driver.execute`. `begin` goes ahead, in the same write. Only where the statement may follow it: if the
- * server refused the one it would still execute the other.
+ * Executes a statement: see `Driver.execute`. `begin` is sent ahead of it in the same write. That needs `mayFollow`, because the
+ * server executes the statement also if it refuses `begin`.
  */
 export const execute = (
   connection: MysqlConnection,
@@ -20,10 +20,10 @@ export const execute = (
   begin?: string,
   until: Instant = never
 ): Effect.Effect<any, SqlError> =>
-  // Without a canceller: an interrupted statement goes on, and its fiber does not wait. The next user of the connection aborts it.
+  // No canceller: the fiber of an interrupted statement does not wait. The next user of the connection aborts the statement.
   Effect.async((resume) => start(connection, sql, params, mode, until, resume, false, begin))
 
-/** Of all commands only those that begin a transaction have these words at the end. */
+/** Whether it is a text of `driver.begin`. No other command ends with these words. */
 const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
 
 const start = (
@@ -83,7 +83,7 @@ const start = (
     }
     if (operation.unsent) {
       const unsendable = Effect.fail(connection.unsendable(classify.read(failure).message))
-      // What went ahead of it may be under way.
+      // The BEGIN that was sent ahead of it may be under way.
       connection.pipeline.whenReady(() => resume(unsendable))
       return
     }
@@ -97,7 +97,7 @@ const start = (
       }
       if (kept && isStale(errno)) {
         connection.wire._statements.delete(text.key)
-        // Nothing was executed, so nothing is lost, inside of a transaction neither.
+        // Nothing was executed, so the statement can run again inside a transaction, too.
         if (!again && !connection.pipeline.isAborting && !connection.isDead && !operation.condemned) {
           start(connection, sql, params, mode, until, resume, true)
           return
@@ -110,7 +110,7 @@ const start = (
       Effect.fail(connection.error(failure, phase, operation.interpolated, connection.pipeline.current === operation))
     )
   }
-  // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
+  // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
   connection.send(operation, settled, until, !commits)
   if (prepared) operation.executePrepared(params, asArrays)
   else operation.query(written, asArrays)

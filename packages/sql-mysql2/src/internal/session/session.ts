@@ -15,8 +15,8 @@ export const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test
 const PLAIN = "SET autocommit = 1"
 
 /**
- * The server reports what a statement has done to the session, and where it was written. Of the variables that MariaDB
- * reports only the position: `mysql2` reads the first of several.
+ * The server reports what a statement has done to the session, and the position in the log that it was written at. MariaDB
+ * reports that as a variable. No other variable is tracked, because `mysql2` reads only the first one of an answer.
  */
 const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint): string =>
   isMariaDb(connection)
@@ -38,7 +38,7 @@ interface Who {
   readonly language: string
 }
 
-/** Says what a session of ours is like, and learns who answers. */
+/** Gives a new session its settings, and finds out which server and which session it is. */
 export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError> => {
   const attempt = (settings: string, reports: boolean) =>
     // The server's init_connect may have chosen another character set, in which it would misread every parameter.
@@ -46,7 +46,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
       execute(connection, `${settings}; SET ${connection.endpoint.names}; ${WHO}`, [], "unprepared"),
       ([, , rows]) => {
         const [{ identity, language, mode, thread, zone }] = rows as readonly [Who]
-        // The greeting has the lower half of the number only.
+        // The greeting of the server has only the lower half of the number.
         const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
         connection.server = {
           identity,
@@ -57,8 +57,8 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
             reports && isMariaDb(connection) && connection.endpoint.statementTimeout > 0
               ? "SET STATEMENT max_statement_time = 0 FOR COMMIT"
               : "COMMIT",
-          // How a session is greeted, and the server's init_connect, have a say in how its values are read and written. A session
-          // that is made new has what the server says for all.
+          // The handshake and the server's init_connect decide how values are read and written. A reset gives the session the
+          // values of the server instead, so these are set again.
           settings: `${settings}, sql_mode = '${mode}', time_zone = '${zone}', lc_time_names = '${language}'; SET ${connection.endpoint.names}`
         }
         connection.renewed()
@@ -66,7 +66,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
     )
   return Effect.catchIf(
     attempt(settingsOf(connection, connection.endpoint), true),
-    // A server, or a proxy, that does not know one of the variables.
+    // The server, or a proxy, does not know one of the variables.
     (error) => !connection.isDead && classify.read(error.cause).errno !== undefined,
     () => attempt(PLAIN, false)
   )
@@ -93,7 +93,7 @@ const none = read("")
 
 export const ping = (connection: MysqlConnection): Effect.Effect<void, SqlError> => operate(connection, Commands.Ping)
 
-/** Ends an open transaction; the session is made new when it was changed. That keeps neither settings nor statements. */
+/** Ends an open transaction. A session that was changed is made new, which drops its settings and prepared statements. */
 export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
     const { database } = connection.endpoint
@@ -101,7 +101,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
       connection.pipeline.renew()
       return connection.inTransaction ? Effect.asVoid(execute(connection, "ROLLBACK", [], "command")) : Effect.void
     }
-    // The database stays the one that was chosen.
+    // A reset does not bring back the database.
     const back = connection.moved
       ? database === undefined
         ? Effect.fail(connection.unsendable("the session chose a database, and there is no way back to none"))

@@ -20,8 +20,8 @@ import {
 } from "./mysql.js"
 
 /*
- * `mysql2` throws away what the server says about the session after each result (the flags of the EOF packet), and calls
- * back a tick later than it could. So its own commands are used, made to tell a receiver what they read.
+ * `mysql2` discards the status of the session that the server sends after each result (the flags of the EOF packet), and calls
+ * back a tick later than it could. So the commands here extend those of `mysql2`, and tell a receiver what they read.
  */
 
 const ended: State = null
@@ -62,7 +62,7 @@ export const sendBehind = (wire: Wire, command: Ahead): void => {
 }
 
 const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: boolean) => {
-  // One function for both protocols: `mysql2` shares it too.
+  // `mysql2` has one function for the rows of both protocols.
   const row = Base.prototype.row
   return class extends writableAhead(Base) {
     /** Rows that nobody wants are skipped unread. */
@@ -126,11 +126,11 @@ export const Query = tapped(QueryCommand, true)
 /**
  * A prepared statement with its values.
  *
- * Reading the columns, and looking for what reads such rows, takes `mysql2` longer than reading a row. So where they are the
- * same as the last time, which their bytes say, what was made of them is used again; anything else is left to `mysql2`.
+ * `mysql2` needs longer to read the columns, and to find the parser of such rows, than to read a row. So if the bytes of the
+ * columns are those of the last execution, its fields and its parser are used again. All else is left to `mysql2`.
  */
 export class Execute extends tapped(ExecuteCommand, true) {
-  /** What the columns are expected to be, as long as they are. */
+  /** The columns of the last execution, as long as those that come are the same. */
   private shape: Shape | undefined = undefined
   private seen = 0
   private parser: Statement["_rowParser"] = null
@@ -239,10 +239,10 @@ export class Execute extends tapped(ExecuteCommand, true) {
   }
 }
 
-/** The number of columns has one byte up to here. */
+/** Up to this number of columns the protocol writes the number in one byte. */
 const MOST_COLUMNS = 250
 
-/** With bytes of its own: `mysql2` keeps those that a column was read from, and with them all that came in the same read. */
+/** A copy. `mysql2` keeps the bytes that a column was read from, and would keep all bytes of the same read of the socket. */
 const copyOf = (packet: Packet): Packet => {
   const own = Buffer.from(packet.buffer.subarray(packet.start, packet.end))
   const PacketClass = packet.constructor as new (id: number, buffer: Buffer, start: number, end: number) => Packet
@@ -258,13 +258,13 @@ export const QueryRows = tapped(QueryCommand, false)
 /** As `Execute`; each row is told. */
 export const ExecuteRows = tapped(ExecuteCommand, false)
 
-/** Prepares a statement, and hands it over; the command that uses it may be added then. */
+/** Prepares a statement, and calls `prepared` with it. The command that uses the statement may be added then. */
 export class Prepare extends writableAhead(PrepareCommand) {
   constructor(
     private readonly receiver: Receiver,
     sql: string,
     prepared: (statement: Prepared) => void,
-    /** Kept for others, or for its owner alone. */
+    /** The name of who alone may use the statement. `undefined`: it is kept for all. */
     owner?: string
   ) {
     super({ sql, ...(owner === undefined ? {} : { nestTables: owner }) }, (error, statement) => {
@@ -282,7 +282,7 @@ export class Prepare extends writableAhead(PrepareCommand) {
   }
 }
 
-/** One packet there, one OK packet back, whose status is told. */
+/** A command of one packet, which the server answers with one OK packet. Its status is told. */
 const answeredByOk = (Base: new () => Command) =>
   class extends writableAhead(Base) {
     constructor(readonly receiver: Receiver) {
@@ -298,7 +298,7 @@ const answeredByOk = (Base: new () => Command) =>
         this.receiver.refused(packet.asError(connection.clientEncoding))
         return true
       }
-      // Two counts, which are 0, stand before it.
+      // Before it stand two counts, which are 0.
       this.receiver.flags(packet.buffer.readUInt16LE(packet.offset + 3))
       const over = super.execute(packet, connection)
       this.receiver.answered(undefined)
@@ -317,8 +317,8 @@ const CURSOR_TYPE = 9
 const READ_ONLY = 1
 
 /**
- * Executes a prepared statement so that the server keeps the rows and gives them when `Fetch` asks. Some statements cannot
- * have a cursor: then the rows come at once, and are told.
+ * Executes a prepared statement so that the server keeps the rows until `Fetch` asks for them. A statement that cannot have a
+ * cursor gives all its rows at once.
  */
 export class OpenCursor extends ExecuteRows {
   isOpen = false

@@ -1,20 +1,20 @@
 import MysqlModule from "mysql2"
 
 /**
- * The parts of `mysql2` that this driver stands on and that its types leave out: known here and to the commands alone. A test
- * looks for each of them on a real connection, so that an update of `mysql2` cannot take one away unseen.
+ * The parts of `mysql2` that this driver uses and that the types of `mysql2` leave out. A test looks for each of them on a real
+ * connection, so that an update of `mysql2` that takes one away is noticed.
  */
 export interface Wire extends NodeJS.EventEmitter {
   readonly stream: import("node:net").Socket
   readonly config: WireConfig
   readonly threadId: number
   readonly clientEncoding: string
-  /** What the packets that come belong to. */
+  /** The command that the packets that come belong to. */
   readonly _command: object | null | undefined
-  /** Number of the packet that comes next, or is written next. */
+  /** The number of the next packet. */
   sequenceId: number
   readonly _handshakePacket: { readonly serverVersion: string }
-  /** Prepared statements by key, the least recently used one is closed when there are too many. */
+  /** Prepared statements by key. When there are too many, the least recently used one is closed. */
   readonly _statements: {
     get(key: string): Prepared | undefined
     delete(key: string): boolean
@@ -39,7 +39,7 @@ export interface WireConfig {
   readonly password: string | undefined
   readonly database: string | undefined
   readonly charsetNumber: number
-  /** A number once it was agreed upon with the server. */
+  /** A number, when the server has agreed to compress. */
   readonly compress?: boolean | number | undefined
 }
 
@@ -75,7 +75,7 @@ export interface Header {
   }
 }
 
-/** Who is told what a command reads. Each command ends with one of `answered`, `refused`, `unsendable` and `lost`. */
+/** What is told what a command reads. Each command ends with one of `answered`, `refused`, `unsendable` and `lost`. */
 export interface Receiver {
   flags(status: number): void
   ok(header: Header): void
@@ -86,7 +86,7 @@ export interface Receiver {
   refused(error: unknown): void
   /** Nothing was sent. */
   unsendable(error: unknown): void
-  /** A row could not be read, because of the program's own type parser. Rows that follow are skipped; the end is told as ever. */
+  /** A type parser of the program has failed to read a row. The rows that follow are skipped, and the end is told as ever. */
   unread(error: unknown): void
   lost(error: unknown): void
 }
@@ -120,7 +120,7 @@ export interface Statement extends Command {
   resultsetHeader(packet: Packet, connection: Wire): State
 }
 
-/** The columns of a result. The server describes them each time, as a rule in the same bytes. */
+/** The columns of a result. The server describes them at each execution, as a rule in the same bytes. */
 export interface Shape {
   readonly described: ReadonlyArray<Packet>
   readonly fields: ReadonlyArray<unknown>
@@ -137,7 +137,7 @@ export interface StatementOptions {
 
 const Mysql = MysqlModule as any
 
-/** The classes of the commands that a method of `mysql2`'s connection makes. They are not exported; the method is. */
+/** The classes of the commands that a method of a connection makes. `mysql2` exports the method and not the classes. */
 const commandsOf = (method: string, ...args: ReadonlyArray<unknown>): ReadonlyArray<any> => {
   const made: Array<any> = []
   const recorder = { config: {}, _resolveNamedPlaceholders() {}, addCommand: (command: object) => made.push(command) }
@@ -188,10 +188,10 @@ export const NO_BACKSLASH_ESCAPES = 0x200
 export const keyOf = (sql: string, owner?: string): string =>
   Mysql.Connection.statementKey({ sql, rowsAsArray: undefined, ...(owner === undefined ? {} : { nestTables: owner }) })
 
-/** Takes a statement away from those that are kept for others. `mysql2` would close it. */
+/** Takes a statement out of those that are kept, without closing it on the server as `mysql2` would. */
 export const disown = (wire: Wire, key: string, statement: Prepared): void => {
   statement.close = ignore
   wire._statements.delete(key)
-  // The method of its class again.
+  // From now on `close` is the method of its class again.
   delete (statement as { close?: unknown }).close
 }

@@ -28,9 +28,8 @@ export interface Connection {
  * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
  * preparation before it and, when it has failed, a question after it.
  *
- * An error says nothing about the session. Where the statement can have begun or ended a transaction the server is asked
- * (a ping, whose answer tells), and only then is the failure reported: whoever released the connection before could hand
- * its next user an open transaction.
+ * An error does not tell the status of the session. If the statement may have begun or ended a transaction, a ping asks the
+ * server for the status before the failure is told. Else the connection could be released with an open transaction.
  */
 export class Operation extends State<Operation> implements Mysql.Receiver, Pipeline.Operation<Operation> {
   isMark = false
@@ -39,9 +38,9 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   unsent = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
-  /** It changes a variable for itself alone, and the server reports the change and not its end. */
+  /** It changes a variable for itself alone. The server reports that as a change of the session, which it is not. */
   leavesNothing = false
-  /** Why the transaction that it was to be the first statement of has not begun. */
+  /** The failure of the BEGIN that was sent ahead of it. */
   notBegun: unknown = undefined
   /** It began inside a transaction. */
   inside: boolean
@@ -52,7 +51,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   constructor(
     protected readonly connection: Connection,
     readonly text: Text,
-    /** Written into the text, and not sent beside it. */
+    /** The values were written into the text, and are not sent beside it. */
     readonly interpolated: boolean
   ) {
     super()
@@ -63,7 +62,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     return this.text.sql === ""
   }
 
-  /** A text with everything in it. */
+  /** Sends a text that has its values in it. */
   query(sql: string, rowsAsArray: boolean): void {
     const { infileStreamFactory } = this.connection.wire.config as { readonly infileStreamFactory?: unknown }
     this.run(
@@ -71,7 +70,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     )
   }
 
-  /** A statement that the server keeps. */
+  /** Executes the text as a prepared statement, and prepares it first if the server does not have it. */
   executePrepared(values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
     const { wire } = this.connection
     const known = wire._statements.get(this.text.key)
@@ -116,7 +115,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     else wire.addCommand(command)
   }
 
-  /** Its fiber has left: what still comes is thrown away. */
+  /** Its fiber has left. The rest of the answer is discarded. */
   abandon(): void {
     if (this.running !== undefined) this.running.discards = true
   }
@@ -151,7 +150,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
       return
     }
     this.failure ??= error
-    // Outside of a transaction a single statement that fails leaves none behind; and what comes next will tell by itself.
+    // A single statement that fails outside of a transaction leaves none open. An operation behind it brings the status as well.
     const isTold = this.next !== undefined || this.isMark
     if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
     else {
@@ -175,7 +174,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.connection.end(error)
   }
 
-  /** What the caller wants of the answer. The rows are the caller's from here on. */
+  /** The answer in the form of `mode`. The operation does not keep the rows. */
   takeAnswer(mode: Mode): unknown {
     const { result } = this
     this.result = undefined
@@ -185,15 +184,15 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   }
 
   private settle(failure: unknown): void {
-    // The two know each other. One that is old when it ends would otherwise keep its rows, and what it was part of, until
-    // the next full collection: those copies cost more than all else that a short statement does here.
+    // Operation and command refer to each other. An old pair would keep its rows until the next full garbage collection, which
+    // costs more than everything else that a short statement does here.
     this.running = undefined
     this.failure = failure
     this.connection.hasAnswered(this)
   }
 }
 
-/** What the server would say. */
+/** The error that the server would have sent. */
 const cancelled = () =>
   Object.assign(new Error("The statement was cancelled before it was executed"), {
     code: "ER_QUERY_INTERRUPTED",

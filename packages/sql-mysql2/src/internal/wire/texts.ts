@@ -4,7 +4,7 @@ import { keyOf } from "./mysql.js"
 /** What can be seen in the text of a statement without parsing it. */
 export interface Text {
   readonly sql: string
-  /** What `mysql2` keeps its prepared statement under. */
+  /** The key under which `mysql2` keeps its prepared statement. */
   readonly key: string
   /** Worth being prepared, and kept so. */
   readonly planned: boolean
@@ -16,28 +16,28 @@ export interface Text {
   readonly plain: boolean
   /** Leaves nothing behind. */
   readonly isRead: boolean
-  /** Refused by the server when prepared: found out by asking. */
+  /** The server has refused to prepare it. */
   unpreparable: boolean
 }
 
-/** Texts remembered by each connection. More cost memory, fewer cost a look at the text each time. */
+/** Texts that each connection remembers. A larger number costs memory, a smaller one costs reading texts again. */
 const MAX_TEXTS = 500
 
-/** What a server plans. */
+/** The server makes a plan for it. */
 const planned = /^\s*(?:select|insert|update|delete|replace|with|values|table)\b/i
 
 const reads = /^\s*(?:select|values|table)\b/i
 
 /**
- * Writes, leaves something in the session or asks what a statement before it has left there, or is more than one statement.
- * That one of these may stand in a literal does no harm.
+ * Writes, leaves something in the session, asks what an earlier statement has left there, or is more than one statement. A literal
+ * that contains such a word only makes the read unpacked.
  */
 const writes =
   /\b(?:into|sql_calc_found_rows|found_rows|row_count|last_insert_id|get_lock|release_lock|release_all_locks|nextval|setval|next\s+value)\b|:=|;\s*\S/i
 
 const locks = /\b(?:for\s+(?:update|share)|lock\s+in\s+share\s+mode)\b/i
 
-/** Nothing is left of it when the transaction that it was alone in has ended, as far as can be told without parsing. */
+/** A read that leaves nothing behind when its transaction has ended, as far as can be told without parsing. */
 export const isRead = (sql: string): boolean => reads.test(sql) && !writes.test(sql)
 
 /** A read that may share its connection with others. */
@@ -75,10 +75,10 @@ export class Texts {
   }
 }
 
-/** The first word, in capitals: what `command` answers. */
+/** The first word, in capitals: the answer in the mode `command`. */
 export const verbOf = (sql: string): string => /^\s*(\w+)/.exec(sql)?.[1]?.toUpperCase() ?? ""
 
-/** What ends a transaction that has failed, or takes its place. */
+/** Ends a transaction that has failed, or begins another one in its place. */
 export const replacesTransaction = (sql: string): boolean =>
   /^\s*(?:rollback(?!\s+(?:work\s+)?to\b)|begin|start\s+transaction)\b/i.test(sql)
 
@@ -94,7 +94,7 @@ export const commitsImplicitly = (sql: string): boolean =>
 export const handlesTransaction = (sql: string): boolean =>
   /(?:^|;)\s*(?:commit|rollback|begin|start\s+transaction|xa)\b/i.test(sql)
 
-/** Literals may be secrets. */
+/** The text without its literals, which may be secrets. */
 export const withoutLiterals = (sql: string): string =>
   sql
     .replace(/'(?:[^'\\]|\\[\s\S]|'')*'|"(?:[^"\\]|\\[\s\S]|"")*"/g, "'…'")

@@ -4,8 +4,8 @@ export interface Problem {
 }
 
 /**
- * Values as the prepared protocol takes them. `mysql2` itself would throw; and what it is given by mistake, a function or
- * nothing at all, is as a rule a field that was not there.
+ * What is wrong with parameters for the prepared protocol. `mysql2` itself would throw. A parameter that is undefined or a function
+ * is as a rule the value of a missing field.
  */
 export const check = (params: ReadonlyArray<unknown>): Problem | undefined => {
   for (let i = 0; i < params.length; i++) {

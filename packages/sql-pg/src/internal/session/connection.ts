@@ -53,15 +53,16 @@ export class PgConnection implements Owner<Operation>, Packable {
     this.pipeline = new Pipeline<Operation>(this, timers)
     this.parsers = new Parsers(client, reported)
     const wire = client.connection
-    this.plans = new Plans(wire, endpoint.server.names, changes.isSeenInText)
+    this.plans = new Plans(wire, endpoint.server.names, changes.isSeenInText, reported.searchPath)
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
-    // After the client's own listener, which has read the transaction status by then.
+    // Added after the client's own listener, which reads the transaction status.
     wire.on("readyForQuery", () => this.pipeline.answered())
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
-    wire.on("parameterStatus", (message: Pg.ParameterStatus) => {
-      if (reported.set(message.parameterName, message.parameterValue)) this.isChanged = true
+    wire.on("parameterStatus", ({ parameterName, parameterValue }: Pg.ParameterStatus) => {
+      if (reported.set(parameterName, parameterValue)) this.isChanged = true
+      if (parameterName === "search_path") this.plans.searchIn(parameterValue)
     })
   }
 
@@ -147,7 +148,7 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     let reason = classify.classify(cause, phase)
     if (reason._tag === "NotWritable" && !onlyReads && (this.reported.isStandby || classify.isOfStandby(cause))) {
-      // Not a read-only transaction but a read-only server: whoever wanted to write needs another one.
+      // The server is a standby. Its connections are closed, so that the next one can lead to the primary.
       reason = { ...reason, connection: "destroy", retry: phase === "transaction" ? "transaction" : "always" }
     }
     if (reason.connection === "destroy" && !goesOn) this.retired = true
@@ -161,14 +162,14 @@ export class PgConnection implements Owner<Operation>, Packable {
     )
   }
 
-  /** A prepared statement was not there (26000), or one was there already (42P05), although nothing that was seen explains it. */
+  /** The server session had no such prepared statement (26000), or already had one (42P05), and this connection has not caused it. */
   planSurprised(code: string): void {
     const { label, server } = this.endpoint
     if (code === "42P05") server.names.areShared = true
     if (server.isNew("proxy")) this.fork(warnings.plansLost(label, code))
   }
 
-  /** What the server says with a warning when it crashes: it has no time for an error. */
+  /** A server that crashes sends a warning with the reason, and no error. */
   private warned({ code, message, severity }: { code?: string; message?: string; severity?: string }): void {
     if (code === "57P01" || code === "57P02") this.farewell = Object.assign(new Error(message), { code, severity })
   }
@@ -186,9 +187,14 @@ export class PgConnection implements Owner<Operation>, Packable {
     this.pipeline.ended(first)
   }
 
-  /** `DISCARD ALL` leaves something behind. */
-  get outlivesReset(): boolean {
+  /** Why `DISCARD ALL` does not clean the session, if so. */
+  get uncleanable(): SqlError | undefined {
     return this.isBeyondReset
+      ? SqlReason.toError(
+          SqlReason.make("InvalidUse", { connection: "destroy" }),
+          `PostgreSQL at ${this.endpoint.label}: the session has called dblink_connect, which no reset undoes, so its connection is closed`
+        )
+      : undefined
   }
 
   /** Called with the command tag of each statement that has succeeded. */
@@ -200,7 +206,7 @@ export class PgConnection implements Owner<Operation>, Packable {
       return
     }
     if (current === undefined) return
-    // A text with a plan was looked at when it got the plan.
+    // The text of a plan was examined when the plan was made: see `Plans.of`.
     const isSeen = current.plan === undefined && changes.isSeenInText(current.text)
     if (isSeen && changes.outlivesReset(current.text)) this.isBeyondReset = true
     if (isSeen || changes.isSeenInTag(tag, current.text)) this.isChanged = true

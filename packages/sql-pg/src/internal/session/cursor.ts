@@ -9,7 +9,7 @@ import type { PgConnection } from "./connection.js"
 /** Rows of one piece. */
 const PIECE = 128
 
-/** Milliseconds for the answer to the end of a cursor. The server waits for it, so it takes a round trip as a rule. */
+/** Milliseconds for the end of a cursor. The server has nothing else to do, so it takes a round trip as a rule. */
 const CLOSE = 100
 
 type Values = ReadonlyArray<string | Buffer | null>
@@ -54,7 +54,7 @@ const joined = (connection: PgConnection, sql: string, values: Values): Cursor =
   const close = Effect.sync(() => {
     if (!isOpen || isComplete || connection.status() !== "transaction") return
     isComplete = true
-    // Sent now and answered with the next operation: a portal costs the server little, and a round trip costs everybody.
+    // Sent now, and answered with the next operation. An open portal costs the server less than a round trip of its own.
     connection.wire.close({ type: "P", name: portal })
   })
   return { next, close }
@@ -69,7 +69,7 @@ const single = (connection: PgConnection, sql: string, values: Values): Cursor =
   let wake: (() => void) | undefined
   query.suspended = () => {
     state = "waiting"
-    // The time that the program takes for the rows is not the server's.
+    // The time in which the program uses the rows does not count.
     pipeline.unbound(query)
     wake?.()
   }
@@ -102,7 +102,7 @@ const single = (connection: PgConnection, sql: string, values: Values): Cursor =
           return query.more(connection.wire)
         }
         case "running":
-          // The fiber that asked for this piece has left; the one that asks now gets it.
+          // The fiber that has asked for this piece has left. The fiber that asks now gets the piece.
           pipeline.bound(query, until)
           return
       }

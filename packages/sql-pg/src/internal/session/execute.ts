@@ -28,7 +28,7 @@ interface Again {
   readonly runs: number
 }
 
-/** Once by a prepared statement that is made anew, and once without: nothing is left then that could be at fault. */
+/** Once with a statement that is prepared anew, and once without a prepared statement. */
 const MOST_RUNS = 2
 
 /** See `Driver.execute`. */
@@ -40,7 +40,7 @@ export const execute = (
   before: ReadonlyArray<string> = nothing,
   until: Instant = never
 ): Effect.Effect<any, SqlError> =>
-  // Without a canceller: an interrupted statement goes on, and its fiber does not wait. The next user of the connection aborts it.
+  // No canceller: the fiber of an interrupted statement does not wait. The next user of the connection aborts the statement.
   Effect.async((resume) => start(connection, { sql, params, mode, before, until, resume }, undefined))
 
 const nothing: ReadonlyArray<string> = []
@@ -66,7 +66,13 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     !((inside || before.length > 0) && asksForAllColumns(sql))
   const plan = isNamed ? plans.of(sql, params) : undefined
   const isKept = plan !== undefined && plans.isParsed(plan)
-  const statement = new Statement(sql, values, mode, plan, plans.takeForgotten(), connection.parsers, before)
+  let statement: Statement
+  try {
+    statement = new Statement(sql, values, mode, plan, plans.takeForgotten(), connection.parsers, before)
+  } catch (problem) {
+    resume(Effect.fail(connection.unsendable(problem)))
+    return
+  }
   if (plan !== undefined && packer !== undefined) {
     const text = packer.texts.of(sql)
     statement.profile = text
@@ -91,7 +97,7 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     const onlyReads = isReadOnly(sql) || before.some(isReadOnly)
     resume(Effect.fail(connection.error(failure, phase, pipeline.current === statement, onlyReads)))
   }
-  // Whoever sends COMMIT says how long its answer is awaited: a statement timeout would make a written transaction unknown.
+  // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
   connection.send(statement, settled, until, !commits)
 }
 
@@ -108,12 +114,12 @@ const runAgain = (
   isKept: boolean,
   inside: boolean
 ): boolean => {
-  // A plan that was made right now has the types of right now.
+  // A plan that was prepared for this run has the present types of the columns.
   if (fault === "mistyped" && !isKept) return false
   if (fault === "lost") connection.planSurprised("26000")
   if (fault === "foreign") connection.planSurprised("42P05")
   const runs = again?.runs ?? 0
-  // What a transaction has done before is lost with the failure, so only the whole of it can run again.
+  // The failure has ended the transaction, so only all of it can run again.
   const mayRun = !inside && runs < MOST_RUNS && !connection.pipeline.isAborting && !connection.isDead
   if (fault !== "mistyped" || !mayRun) connection.plans.drop(plan)
   if (!mayRun) return false

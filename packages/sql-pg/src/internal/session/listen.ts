@@ -7,13 +7,13 @@ import type { ListenEvent } from "../../Config.js"
 import type { PgConnection } from "./connection.js"
 import { execute } from "./execute.js"
 
-/** How often a silent connection is asked whether it still works: a path that died in the middle says nothing by itself. */
+/** How often a silent connection is asked whether it still works. Nothing reports a network path that has died. */
 const HEARTBEAT = "30 seconds"
 
 /** Milliseconds for the answer to LISTEN, UNLISTEN and the question whether the connection still works. */
 const BOUND = 5_000
 
-/** Milliseconds before connecting again, doubled up to the longest, and less at random. */
+/** Milliseconds of the first pause before connecting again. Each pause is twice as long, up to the longest, and a random part of that. */
 const FIRST_PAUSE = 50
 
 const LONGEST_PAUSE = 1_000
@@ -68,7 +68,7 @@ export const make = Effect.fnUntraced(function* (
 
   const serve = Effect.gen(function* () {
     const connection = yield* Effect.tapError(lease, (error) =>
-      // Who begins to listen learns at once that it does not work; who has listened already waits for better times.
+      // A new listener learns at once that listening does not work. A listener that has been heard waits for the next attempt.
       Effect.sync(() => fail(({ heard }) => !heard || SqlReason.is("PoolClosed")(error), error))
     )
     const { client } = connection
@@ -81,7 +81,7 @@ export const make = Effect.fnUntraced(function* (
         mailbox.unsafeOffer({ _tag: "Notification", channel: message.channel, payload, processId: message.processId })
       }
     }
-    // Attached first: a notification may come together with the answer of LISTEN.
+    // Attached before LISTEN, because a notification may come together with its answer.
     yield* Effect.acquireRelease(
       Effect.sync(() => client.on("notification", notified).on("end", wakeUp).on("error", wakeUp)),
       () => Effect.sync(() => client.off("notification", notified).off("end", wakeUp).off("error", wakeUp))
@@ -94,7 +94,7 @@ export const make = Effect.fnUntraced(function* (
       )
     const told = new Set<string>()
     while (true) {
-      // Looked at before anything else: who comes now has not been heard by a connection that is gone.
+      // Checked before anything else, so that no new listener counts as heard by a connection that is gone.
       if (connection.isDead) {
         return yield* connection.error(connection.pipeline.fatal ?? new Error("Connection terminated"), "statement")
       }
@@ -161,7 +161,7 @@ export const make = Effect.fnUntraced(function* (
       fail(() => true, closed())
     })
   )
-  // Of the scope, not of whoever listens first: with that one's priority and deadline the others would live on.
+  // A fiber of the scope. A fiber of the first listener would give its priority and deadline to all others.
   yield* Effect.forkScoped(supervise)
 
   const enter = (channel: string, listener: Listener) =>

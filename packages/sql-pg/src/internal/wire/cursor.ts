@@ -70,7 +70,7 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
     connection.stream.uncork()
   }
 
-  /** The server drops the portal and reports that it is ready, when the piece that it is at has ended or was cancelled. */
+  /** When the piece that runs has ended, or was cancelled, the server drops the portal and reports that it is ready. */
   abandon(connection: Pg.Wire): void {
     this.sync(connection)
   }

@@ -1,11 +1,11 @@
 /**
- * How the server writes values. `pg` reads dates, intervals and texts in one way only, and whatever it cannot read it makes null
- * or something else: never here, where the statement fails instead.
+ * How the server writes values. `pg` can read one style of dates and intervals, and one encoding. It turns a value in another
+ * style into null, or into a wrong value. Here the statement fails instead.
  */
 import * as Pg from "./pg.js"
 
 /**
- * What the server reports about a session, at its beginning and whenever it changes. Held by each connection.
+ * What the server reports about a session, at its beginning and at each change. Each connection has one.
  */
 export class Reported {
   /** The server is a standby: it takes no writes. */
@@ -14,12 +14,17 @@ export class Reported {
   dateStyle = ""
   intervalStyle = ""
   encoding = ""
+  /** Reported by PostgreSQL 18 and later. */
+  searchPath = ""
 
-  /** Gives whether the value decides how values are written, and has changed since the beginning of the session. */
+  /** Notes a setting. Gives whether it is one that decides how values are written, and this is a change of it. */
   set(name: string, value: string): boolean {
     switch (name) {
       case "in_hot_standby":
         this.isStandby = value === "on"
+        return false
+      case "search_path":
+        this.searchPath = value
         return false
       case "DateStyle": {
         const isChange = this.dateStyle !== "" && this.dateStyle !== value
@@ -49,7 +54,7 @@ export class Reported {
     return this.encoding === "" || this.encoding === "UTF8"
   }
 
-  /** Dates and intervals come as they can be read. */
+  /** Dates and intervals come in a style that `pg` can read. */
   get isReadable(): boolean {
     return this.isIso && (this.intervalStyle === "" || this.intervalStyle === "postgres")
   }
@@ -67,7 +72,7 @@ const ARRAYS_OF_DATES = [1115, 1182, 1185]
 const INTERVAL = 1186
 const ARRAY_OF_INTERVALS = 1187
 
-/** The parsers of `pg`. Those that the program has given instead read what they like, and are left alone. */
+/** The parsers of `pg` itself. A parser that the program has given instead is used as it is. */
 const original = new Map<number, Parser>()
 for (const [oids, sample, isRight] of [
   [DATES, "2000-01-02 03:04:05+00", (value: any) => value instanceof Date],
@@ -81,13 +86,13 @@ for (const [oids, sample, isRight] of [
   }
 }
 
-/** `1 year 2 mons -3 days 04:05:06.7`: the style `postgres`, and what has no style. */
+/** `1 year 2 mons -3 days 04:05:06.7`: the IntervalStyle `postgres`. */
 const readableInterval =
   /^(?:[-+]?\d+ (?:years?|mons?|days?)(?: |$))*(?:[-+]?\d{2,}:\d{2}:\d{2}(?:\.\d+)?)?$|^-?infinity$/
 
 const hasNull = (value: unknown): boolean => Array.isArray(value) && value.some((one) => one === null || hasNull(one))
 
-/** The type parsers of a connection: those of its client, and each fails where that of `pg` would silently give something else. */
+/** The type parsers of a connection: those of its client. A parser of `pg` that would give a wrong value fails instead. */
 export class Parsers implements Pg.Types {
   private readonly guarded = new Map<number, Parser>()
 
@@ -100,7 +105,7 @@ export class Parsers implements Pg.Types {
     const { reported } = this
     const parser = this.types.getTypeParser(oid, format)
     if (!reported.isUtf8) throw unreadable("a result", reported)
-    // Binary results are not asked for; all other types are written in one way only.
+    // Results are always asked for as text. Only these types have more than one style.
     if (oid < 1082 || oid > 1187 || original.get(oid) !== parser) return parser
     const known = this.guarded.get(oid)
     if (known !== undefined) return known
@@ -159,11 +164,11 @@ export class Startup {
     private readonly isProxied: boolean
   ) {}
 
-  /** For a connection with these options, which the program has set itself. */
+  /** The parameters for a connection. `options` are the options that the program has set for it. */
   parameters(options: string | undefined): Readonly<Record<string, string>> {
     if (this.isProxied || this.isRefused) return {}
     return {
-      // A role with another number would round numbers. 1 is the default of the server.
+      // With a smaller number, which a role may have, the server rounds numbers. 1 is its default.
       ...(options?.includes(DIGITS) ? {} : { [DIGITS]: "1" }),
       ...(this.dateStyle === undefined ? {} : { DateStyle: this.dateStyle }),
       ...(this.intervalStyle === undefined ? {} : { IntervalStyle: this.intervalStyle })

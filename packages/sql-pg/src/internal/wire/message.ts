@@ -1,4 +1,4 @@
-/** Messages to the server that are sent for each statement, each group of them as one piece of memory and one write. */
+/** The messages of each statement to the server, each group of them in one buffer and one write. */
 
 const DESCRIBE = Buffer.from("44000000065000", "hex")
 const EXECUTE_SYNC = Buffer.from("45000000090000000000" + "5300000004", "hex")
@@ -7,7 +7,7 @@ const sizeOf = (value: string | Buffer | null): number =>
   value === null ? 4 : 4 + (typeof value === "string" ? Buffer.byteLength(value) : value.length)
 
 /**
- * Bind, Describe where the columns of the answer are not known yet, Execute and Sync. Names are ours, hence ASCII.
+ * Bind, Describe if the columns of the answer are not known yet, Execute and Sync. Names are made by `PlanNames`, in ASCII.
  */
 export const execution = (name: string, params: ReadonlyArray<string | Buffer | null>, describes: boolean): Buffer => {
   const count = params.length
@@ -25,8 +25,8 @@ export const execution = (name: string, params: ReadonlyArray<string | Buffer | 
   all[at++] = 0
   at += all.write(name, at, "latin1")
   all[at++] = 0
-  // Text, unless somebody gave bytes.
-  at = all.writeInt16BE(binaries ? count : 0, at)
+  // Parameters are text, except bytes.
+  at = all.writeUInt16BE(binaries ? count : 0, at)
   if (binaries)
     for (const value of params) at = all.writeInt16BE(typeof value === "object" && value !== null ? 1 : 0, at)
   at = all.writeUInt16BE(count, at)

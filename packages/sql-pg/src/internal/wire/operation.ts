@@ -11,7 +11,7 @@ import type { Plan } from "./plans.js"
  */
 export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {
   readonly plan: Plan | undefined
-  /** Its fiber has left: it makes the server end the operation at the next opportunity. */
+  /** Its fiber has left. Makes the server end the operation as soon as the protocol allows it. */
   abandon(connection: Pg.Wire): void
 }
 

@@ -2,8 +2,8 @@ import { State } from "@sluice/sql/driver/Operation"
 import PgModule from "pg"
 
 /**
- * The parts of `pg` that this driver stands on and that its types leave out. They are used in this folder only; a test
- * looks for each of them on a real connection, so that an update of `pg` cannot take one away unseen.
+ * The parts of `pg` that this driver uses and that the types of `pg` leave out. A test looks for each of them on a real
+ * connection, so that an update of `pg` that takes one away is noticed.
  */
 export interface Wire extends NodeJS.EventEmitter {
   readonly stream: import("node:net").Socket
@@ -116,9 +116,8 @@ export const Connection: new (config: { ssl: unknown; stream: unknown }) => Wire
 export const prepareValue: (value: unknown) => string | Buffer | null = Pg.utils.prepareValue
 
 /**
- * For queries of our own, which listen to what concerns them. `pg` refuses what is not of its class on a connection that
- * pipelines, because it might keep a portal open; its constructor, which reads a configuration, is a tenth of a short
- * statement.
+ * The base of the queries of this driver. On a connection that pipelines `pg` refuses a query that is not of its own class. The
+ * constructor of that class reads a configuration, which takes a tenth of the time of a short statement, so it is not called.
  */
 export class QueryBase<Self> extends State<Self> {
   handleRowDescription(_message: { readonly fields: ReadonlyArray<Field> }): void {}

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto"
 import type * as Pg from "./pg.js"
 import { isPreparable } from "./texts.js"
 
-/** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
+/** Prepared statements of each connection. A larger number costs memory of the server, a smaller one costs planning. */
 const MAX_PLANS = 100
 
-/** Names that are remembered by each client, in each of two generations. */
+/** Names that each client remembers, in each of two generations. */
 const MAX_NAMES = 500
 
 /** A statement that the server keeps under a name. */
@@ -18,7 +18,9 @@ export class Plan {
 
   constructor(
     readonly sql: string,
-    readonly name: string
+    readonly name: string,
+    /** The search_path that its tables were found in. */
+    readonly searchPath: string
   ) {}
 }
 
@@ -29,8 +31,8 @@ export class Plan {
  */
 export class PlanNames {
   /**
-   * Somebody else prepares statements on the same server connections, so none is prepared by name from now on. Then there is a
-   * pooler, which the program has not mentioned.
+   * Another client prepares statements in the same server sessions, so there is a pooler that the program has not mentioned. No
+   * statement is prepared by name from now on.
    */
   areShared = false
   private young = new Map<string, string>()
@@ -52,11 +54,15 @@ export class PlanNames {
 }
 
 /**
- * The prepared statements of one connection, by text. The server is told to forget one in the same round trip as the next
- * operation, and before that operation prepares anything, so a name that is used again is never in use.
+ * The prepared statements of one connection, by search_path and text: the same text may mean other tables, with other columns. The
+ * server is told to forget one in the same round trip as the next operation, and before that operation prepares anything, so a name
+ * that is used again is never in use. PostgreSQL before 18 does not report its search_path, which is empty here then.
  */
 export class Plans {
-  private readonly plans = new Map<string, Plan>()
+  /** The plans of the present search_path. */
+  private plans = new Map<string, Plan>()
+  private readonly bySearchPath = new Map<string, Map<string, Plan>>()
+  private count = 0
   private forget: Array<string> = []
   private uses = 0
 
@@ -64,30 +70,49 @@ export class Plans {
     private readonly wire: Pg.Wire,
     private readonly names: PlanNames,
     /** A statement that changes the session is looked at each time it is executed, and one with a plan is not. */
-    private readonly changesSession: (sql: string) => boolean
-  ) {}
+    private readonly changesSession: (sql: string) => boolean,
+    /** The one that the session begins with. */
+    private readonly firstSearchPath: string,
+    private searchPath = firstSearchPath
+  ) {
+    this.bySearchPath.set(searchPath, this.plans)
+  }
 
-  /** None for a text that is not worth a name, while all names are in use, and where names are shared with others. */
+  /** From the next statement on the session has this search_path. */
+  searchIn(searchPath: string): void {
+    if (this.plans.size === 0) this.bySearchPath.delete(this.searchPath)
+    this.searchPath = searchPath
+    this.plans = this.bySearchPath.get(searchPath) ?? new Map()
+    this.bySearchPath.set(searchPath, this.plans)
+  }
+
+  /** The plan of a text. `undefined`: the text is not worth one, all names are in use, or names are shared with others. */
   of(sql: string, params: ReadonlyArray<unknown>): Plan | undefined {
     if (this.names.areShared) return undefined
     const known = this.plans.get(sql)
     if (known !== undefined) {
-      // The order of use is a number, so that a hit changes nothing in the map.
+      // The order of use is a number, so that finding a plan does not change the map.
       known.usedAt = ++this.uses
       return known
     }
     if (!isPreparable(sql, params) || this.changesSession(sql)) return undefined
-    if (this.plans.size >= MAX_PLANS && !this.evict()) return undefined
-    const plan = new Plan(sql, this.names.of(sql))
+    if (this.count >= MAX_PLANS && !this.evict()) return undefined
+    const { firstSearchPath, searchPath } = this
+    // Two search_paths have two statements, so they have two names.
+    const name = this.names.of(searchPath === firstSearchPath ? sql : `${sql}\0${searchPath}`)
+    const plan = new Plan(sql, name, searchPath)
     plan.usedAt = ++this.uses
     this.plans.set(sql, plan)
+    this.count++
     return plan
   }
 
   private evict(): boolean {
     let oldest: Plan | undefined
-    for (const plan of this.plans.values()) {
-      if (plan.users === 0 && (oldest === undefined || plan.usedAt < oldest.usedAt)) oldest = plan
+    for (const plans of this.bySearchPath.values()) {
+      for (const plan of plans.values()) {
+        if (plan.users === 0 && (oldest === undefined || plan.usedAt < oldest.usedAt)) oldest = plan
+      }
     }
     if (oldest === undefined) return false
     this.drop(oldest)
@@ -96,8 +121,11 @@ export class Plans {
 
   /** The plan is not used again, and the server is told to forget it. A newer plan of the same text stays. */
   drop(plan: Plan): void {
-    if (this.plans.get(plan.sql) !== plan) return
-    this.plans.delete(plan.sql)
+    const plans = this.bySearchPath.get(plan.searchPath)
+    if (plans?.get(plan.sql) !== plan) return
+    plans.delete(plan.sql)
+    if (plans.size === 0 && plans !== this.plans) this.bySearchPath.delete(plan.searchPath)
+    this.count--
     this.unparsed(plan)
     this.forget.push(plan.name)
   }
@@ -110,14 +138,17 @@ export class Plans {
     if (this.forget.length === 0) return none
     const names = this.forget
     this.forget = []
-    // A pooler may lead to a server connection where others use them.
+    // In a server session that a pooler shares out, other clients may use these names.
     return this.names.areShared ? none : names
   }
 
   /** The server has forgotten all. */
   clear(): void {
-    for (const plan of this.plans.values()) this.unparsed(plan)
+    for (const plans of this.bySearchPath.values()) for (const plan of plans.values()) this.unparsed(plan)
     this.plans.clear()
+    this.bySearchPath.clear()
+    this.bySearchPath.set(this.searchPath, this.plans)
+    this.count = 0
     this.forget = []
   }
 

@@ -10,27 +10,29 @@ import type { Plan } from "./plans.js"
 export class Statement extends Pg.QueryBase<Operation> implements Operation {
   readonly isEmpty: boolean
   readonly isMark = false
-  /** `pg` marks what it is told to parse as parsed under this name. */
+  /** `pg` reads it: when a Parse is complete, `pg` notes that this name is parsed. */
   name: string | undefined
   readonly callback = undefined
-  /** One for each statement of the text that has ended. */
+  /** The results of the statements of the text that have ended. */
   readonly results: Array<Pg.WireResult> = []
   private result: Pg.WireResult | undefined = undefined
-  /** Statements sent ahead that have not yet been answered. */
+  /** Statements of `before` that have not been answered yet. */
   private ahead: number
-  /** Characters of the text sent that are not of this statement. */
+  /** Characters that stand before the text in what was sent. */
   private shift = 0
   private readonly simple: boolean
+  /** Bind, Execute and Sync. Made before anything is sent, because it fails for parameters that are too large together. */
+  private readonly execution: Buffer | undefined
 
   constructor(
     readonly text: string,
-    private readonly params: ReadonlyArray<string | Buffer | null>,
+    params: ReadonlyArray<string | Buffer | null>,
     private readonly mode: Mode,
     readonly plan: Plan | undefined,
     /** Names that the server is told to forget in the same round trip. */
     private readonly forget: ReadonlyArray<string>,
     private readonly types: Pg.Types,
-    /** Executed first. If one fails, so does this, and is not executed. */
+    /** Statements that are executed first. If one fails, this statement is not executed and fails with the same error. */
     private readonly before: ReadonlyArray<string> = none
   ) {
     super()
@@ -38,6 +40,7 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
     this.name = this.ahead === 0 ? plan?.name : undefined
     this.simple = params.length === 0 && plan === undefined
     this.isEmpty = text === ""
+    this.execution = this.simple ? undefined : execution(plan?.name ?? "", params, plan?.shape === undefined)
   }
 
   submit(connection: Pg.Wire): Error | null {
@@ -49,8 +52,8 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
     const several = prepares || this.ahead > 0 || this.forget.length > 0
     if (several) stream.cork()
     for (const old of this.forget) connection.close({ type: "S", name: old })
-    if (this.simple) {
-      // A Close is answered only together with a Sync, and a simple query is one.
+    if (this.execution === undefined) {
+      // The server answers a Close at the next Sync, and a simple query has the effect of a Sync.
       const prefix = this.ahead === 0 ? "" : `${this.before.join("; ")}; `
       this.shift = prefix.length
       connection.query(prefix + this.text)
@@ -61,13 +64,13 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
         connection.parse({ text: this.text, name })
         if (name !== "") connection.submittedNamedStatements[name] = this.text
       }
-      stream.write(execution(name, this.params, plan?.shape === undefined))
+      stream.write(this.execution)
     }
     if (several) stream.uncork()
     return null
   }
 
-  /** What was sent ahead of it was executed. */
+  /** The statements of `before` were executed. */
   get hasBegun(): boolean {
     return this.ahead === 0
   }
@@ -78,7 +81,7 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
     return result
   }
 
-  /** The result of what runs: where the server was not asked for its columns, they are those of the last time. */
+  /** The result of the statement that runs. If the server was not asked for the columns, they are those of the plan. */
   private opened(): Pg.WireResult {
     if (this.result !== undefined) return this.result
     const result = this.open()
@@ -118,7 +121,7 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
       this.results.push(result)
     }
     this.result = undefined
-    // It has no columns: nothing was described.
+    // The server has described nothing, so the result has no columns.
     if (this.plan !== undefined) this.plan.shape ??= none
   }
 
@@ -128,7 +131,7 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
     if (this.ahead > 0 && this.plan !== undefined) delete connection.submittedNamedStatements[this.plan.name]
   }
 
-  /** Where in its own text the server has found the fault. */
+  /** The error, with its position counted in the text of the program. */
   private placed(error: unknown): unknown {
     const { position } = error as { position?: string }
     return this.shift === 0 || position === undefined
@@ -158,6 +161,6 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
 
 const none: ReadonlyArray<never> = []
 
-/** The server has prepared it, or will have before it reads what is sent now. */
+/** The server has prepared a statement of this name, or will have done so before it reads the messages that are sent now. */
 const isKnown = (connection: Pg.Wire, name: string): boolean =>
   connection.parsedStatements[name] !== undefined || connection.submittedNamedStatements[name] !== undefined

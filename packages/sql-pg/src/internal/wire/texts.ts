@@ -1,4 +1,4 @@
-/** What can be seen in the text of a statement without parsing it. Where in doubt the answer is the one that does no harm. */
+/** What can be seen in the text of a statement without parsing it. In doubt, the answer is the one that is safe. */
 
 /** More than one statement. */
 export const isSeveral = (sql: string): boolean => {
@@ -14,13 +14,13 @@ export const isPreparable = (sql: string, params: ReadonlyArray<unknown>): boole
 
 const reads = /^\s*(?:select|values|table)\b/i
 
-/** Locks rows, makes a table, or is more than one statement. That one of these words may stand in a literal does no harm. */
+/** Locks rows, makes a table, or is more than one statement. A literal that contains such a word only makes the read unpacked. */
 const harms = /\b(?:into|temp|temporary|for\s+(?:no\s+key\s+update|key\s+share|update|share))\b|;\s*\S/i
 
 /** A read that leaves nothing behind in the database. */
 export const isRead = (sql: string): boolean => reads.test(sql) && !harms.test(sql)
 
-/** Not the one of `count(*)`. */
+/** A star that stands for columns, unlike that of `count(*)`. */
 const star = /\*(?!\s*\))/
 const table = /^\s*table\b/i
 

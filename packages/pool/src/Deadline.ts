@@ -7,13 +7,12 @@
  * 1. A timer fires once, after its instant, unless it was cancelled before.
  * 2. All timers of one `Timers` share one sleeping fiber. Setting and cancelling a timer costs a number in a heap.
  * 3. A timer that is more than 50 milliseconds late was held up by a process that did not run. Then the answer that the timer
- *    bounds may lie in a socket already, so all due timers wait another 100 milliseconds, in which the event loop reads it; longer if these are late as well.
+ *    bounds may lie in a socket already, so all due timers wait another 100 milliseconds, in which the event loop reads it. If
+ *    these are late as well, the timers wait again, five times at most.
  * 4. After the scope of `Timers` has closed nothing fires.
  *
  * @since 0.2.0
  */
-
-import type { Scope } from "effect"
 import {
   Clock,
   Context,
@@ -25,7 +24,8 @@ import {
   FiberId,
   Layer,
   Runtime,
-  RuntimeFlags
+  RuntimeFlags,
+  type Scope
 } from "effect"
 
 /**

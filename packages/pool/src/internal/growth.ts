@@ -117,7 +117,8 @@ export class Growth<A> {
     const age = leases.meanShare(now)
     // Nothing else happens at the moment at which the present leases turn out to be slow.
     if (!this.load.isKnown && leases.size > 0 && age < this.load.slowFrom) {
-      this.state.wakeBy(now + this.load.slowFrom - age)
+      // A millisecond at least: a rest that is lost in the rounding of `now` would wake the pool again and again.
+      this.state.wakeBy(now + Math.max(1, this.load.slowFrom - age))
     }
   }
 

@@ -37,6 +37,12 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("p
         assert.isFunction(result[method], method)
       }
       assert.isArray(result.rows)
+      // What the driver sets by itself where it knows the columns.
+      result.addFields([{ name: "n", dataTypeID: 23 }])
+      assert.deepStrictEqual(
+        [result.fields, result._parsers, result._prebuiltEmptyResultObject],
+        [[{ name: "n", dataTypeID: 23 }], [connection.client.getTypeParser(23, "text")], { n: null }]
+      )
       // Else `pg` would refuse it on a connection that pipelines.
       assert.instanceOf(new Pg.QueryBase(), pg.Query)
       yield* read("select 1 as n")

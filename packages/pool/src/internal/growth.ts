@@ -23,10 +23,11 @@ const AT_ONCE_SLOW = Backoff.WIDTH
 
 /**
  * Leases that are as old as this part of a connect are slow, and at least as old as `SLOW_LEAST` milliseconds. Smaller: a
- * spike of statements of 2 ms opens connections that are idle before they are open. Larger: the connects begin late.
+ * spike of statements of 2 ms opens connections that are idle before they are open, also where a process that has just begun
+ * is slow itself. Larger: the connects begin late.
  */
 const SLOW_PART = 1 / 32
-const SLOW_LEAST = 8
+const SLOW_LEAST = 20
 
 /** How long leases and connects take, as far as it was seen. */
 export class Load {

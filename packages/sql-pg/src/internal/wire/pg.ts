@@ -81,6 +81,11 @@ export interface Field {
 export interface WireResult {
   readonly command: string | null
   rows: Array<any>
+  fields: ReadonlyArray<Field>
+  /** What reads the columns, made by `addFields`. */
+  _parsers: Array<(text: string) => unknown>
+  /** A row without values, made by `addFields`. Every row begins as a copy of it. */
+  _prebuiltEmptyResultObject: object
   addFields(fields: ReadonlyArray<Field>): void
   addCommandComplete(message: { readonly text: string }): void
   parseRow(fields: ReadonlyArray<string | null>): unknown

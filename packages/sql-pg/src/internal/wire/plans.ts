@@ -15,6 +15,8 @@ export class Plan {
   users = 0
   /** The columns of its rows, once the server has described them. The server never executes a plan with other columns. */
   shape: ReadonlyArray<Pg.Field> | undefined = undefined
+  /** A row of these columns without values. */
+  emptyRow: object | undefined = undefined
 
   constructor(
     readonly sql: string,
@@ -43,7 +45,8 @@ export class PlanNames {
   }
 
   private remember(sql: string): string {
-    const name = this.old.get(sql) ?? `sluice_${createHash("sha256").update(sql).digest("hex").slice(0, 32)}`
+    // 96 bits of the hash: as many as make no two texts meet, and no more, because the name is sent with each execution.
+    const name = this.old.get(sql) ?? `sl_${createHash("sha256").update(sql).digest("base64url").slice(0, 16)}`
     if (this.young.size >= MAX_NAMES) {
       this.old = this.young
       this.young = new Map()

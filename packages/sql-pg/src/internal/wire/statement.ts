@@ -85,13 +85,31 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
   private opened(): Pg.WireResult {
     if (this.result !== undefined) return this.result
     const result = this.open()
-    const shape = this.plan?.shape
-    if (shape !== undefined && shape.length > 0) result.addFields(shape)
+    const { plan } = this
+    if (plan?.shape !== undefined && plan.shape.length > 0) this.describe(result, plan, plan.shape)
     return result
   }
 
+  /** Does what `addFields` of the result does. That makes an empty row each time, which takes longer than reading a short row. */
+  private describe(result: Pg.WireResult, plan: Plan, shape: ReadonlyArray<Pg.Field>): void {
+    if (plan.emptyRow === undefined) {
+      result.addFields(shape)
+      plan.emptyRow = result._prebuiltEmptyResultObject
+      return
+    }
+    const parsers = new Array<(text: string) => unknown>(shape.length)
+    // Asked for each time, because a program may set another parser at any time.
+    for (let i = 0; i < shape.length; i++) parsers[i] = this.types.getTypeParser(shape[i]!.dataTypeID, "text")
+    result.fields = shape
+    result._parsers = parsers
+    result._prebuiltEmptyResultObject = plan.emptyRow
+  }
+
   override handleRowDescription({ fields }: { readonly fields: ReadonlyArray<Pg.Field> }): void {
-    if (this.plan !== undefined) this.plan.shape = fields
+    if (this.plan !== undefined) {
+      this.plan.shape = fields
+      this.plan.emptyRow = undefined
+    }
     if (this.failure !== undefined) return
     try {
       this.open().addFields(fields)

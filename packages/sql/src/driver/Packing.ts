@@ -116,19 +116,27 @@ export interface Sender<Conn extends Packable, State> {
  * @category models
  */
 export class Read<Conn extends Packable, State> {
-  private isSecond = false
-  private isLate = false
-  private timer: Timer | undefined = undefined
+  readonly connection: Conn
+  readonly request: PackedRequest
+  readonly profile: Profile
+  /** What the driver needs to send it. */
+  readonly state: State
+  private readonly sender: Sender<Conn, State>
+  private isSecond: boolean
+  private isLate: boolean
+  private timer: Timer | undefined
 
-  constructor(
-    readonly connection: Conn,
-    readonly request: PackedRequest,
-    readonly profile: Profile,
-    readonly state: State,
-    private readonly sender: Sender<Conn, State>
-  ) {
+  // Assigned here, because initializers of fields cost each read some nanoseconds more.
+  constructor(connection: Conn, request: PackedRequest, profile: Profile, state: State, sender: Sender<Conn, State>) {
+    this.connection = connection
+    this.request = request
+    this.profile = profile
+    this.state = state
+    this.sender = sender
+    this.isSecond = false
+    this.isLate = false
     const { until } = request
-    if (until !== never) this.timer = connection.pipeline.timers.set(until, () => this.late())
+    this.timer = until === never ? undefined : connection.pipeline.timers.set(until, () => this.late())
   }
 
   /** The caller is told that its deadline has passed. The lease goes on until the server has answered, as if it had left. */

@@ -20,7 +20,7 @@ export interface Endpoint extends Endpoints.Endpoint<Mysql.Wire>, Own {}
 const MAX_PLANS = 100
 
 /** Options of `mysql2` that belong to the pool or have a field of their own in `MysqlSqlConfig`, each with the name to use instead. */
-const elsewhere: Readonly<Record<string, string>> = {
+const otherNames: Readonly<Record<string, string>> = {
   uri: "url",
   host: "host",
   port: "port",
@@ -82,7 +82,7 @@ const namesOf = (number: number): string => {
 
 const problemsOf = ({ mysql2 = {} }: MysqlSqlConfig): ReadonlyArray<string> =>
   Object.keys(mysql2).flatMap((option) => {
-    const here = elsewhere[option]
+    const here = otherNames[option]
     return here === undefined ? [] : [`mysql2.${option} has another name here: ${here}`]
   })
 

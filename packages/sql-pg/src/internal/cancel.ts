@@ -18,24 +18,24 @@ const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
     const { client, endpoint, wire } = connection
     const { processID, secretKey } = client
     if (processID === null || secretKey === null) return resume(Effect.fail(new Error("the server gave no cancel key")))
-    const side = new Pg.Connection({ ssl: sideTls(endpoint), stream: endpoint.stream })
-    const send = () => side.cancel(processID, secretKey)
+    const cancelling = new Pg.Connection({ ssl: tlsOf(endpoint), stream: endpoint.stream })
+    const send = () => cancelling.cancel(processID, secretKey)
     let failure: unknown
-    side.on("error", (error: unknown) => {
+    cancelling.on("error", (error: unknown) => {
       failure ??= error
     })
-    side.on("end", () => resume(failure === undefined ? Effect.void : Effect.fail(failure)))
+    cancelling.on("end", () => resume(failure === undefined ? Effect.void : Effect.fail(failure)))
     if (endpoint.ssl) {
-      side.on("connect", () => side.requestSsl())
-      side.on("sslconnect", send)
-    } else side.on("connect", send)
-    if (endpoint.host.startsWith("/")) side.connect(`${endpoint.host}/.s.PGSQL.${endpoint.port}` as never)
-    else side.connect(endpoint.port, wire.stream.remoteAddress ?? endpoint.host)
-    return Effect.sync(() => side.stream.destroy())
+      cancelling.on("connect", () => cancelling.requestSsl())
+      cancelling.on("sslconnect", send)
+    } else cancelling.on("connect", send)
+    if (endpoint.host.startsWith("/")) cancelling.connect(`${endpoint.host}/.s.PGSQL.${endpoint.port}` as never)
+    else cancelling.connect(endpoint.port, wire.stream.remoteAddress ?? endpoint.host)
+    return Effect.sync(() => cancelling.stream.destroy())
   })
 
 /** The socket connects to the address, and the certificate of the server is for the name. */
-const sideTls = ({ host, ssl }: Endpoint): unknown =>
+const tlsOf = ({ host, ssl }: Endpoint): unknown =>
   ssl ? { ...(typeof ssl === "object" ? ssl : {}), host, ...(isIP(host) === 0 ? { servername: host } : {}) } : false
 
 export const { abort, relieve } = Cancel.make<PgConnection>({

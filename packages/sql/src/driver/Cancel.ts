@@ -94,11 +94,11 @@ export const atMost = <E>(
 /** Until `operation` is no longer under way. */
 const ended = (operation: Operation<any>): Effect.Effect<void> =>
   Effect.async((resume) => {
-    const { settled } = operation
-    if (settled === undefined) return resume(Effect.void)
-    operation.settled = (failure) => {
+    const { onEnd } = operation
+    if (onEnd === undefined) return resume(Effect.void)
+    operation.onEnd = (failure) => {
       resume(Effect.void)
-      settled(failure)
+      onEnd(failure)
     }
   })
 

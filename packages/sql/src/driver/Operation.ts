@@ -15,7 +15,7 @@ import type { Profile } from "./Profile.js"
  */
 export class State<Self> {
   declare failure: unknown
-  declare settled: ((failure: unknown) => void) | undefined
+  declare onEnd: ((failure: unknown) => void) | undefined
   declare next: Self | undefined
   declare sentAt: Instant
   declare timer: Timer | undefined
@@ -29,7 +29,7 @@ export class State<Self> {
   constructor() {
     // Assigned, because V8 takes 20 nanoseconds longer to initialise as many fields of a class that is extended twice.
     this.failure = undefined
-    this.settled = undefined
+    this.onEnd = undefined
     this.next = undefined
     this.sentAt = 0
     this.timer = undefined

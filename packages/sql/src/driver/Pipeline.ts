@@ -37,7 +37,7 @@ export const PATIENCE = 1_000
  */
 export interface Operation<Self> {
   /** Called once, when the operation has ended or its deadline has passed. `undefined` after the end. */
-  settled: ((failure: unknown) => void) | undefined
+  onEnd: ((failure: unknown) => void) | undefined
   /** The operation that was sent after this one, while this one was under way. */
   next: Self | undefined
   sentAt: Instant
@@ -173,10 +173,10 @@ export class Pipeline<Op extends Operation<Op>> {
   }
 
   /**
-   * The operation belongs to the connection from here on; the driver writes it right after this. `settled` is called once: when
+   * The operation belongs to the connection from here on; the driver writes it right after this. `onEnd` is called once: when
    * the operation has ended, or with a `TimedOut` when `until` has passed.
    */
-  send(operation: Op, settled: (failure: unknown) => void, until: Instant = never): void {
+  send(operation: Op, onEnd: (failure: unknown) => void, until: Instant = never): void {
     const { newest } = this
     operation.isMarked = newest?.isMark === true
     if (newest !== undefined && !operation.isMarked && (operation.read === undefined || newest.read === undefined)) {
@@ -188,14 +188,14 @@ export class Pipeline<Op extends Operation<Op>> {
     this.count++
     this.expected += operation.work
     this.executed = true
-    operation.settled = settled
+    operation.onEnd = onEnd
     operation.sentAt = this.timers.now()
     if (until !== never) this.setTimer(operation, until, "deadline")
   }
 
   /** As `send`, for a statement that the connection's own statement timeout bounds as well. */
-  sendBounded(operation: Op, settled: (failure: unknown) => void, until: Instant): void {
-    this.send(operation, settled)
+  sendBounded(operation: Op, onEnd: (failure: unknown) => void, until: Instant): void {
+    this.send(operation, onEnd)
     this.bound(operation, until)
   }
 
@@ -216,11 +216,11 @@ export class Pipeline<Op extends Operation<Op>> {
 
   private setTimer(operation: Op, at: Instant, limit: TimedOut["limit"]): void {
     operation.timer = this.timers.set(at, () => {
-      const { settled } = operation
+      const { onEnd } = operation
       operation.timer = undefined
-      if (settled === undefined) return
-      operation.settled = () => {}
-      settled(new TimedOut(limit, this.owner.endpoint.statementTimeout))
+      if (onEnd === undefined) return
+      operation.onEnd = () => {}
+      onEnd(new TimedOut(limit, this.owner.endpoint.statementTimeout))
     })
   }
 
@@ -350,13 +350,13 @@ export class Pipeline<Op extends Operation<Op>> {
   }
 
   private tell(operation: Op, failure: unknown): void {
-    const { settled, timer } = operation
-    operation.settled = undefined
+    const { onEnd, timer } = operation
+    operation.onEnd = undefined
     if (timer !== undefined) {
       timer.cancel()
       operation.timer = undefined
     }
-    settled?.(failure)
+    onEnd?.(failure)
   }
 
   private tellWaiters(): void {

@@ -186,9 +186,9 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 
   /** `until` and, if it `isBounded`, the statement timeout bound the wait for the answer. */
-  send(operation: Operation, settled: (failure: unknown) => void, until = never, isBounded = false): void {
-    if (isBounded) this.pipeline.sendBounded(operation, settled, until)
-    else this.pipeline.send(operation, settled, until)
+  send(operation: Operation, onEnd: (failure: unknown) => void, until = never, isBounded = false): void {
+    if (isBounded) this.pipeline.sendBounded(operation, onEnd, until)
+    else this.pipeline.send(operation, onEnd, until)
     if (this.orphans.length > 0) for (const orphan of this.orphans.splice(0)) orphan.close()
     if (operation.begins) return
     const { reported, unreported } = operation.text.changes

@@ -119,13 +119,13 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
         wake?.()
       })
     }
-    const settled = (failure: unknown): void => {
+    const onEnd = (failure: unknown): void => {
       over = true
       // An error of the server has set it already. The deadline of a piece has not.
       operation.failure ??= failure
       wake?.()
     }
-    connection.send(operation, settled, until, true)
+    connection.send(operation, onEnd, until, true)
     operation.begin(params, written)
     return undefined
   }
@@ -213,7 +213,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
       const refusal = connection.refusal(text.sql)
       if (refusal !== undefined) return resume(Effect.fail(refusal))
       const piece = new Piece(connection, text, interpolated)
-      const settled = (failure: unknown): void => {
+      const onEnd = (failure: unknown): void => {
         piece.failure ??= failure
         if (piece.failure === undefined) {
           resume(Effect.succeed(piece))
@@ -222,7 +222,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
         state = "complete"
         resume(Effect.fail(failureOf(connection, piece)))
       }
-      connection.send(piece, settled, until, true)
+      connection.send(piece, onEnd, until, true)
       begin(piece)
     })
 

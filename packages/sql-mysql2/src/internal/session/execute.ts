@@ -72,7 +72,7 @@ const start = (
     if (isAlone && (!connection.endpoint.roundTrip.isKnown || (isKept && profile.isDue()))) connection.pipeline.mark()
   }
   if (begin !== undefined) connection.beginWith(begin, operation)
-  const settled = (failure: unknown): void => {
+  const onEnd = (failure: unknown): void => {
     if (operation.notBegun !== undefined) {
       resume(Effect.fail(connection.error(operation.notBegun, "statement")))
       return
@@ -111,7 +111,7 @@ const start = (
     )
   }
   // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
-  connection.send(operation, settled, until, !commits)
+  connection.send(operation, onEnd, until, !commits)
   if (prepared) operation.executePrepared(params, asArrays)
   else operation.query(written, asArrays)
 }

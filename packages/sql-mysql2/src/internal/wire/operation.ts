@@ -90,7 +90,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
 
   execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
     if (this.condemned) {
-      this.settle(cancelled())
+      this.finish(cancelled())
       return
     }
     const { sql } = this.text
@@ -136,7 +136,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   answered(result: unknown): void {
     if (!this.asked) this.result = result
     const begin = this.begunAgain ? undefined : this.connection.broughtToAnEnd(this)
-    if (begin === undefined) this.settle(this.failure)
+    if (begin === undefined) this.finish(this.failure)
     else {
       this.asked = true
       this.begunAgain = true
@@ -146,13 +146,13 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
 
   refused(error: unknown): void {
     if (this.asked) {
-      this.settle(this.failure)
+      this.finish(this.failure)
       return
     }
     this.failure ??= error
     // A single statement that fails outside of a transaction leaves none open. An operation behind it brings the status as well.
     const isTold = this.next !== undefined || this.isMark
-    if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.settle(error)
+    if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.finish(error)
     else {
       this.asked = true
       this.connection.wire.addCommand(new Commands.Ping(this))
@@ -183,7 +183,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     return Array.isArray(result) ? result : []
   }
 
-  private settle(failure: unknown): void {
+  private finish(failure: unknown): void {
     // Operation and command refer to each other. An old pair would keep its rows until the next full garbage collection, which
     // costs more than everything else that a short statement does here.
     this.running = undefined

@@ -122,9 +122,9 @@ export class PgConnection implements Owner<Operation>, Packable {
   }
 
   /** `until` and, if it `isBounded`, the statement timeout bound the wait for the answer. */
-  send(operation: Operation, settled: (failure: unknown) => void, until = never, isBounded = false): void {
-    if (isBounded) this.pipeline.sendBounded(operation, settled, until)
-    else this.pipeline.send(operation, settled, until)
+  send(operation: Operation, onEnd: (failure: unknown) => void, until = never, isBounded = false): void {
+    if (isBounded) this.pipeline.sendBounded(operation, onEnd, until)
+    else this.pipeline.send(operation, onEnd, until)
     if (operation.plan !== undefined) operation.plan.users++
     this.client.query(operation)
   }

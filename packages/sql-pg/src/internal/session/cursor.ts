@@ -41,7 +41,7 @@ const joined = (connection: PgConnection, sql: string, values: Values): Cursor =
       }
       const piece = new CursorQuery(sql, values, portal, PIECE, isOpen, true, connection.parsers)
       isOpen = true
-      const settled = (failure: unknown): void => {
+      const onEnd = (failure: unknown): void => {
         isComplete = piece.complete || failure !== undefined
         resume(
           failure === undefined
@@ -49,7 +49,7 @@ const joined = (connection: PgConnection, sql: string, values: Values): Cursor =
             : Effect.fail(connection.error(failure, "transaction", connection.pipeline.current === piece))
         )
       }
-      connection.send(piece, settled, until, true)
+      connection.send(piece, onEnd, until, true)
     })
   const close = Effect.sync(() => {
     if (!isOpen || isComplete || connection.status() !== "transaction") return
@@ -89,12 +89,12 @@ const single = (connection: PgConnection, sql: string, values: Values): Cursor =
         case "new": {
           if (connection.isDead) return resume(Effect.fail(connection.unsent()))
           state = "running"
-          const settled = (error: unknown): void => {
+          const onEnd = (error: unknown): void => {
             state = "ended"
             failure = error
             wake?.()
           }
-          return connection.send(query, settled, until, true)
+          return connection.send(query, onEnd, until, true)
         }
         case "waiting": {
           state = "running"

@@ -81,7 +81,7 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     if (isAlone && (!connection.endpoint.roundTrip.isKnown || (isKept && text.isDue()))) pipeline.mark()
   }
   const commits = mode === "command" && sql === "COMMIT"
-  const settled = (failure: unknown): void => {
+  const onEnd = (failure: unknown): void => {
     if (failure === undefined) {
       if (again?.suspect !== undefined) plans.drop(again.suspect)
       resume(Effect.succeed(statement.answer()))
@@ -98,7 +98,7 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     resume(Effect.fail(connection.error(failure, phase, pipeline.current === statement, onlyReads)))
   }
   // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
-  connection.send(statement, settled, until, !commits)
+  connection.send(statement, onEnd, until, !commits)
 }
 
 /** The BEGIN of a transaction that writes nothing. */

@@ -6,7 +6,7 @@ import type { Plan } from "./plans.js"
  * One operation on a connection, from the first byte sent until the server says that it is ready for the next.
  *
  * `pg` reports an error as soon as it is read, before the server is ready again. Whoever released the connection then would hand
- * it to the next user in an unknown state. So an operation only remembers what it reads, and its `settled` is called at
+ * it to the next user in an unknown state. So an operation only remembers what it reads, and its `onEnd` is called at
  * ReadyForQuery, or when the connection is dead.
  */
 export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {

@@ -194,8 +194,15 @@ const begin = <A, B, E, R>(f: (resource: A) => Effect.Effect<B, E, R>, resource:
   }
 }
 
+/**
+ * Where Effect keeps the running fiber. `Fiber.getCurrentFiber` reads the same, and makes an `Option` of it, which takes as long
+ * as the engine takes to grant a lease. It is asked where Effect keeps the fiber elsewhere.
+ */
+const running = globalThis as { readonly ["effect/FiberCurrent"]?: Fiber.RuntimeFiber<any, any> | null }
+
 /** Inside a running effect there always is one. */
-const currentFiber = (): Fiber.RuntimeFiber<any, any> => Option.getOrThrow(Fiber.getCurrentFiber())
+const currentFiber = (): Fiber.RuntimeFiber<any, any> =>
+  running["effect/FiberCurrent"] ?? Option.getOrThrow(Fiber.getCurrentFiber())
 
 /**
  * Waits until the waiter is served or refused. The lease never exists only as a value on its way to the fiber: the record

@@ -318,24 +318,34 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
   )
 
   it.effect("a process that was held up takes the answers that have come meanwhile", () =>
-    onPool({ statementTimeout: "50 millis", pool: { maxSize: 5, minIdle: 5, validateAfterIdle: "1 hour" } }, () =>
+    onPool({ statementTimeout: "300 millis", pool: { maxSize: 5, minIdle: 5, validateAfterIdle: "1 hour" } }, () =>
       Effect.gen(function* () {
         for (let n = 0; n < 10; n++) yield* Sql.query("select 1 as n")
         const isOpen = Effect.map(Sql.stats, ({ write }) => write.available >= 5)
         yield* eventually("connections are open", isOpen)
-        const streamed = Effect.flatMap(Sql.Sql, ({ client }) => Stream.runCount(client.unsafe(thousand).stream))
+        const slow = sleep(0.1)
+        const streamed = Effect.flatMap(Sql.Sql, ({ client }) =>
+          Stream.runCount(client.unsafe(words.sleep(0.1)).stream)
+        )
         const fibers = yield* Effect.forEach(
           [
-            Sql.query("select 1 as n"),
-            Sql.withConnection(Effect.zipRight(session, session)),
-            Sql.withTransaction(Effect.zipRight(session, session)),
+            slow,
+            Sql.withConnection(Effect.zipRight(slow, session)),
+            Sql.withTransaction(Effect.zipRight(slow, session)),
             streamed,
-            Deadline.within("100 millis")(Sql.query("select 1 as n"))
+            Deadline.within("300 millis")(slow)
           ] as ReadonlyArray<Effect.Effect<unknown, any, Sql.Sql>>,
           Effect.fork
         )
-        yield* Effect.yieldNow()
-        busyFor(50 + PATIENCE + 200)
+        // All are sent, and the timer that bounds them runs. Their answers come while the process does nothing else.
+        yield* Effect.sleep(20)
+        // Right before the event loop looks at its timers: the answers come to light only after them.
+        yield* Effect.async<void>((resume) => {
+          setImmediate(() => {
+            busyFor(300 + PATIENCE + 200)
+            resume(Effect.void)
+          })
+        })
         for (const fiber of fibers) {
           const exit = yield* Fiber.await(fiber)
           assert.isTrue(Exit.isSuccess(exit), tagOf(exit))

@@ -11,6 +11,14 @@ import * as SqlReason from "../SqlReason.js"
 import type { Phase } from "./Driver.js"
 
 /**
+ * Milliseconds that the client waits for the server to enforce its statement timeout before the client enforces it.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const PATIENCE = 1_000
+
+/**
  * A kind of error.
  *
  * - `refused`: the server has refused the statement, and the connection works.
@@ -213,6 +221,6 @@ export const timedOut = (cause: TimedOut, phase: Phase, database: string, label:
       )
     : SqlReason.toError(
         SqlReason.make("StatementTimeout", { connection: "destroy", outcome, cause }),
-        `${where}: no answer within the statement timeout of ${cause.statementTimeout} ms and 1000 ms more: the server does not enforce its limit for this statement, or the server or the way to it is stuck`
+        `${where}: no answer within the statement timeout of ${cause.statementTimeout} ms and ${PATIENCE} ms more: the server does not enforce its limit for this statement, or the server or the way to it is stuck`
       )
 }

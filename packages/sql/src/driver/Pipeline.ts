@@ -16,17 +16,9 @@
 import type { Socket } from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never, type Timer, type Timers } from "@sluice/pool/Deadline"
-import { TimedOut } from "./Classify.js"
+import { PATIENCE, TimedOut } from "./Classify.js"
 import type { Phase } from "./Driver.js"
 import type { Profile, RoundTrip } from "./Profile.js"
-
-/**
- * Milliseconds that the client waits for the server to enforce its statement timeout before the client enforces it.
- *
- * @since 0.1.0
- * @category constants
- */
-export const PATIENCE = 1_000
 
 /**
  * One operation on a connection, from its first byte until the server is ready for the next. The driver makes it; the fields of

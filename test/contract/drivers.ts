@@ -7,6 +7,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as MysqlClient from "@effect/sql-mysql2/MysqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
+import type { Configured } from "@sluice/sql/driver"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
 import { type Config, type ConfigError, Effect, type Layer, type Scope } from "effect"
@@ -104,6 +105,7 @@ const asOurs =
 /** The options of an original as ours, for a test that adds what the original cannot be told. */
 export const ours = { postgresql: asOurs(pgSaid), mysql: asOurs(mysqlSaid) }
 
+/** What the originals ask of their callers, and ours do not. */
 const alone = <A, E, R>(client: Effect.Effect<A, E, R | Reactivity.Reactivity>) =>
   Effect.provide(client, Reactivity.layer) as Effect.Effect<A, E, Exclude<R, Reactivity.Reactivity>>
 
@@ -121,8 +123,8 @@ const registry = {
     database: "postgresql",
     isOurs: true,
     layer: (options) => PgSql.layer(ours.postgresql(options)),
-    layerConfig: (config) => PgSql.layerConfig(config as Config.Config.Wrap<PgSql.PgSqlConfig>),
-    make: (options) => alone(Effect.map(PgSql.make(ours.postgresql(options)), ({ client }) => client))
+    layerConfig: (config) => PgSql.layerConfig(config as Configured.Configured<PgSql.PgSqlConfig>),
+    make: (options) => Effect.map(PgSql.make(ours.postgresql(options)), ({ client }) => client)
   } satisfies Registered<"postgresql">,
   "@effect/sql-mysql2": {
     database: "mysql",
@@ -136,8 +138,8 @@ const registry = {
     database: "mysql",
     isOurs: true,
     layer: (options) => MysqlSql.layer(ours.mysql(options)),
-    layerConfig: (config) => MysqlSql.layerConfig(config as Config.Config.Wrap<MysqlSql.MysqlSqlConfig>),
-    make: (options) => alone(Effect.map(MysqlSql.make(ours.mysql(options)), ({ client }) => client))
+    layerConfig: (config) => MysqlSql.layerConfig(config as Configured.Configured<MysqlSql.MysqlSqlConfig>),
+    make: (options) => Effect.map(MysqlSql.make(ours.mysql(options)), ({ client }) => client)
   } satisfies Registered<"mysql">
 }
 

@@ -1,6 +1,7 @@
 /** What a Layer of ours says of a configuration that cannot work, and what it makes of one that can. */
 import * as Http from "node:http"
 import * as Net from "node:net"
+import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient } from "@effect/sql"
 import { assert } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
@@ -240,22 +241,66 @@ ours("configuration", ({ dialect, it, onPool, optionsOf, session }) => {
   )
 
   it.effect(
-    "layerConfig reads Effect's configuration and provides Sql, SqlClient and the driver's client on one pool",
+    "layerConfig reads Effect's configuration, in objects and arrays too, and provides Sql, SqlClient and the driver's client",
     () =>
       Effect.gen(function* () {
         const server = yield* Server
         const url = yield* server.url(unique("config"))
-        yield* Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          const client: any = yield* dialect.client
-          assert.strictEqual(client, sql)
-          assert.strictEqual((yield* Sql.Sql).client, sql)
-          assert.strictEqual(client.config.port, server.port)
-          assert.deepStrictEqual(yield* sql`select 1 as one`, [{ one: 1 }])
-        }).pipe(
-          Effect.provide(dialect.layerConfig({ url: Config.redacted("DATABASE_URL") })),
-          Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["DATABASE_URL", Redacted.value(url)]])))
-        )
+        const configured = dialect.layerConfig({
+          url: Config.redacted("DATABASE_URL"),
+          replicas: [{ url: Config.redacted("REPLICA_URL") }],
+          duplicates: "allow",
+          pool: { maxSize: Config.integer("CONNECTIONS"), acquireTimeout: "20 seconds" }
+        })
+        const from = (values: Readonly<Record<string, string>>) =>
+          Effect.gen(function* () {
+            const sql = yield* SqlClient.SqlClient
+            const client: any = yield* dialect.client
+            assert.strictEqual(client, sql)
+            assert.strictEqual((yield* Sql.Sql).client, sql)
+            assert.strictEqual(client.config.port, server.port)
+            assert.deepStrictEqual(yield* sql`select 1 as one`, [{ one: 1 }])
+            const { read, write } = yield* Sql.stats
+            assert.deepStrictEqual([write.max, ...read.map(({ max }) => max)], [3, 3])
+          }).pipe(
+            Effect.provide(configured),
+            Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(values))))
+          )
+        // On the same server, but another endpoint: a pool of its own.
+        const replica = new URL(Redacted.value(url))
+        replica.hostname = "localhost"
+        yield* from({ DATABASE_URL: Redacted.value(url), REPLICA_URL: replica.href, CONNECTIONS: "3" })
+        const missing = yield* Effect.flip(from({ DATABASE_URL: Redacted.value(url), CONNECTIONS: "3" }))
+        assert.include(String(missing), "REPLICA_URL")
       })
+  )
+
+  it.effect("make asks nothing of its callers but a scope, and shares the Reactivity of a program that has one", () =>
+    Effect.gen(function* () {
+      const own = yield* optionsOf(unique("config"))
+      const made = dialect.make({ ...own, duplicates: "allow" })
+      /** A query that counts its runs, and has run once. */
+      const counted = Effect.gen(function* () {
+        const { client } = yield* made
+        let runs = 0
+        yield* client.reactiveMailbox(
+          ["people"],
+          Effect.map(client`select 1`, () => ++runs)
+        )
+        const ran = (times: number) =>
+          eventually(
+            `the query has run ${times} times`,
+            Effect.sync(() => runs === times)
+          )
+        yield* ran(1)
+        return ran
+      })
+      yield* Effect.scoped(counted)
+      yield* Effect.gen(function* () {
+        const ran = yield* counted
+        yield* Effect.flatMap(Reactivity.Reactivity, ({ invalidate }) => invalidate(["people"]))
+        yield* ran(2)
+      }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+    })
   )
 })

@@ -8,10 +8,11 @@ import { MysqlClient } from "@effect/sql-mysql2"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer, type Vitest } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
+import type { Configured } from "@sluice/sql/driver"
 import type { ConnectionState } from "@sluice/sql/driver/Driver"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { type Config, type ConfigError, Effect, type Layer, type Scope } from "effect"
+import { type ConfigError, Effect, type Layer, type Scope } from "effect"
 import { describe } from "vitest"
 import * as MysqlDriver from "../../packages/sql-mysql2/src/internal/driver.js"
 import * as MysqlEndpoint from "../../packages/sql-mysql2/src/internal/endpoint.js"
@@ -70,8 +71,9 @@ export interface Dialect {
   /** Those of them that are found out at once, and what the failure says of them. For the others the driver waits. */
   readonly recognised: { readonly names: ReadonlyArray<string>; readonly says: RegExp }
   readonly layer: (options: Options) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
+  readonly make: (options: Options) => Effect.Effect<{ readonly client: SqlClient }, SqlError, Scope.Scope>
   readonly layerConfig: (
-    config: Config.Config.Wrap<Pick<Options, "url">>
+    config: Configured.Configured<Options & { readonly replicas?: ReadonlyArray<Pick<Options, "url">> | undefined }>
   ) => Layer.Layer<Sql.Sql | SqlClient, SqlError | ConfigError.ConfigError>
   /** The driver's own client, which its Layer provides too. */
   readonly client: Effect.Effect<unknown>
@@ -109,7 +111,8 @@ const postgresql: Dialect = {
   },
   recognised: { names: ["http", "mysql"], says: /does not speak PostgreSQL's protocol/i },
   layer: PgSql.layer,
-  layerConfig: PgSql.layerConfig as Dialect["layerConfig"],
+  make: PgSql.make,
+  layerConfig: PgSql.layerConfig,
   client: PgClient.PgClient as unknown as Effect.Effect<unknown>,
   connect: (options) =>
     Effect.gen(function* () {
@@ -153,7 +156,8 @@ const mysql: Dialect = {
   },
   recognised: { names: [], says: /MySQL/ },
   layer: MysqlSql.layer,
-  layerConfig: MysqlSql.layerConfig as Dialect["layerConfig"],
+  make: MysqlSql.make,
+  layerConfig: MysqlSql.layerConfig,
   client: MysqlClient.MysqlClient as unknown as Effect.Effect<unknown>,
   connect: (options) =>
     Effect.gen(function* () {

@@ -6,8 +6,9 @@
 import type * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlError } from "@effect/sql/SqlError"
 import { MysqlClient, type MysqlClientConfig, TypeId } from "@effect/sql-mysql2/MysqlClient"
+import type { Configured } from "@sluice/sql/driver/Configured"
 import * as Layers from "@sluice/sql/driver/Layers"
-import { type Config, type ConfigError, Effect, type Layer, type Scope } from "effect"
+import { type ConfigError, Effect, type Layer, type Scope } from "effect"
 import type { MysqlSqlConfig } from "./Config.js"
 import * as compiler from "./internal/compiler.js"
 import { driver, packed } from "./internal/driver.js"
@@ -53,6 +54,7 @@ const layers = Layers.make({ tag: MysqlClient, start })
  *
  * **When to use:** for a second database beside the one of the Layer.
  *
+ * - Uses the `Reactivity` of its context if there is one, else one of its own.
  * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else the reason
  *   why the first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
  *   `AcquireTimeout` when no server has answered.
@@ -60,8 +62,7 @@ const layers = Layers.make({ tag: MysqlClient, start })
  * @since 0.1.0
  * @category constructors
  */
-export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> =
-  layers.make
+export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError, Scope.Scope> = layers.make
 
 /**
  * `Sql`, `SqlClient` and `MysqlClient` on one pool for each endpoint. Keep the Layer in a constant, so that all parts of the
@@ -86,11 +87,24 @@ export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError,
 export const layer: (config: MysqlSqlConfig) => Layer.Layer<Layers.Services | MysqlClient, SqlError> = layers.layer
 
 /**
- * The same as `layer`, with options that are read from Effect's configuration.
+ * The same as `layer`, with options that are read from Effect's configuration. Every part may be a `Config`: the whole, a
+ * field, or a part of `primary`, `replicas` and `pool`. What is no `Config` is taken as it stands.
+ *
+ * @example
+ * ```ts
+ * import { MysqlSql } from "@sluice/sql-mysql2"
+ * import { Config } from "effect"
+ *
+ * const SqlLive = MysqlSql.layerConfig({
+ *   url: Config.redacted("DATABASE_URL"),
+ *   replicas: [{ url: Config.redacted("REPLICA_URL") }],
+ *   pool: { maxSize: Config.withDefault(Config.integer("DATABASE_CONNECTIONS"), 10), acquireTimeout: "5 seconds" }
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig: (
-  config: Config.Config.Wrap<MysqlSqlConfig>
+  config: Configured<MysqlSqlConfig>
 ) => Layer.Layer<Layers.Services | MysqlClient, ConfigError.ConfigError | SqlError> = layers.layerConfig

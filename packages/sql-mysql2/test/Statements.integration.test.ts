@@ -1,4 +1,3 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient } from "@effect/sql"
 import { MysqlClient } from "@effect/sql-mysql2"
 import { assert, layer } from "@effect/vitest"
@@ -539,7 +538,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           )
           .pipe(Effect.ignore)
         assert.deepEqual(yield* other.client`select id from elsewhere`, [{ id: 1 }])
-      }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+      }).pipe(Effect.scoped)
     )
   )
 

@@ -7,10 +7,11 @@ import type * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
+import type { Configured } from "@sluice/sql/driver/Configured"
 import * as Layers from "@sluice/sql/driver/Layers"
 import * as Runtime from "@sluice/sql/driver/Runtime"
 import * as SqlReason from "@sluice/sql/SqlReason"
-import { type Config, type ConfigError, Effect, type Layer, Option, type Scope, Stream } from "effect"
+import { type ConfigError, Effect, type Layer, Option, type Scope, Stream } from "effect"
 import type { FromPoolConfig, ListenEvent, PgSqlConfig } from "./Config.js"
 import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
@@ -77,6 +78,7 @@ const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
  *
  * **When to use:** for a second database beside the one of the Layer.
  *
+ * - Uses the `Reactivity` of its context if there is one, else one of its own.
  * - Fails with a `SqlError`. `SqlReason.of(error)._tag` is `InvalidOptions` for options that cannot work, else the reason
  *   why the first connect failed: `ConnectFailed`, `AuthenticationFailed` (also: no such database), `TooManyConnections`, or
  *   `AcquireTimeout` when no server has answered.
@@ -84,8 +86,7 @@ const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
  * @since 0.1.0
  * @category constructors
  */
-export const make: (config: PgSqlConfig) => Effect.Effect<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> =
-  layers.make
+export const make: (config: PgSqlConfig) => Effect.Effect<PgSql, SqlError, Scope.Scope> = layers.make
 
 const HubKey: unique symbol = Symbol.for("@sluice/sql-pg/Hub")
 
@@ -159,13 +160,26 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
 export const layer: (config: PgSqlConfig) => Layer.Layer<Layers.Services | PgClient, SqlError> = layers.layer
 
 /**
- * The same as `layer`, with options that are read from Effect's configuration.
+ * The same as `layer`, with options that are read from Effect's configuration. Every part may be a `Config`: the whole, a
+ * field, or a part of `primary`, `replicas` and `pool`. What is no `Config` is taken as it stands.
+ *
+ * @example
+ * ```ts
+ * import { PgSql } from "@sluice/sql-pg"
+ * import { Config } from "effect"
+ *
+ * const SqlLive = PgSql.layerConfig({
+ *   url: Config.redacted("DATABASE_URL"),
+ *   replicas: [{ url: Config.redacted("REPLICA_URL") }],
+ *   pool: { maxSize: Config.withDefault(Config.integer("DATABASE_CONNECTIONS"), 10), acquireTimeout: "5 seconds" }
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig: (
-  config: Config.Config.Wrap<PgSqlConfig>
+  config: Configured<PgSqlConfig>
 ) => Layer.Layer<Layers.Services | PgClient, ConfigError.ConfigError | SqlError> = layers.layerConfig
 
 /**

@@ -1,4 +1,3 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient, Statement } from "@effect/sql"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
@@ -343,7 +342,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
             )
             .pipe(Effect.ignore)
           assert.deepStrictEqual(yield* other.client`select id from elsewhere`, [{ id: 1 }])
-        }).pipe(Effect.scoped, Effect.provide(Reactivity.layer))
+        }).pipe(Effect.scoped)
       )
   )
 

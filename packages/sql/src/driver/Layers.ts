@@ -8,11 +8,11 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
-import type { ConfigError } from "effect"
-import { Config, Context, Effect, Layer, type Redacted, type Scope } from "effect"
+import { type ConfigError, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
 import * as Router from "../Router.js"
 import { type Service, Sql } from "../Sql.js"
 import * as Topology from "../Topology.js"
+import * as Configured from "./Configured.js"
 import type { Driver } from "./Driver.js"
 import type { Endpoint, Resolved } from "./Endpoints.js"
 import * as Runtime from "./Runtime.js"
@@ -62,10 +62,10 @@ export interface Means<in C, in out Id, Client extends SqlClient> {
  * @category models
  */
 export interface Layers<in out C, Id, out Client> {
-  readonly make: (config: C) => Effect.Effect<Running<Client>, SqlError, Scope.Scope | Reactivity.Reactivity>
+  readonly make: (config: C) => Effect.Effect<Running<Client>, SqlError, Scope.Scope>
   readonly layer: (config: C) => Layer.Layer<Services | Id, SqlError>
   readonly layerConfig: (
-    config: Config.Config.Wrap<C>
+    config: Configured.Configured<C>
   ) => Layer.Layer<Services | Id, ConfigError.ConfigError | SqlError>
   /** The Layer of a configuration that an effect gives. `madeAt` comes from `Runtime.callSite`. */
   readonly layerEffect: <E>(
@@ -92,13 +92,27 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
           )
       )
     ).pipe(Layer.provide(Reactivity.layer))
-  const make = (config: C) => start(config, Runtime.callSite(make))
+  const make = (config: C) => withReactivity(start(config, Runtime.callSite(make)))
   const layer = (config: C): Layer.Layer<Services | Id, SqlError> =>
     layerEffect(Effect.succeed(config), Runtime.callSite(layer))
-  const layerConfig = (config: Config.Config.Wrap<C>): Layer.Layer<Services | Id, ConfigError.ConfigError | SqlError> =>
-    layerEffect(Config.unwrap(config), Runtime.callSite(layerConfig))
+  const layerConfig = (
+    config: Configured.Configured<C>
+  ): Layer.Layer<Services | Id, ConfigError.ConfigError | SqlError> =>
+    layerEffect(Configured.read(config), Runtime.callSite(layerConfig))
   return { make, layer, layerConfig, layerEffect }
 }
+
+/** Clients of one program share the `Reactivity` of its context, so that a write through one is seen by queries of another. */
+const withReactivity = <A, E>(
+  effect: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>
+): Effect.Effect<A, E, Scope.Scope> =>
+  Effect.flatMap(Effect.serviceOption(Reactivity.Reactivity), (found) =>
+    Effect.provideServiceEffect(
+      effect,
+      Reactivity.Reactivity,
+      Option.match(found, { onNone: () => Reactivity.make, onSome: Effect.succeed })
+    )
+  )
 
 /**
  * The options that every driver passes on.

@@ -5,6 +5,7 @@
  */
 export * as Cancel from "./Cancel.js"
 export * as Classify from "./Classify.js"
+export * as Configured from "./Configured.js"
 export * as Connect from "./Connect.js"
 export * as Driver from "./Driver.js"
 export * as Endpoints from "./Endpoints.js"

@@ -24,7 +24,7 @@
 import {
   type Context,
   Deferred,
-  Duration,
+  type Duration,
   Effect,
   Function,
   Layer,
@@ -433,7 +433,9 @@ export const suspend = <A>(
   self: Pool<A>,
   options?: { readonly atMost?: Duration.DurationInput | undefined }
 ): Effect.Effect<void> =>
-  Effect.sync(() => self[TypeId].engine.suspend(Math.min(3_600_000, Duration.toMillis(options?.atMost ?? 60_000))))
+  Effect.map(config.duration(self.name, "atMost", options), (atMost = 60_000) =>
+    self[TypeId].engine.suspend(Math.min(3_600_000, atMost))
+  )
 
 /**
  * Ends a `suspend`; does nothing to a running pool.
@@ -461,7 +463,8 @@ export const resume = <A>(self: Pool<A>): Effect.Effect<void> => Effect.sync(() 
 export const reset = <A>(
   self: Pool<A>,
   options?: { readonly spread?: Duration.DurationInput | undefined }
-): Effect.Effect<void> => Effect.sync(() => self[TypeId].engine.reset(Duration.toMillis(options?.spread ?? 0)))
+): Effect.Effect<void> =>
+  Effect.map(config.duration(self.name, "spread", options), (spread = 0) => self[TypeId].engine.reset(spread))
 
 /**
  * Closes the pool for good: waiters and new acquires fail with `PoolClosed` at once; leases may go on for `within`; after
@@ -481,10 +484,10 @@ export const drain = <A>(
   self: Pool<A>,
   options?: { readonly within?: Duration.DurationInput | undefined }
 ): Effect.Effect<DrainReport> =>
-  Effect.suspend(() => {
+  Effect.flatMap(config.duration(self.name, "within", options), (within) => {
     const { drained, engine, now } = self[TypeId]
     const startedAt = now()
-    engine.drain(Duration.toMillis(options?.within ?? engine.config.drainTimeout))
+    engine.drain(within ?? engine.config.drainTimeout)
     return Effect.map(
       Deferred.await(drained),
       (counts): DrainReport => ({ ...counts, elapsedMs: Math.round(now() - startedAt) })

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { Context, type Duration, type Effect, type Schedule, type Scope } from "effect"
+import * as OptionTable from "./OptionTable.js"
 import type { Holder } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
@@ -132,6 +133,99 @@ export interface PoolConfig {
   /** Holders that `Pool.share` puts on one connection at most. Default 1. Range 1 to 10,000. */
   readonly concurrency?: number | undefined
 }
+
+const { anything } = OptionTable
+
+/**
+ * The names of `PoolConfig`. `Pool.make` checks the values.
+ *
+ * @since 0.2.0
+ * @category tables
+ */
+export const configTable: OptionTable.Table<PoolConfig> = {
+  name: anything,
+  maxSize: anything,
+  minIdle: anything,
+  acquireTimeout: anything,
+  connectTimeout: anything,
+  idleTimeout: anything,
+  maxLifetime: anything,
+  maxUses: anything,
+  keepAlive: anything,
+  validateAfterIdle: anything,
+  validateTimeout: anything,
+  maxWaiters: anything,
+  backoff: anything,
+  failFastAfter: anything,
+  resetTimeout: anything,
+  closeTimeout: anything,
+  abortTimeout: anything,
+  drainTimeout: anything,
+  ownSpans: anything,
+  concurrency: anything
+}
+
+/** How other pools call what `PoolConfig` has: Effect's own, `pg`, `mysql2`, tarn, generic-pool, Sequelize, Prisma, HikariCP. */
+const otherNames: Readonly<Record<string, keyof PoolConfig>> = {
+  max: "maxSize",
+  size: "maxSize",
+  poolSize: "maxSize",
+  limit: "maxSize",
+  connectionLimit: "maxSize",
+  maxConnections: "maxSize",
+  maxPoolSize: "maxSize",
+  maximumPoolSize: "maxSize",
+  min: "minIdle",
+  minSize: "minIdle",
+  minConnections: "minIdle",
+  minPoolSize: "minIdle",
+  minimumIdle: "minIdle",
+  maxIdle: "minIdle",
+  acquire: "acquireTimeout",
+  timeout: "acquireTimeout",
+  poolTimeout: "acquireTimeout",
+  acquireTimeoutMillis: "acquireTimeout",
+  connectionTimeout: "acquireTimeout",
+  connectionTimeoutMillis: "acquireTimeout",
+  waitForConnections: "acquireTimeout",
+  createTimeoutMillis: "connectTimeout",
+  loginTimeout: "connectTimeout",
+  destroyTimeoutMillis: "closeTimeout",
+  idle: "idleTimeout",
+  idleTimeoutMillis: "idleTimeout",
+  softIdleTimeoutMillis: "idleTimeout",
+  ttl: "maxLifetime",
+  timeToLive: "maxLifetime",
+  connectionTTL: "maxLifetime",
+  maxLifetimeSeconds: "maxLifetime",
+  maxAge: "maxLifetime",
+  queueLimit: "maxWaiters",
+  maxWaitingClients: "maxWaiters",
+  testOnBorrow: "validateAfterIdle",
+  createRetryIntervalMillis: "backoff"
+}
+
+const none = (why: string): string => `leave it out, ${why}`
+
+/**
+ * What to use instead of the options of other pools: see `OptionTable.Elsewhere`. `prefix` stands before the names of
+ * `PoolConfig`.
+ *
+ * @since 0.2.0
+ * @category tables
+ */
+export const elsewhere = (prefix = ""): OptionTable.Elsewhere => ({
+  ...Object.fromEntries(Object.entries(otherNames).map(([other, own]) => [other, `use ${prefix}${own}`])),
+  evict: none("a pool looks for connections to close once a second"),
+  reapIntervalMillis: none("a pool looks for connections to close once a second"),
+  evictionRunIntervalMillis: none("a pool looks for connections to close once a second"),
+  allowExitOnIdle: none("a pool lives as long as its scope"),
+  leakDetectionThreshold: none("an AcquireTimeout names who holds connections, and since when"),
+  fifo: none("waiters are served by priority and then in the order of asking"),
+  propagateCreateError: none("a failed connect is retried with backoff, see failFastAfter"),
+  create: "use connect",
+  destroy: "use the scope of connect"
+})
 
 /**
  * Everything `Pool.make` takes.

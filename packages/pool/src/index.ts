@@ -3,6 +3,7 @@
  */
 export * as Backoff from "./Backoff.js"
 export * as Deadline from "./Deadline.js"
+export * as OptionTable from "./OptionTable.js"
 export * as Pool from "./Pool.js"
 export * as PoolError from "./PoolError.js"
 export * as PoolEvent from "./PoolEvent.js"

@@ -11,6 +11,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
+import { millisOf, shown } from "@sluice/pool/OptionTable"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolEvent } from "@sluice/pool/PoolEvent"
 import type { PoolStats } from "@sluice/pool/PoolStats"
@@ -19,7 +20,6 @@ import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, St
 import type { BeginOptions } from "./driver/Driver.js"
 import { invalidUse } from "./internal/client/errors.js"
 import { Idempotent } from "./internal/client/references.js"
-import { millisOf, shown } from "./internal/durations.js"
 import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import * as SqlRetry from "./SqlRetry.js"
 

@@ -19,10 +19,11 @@
  *
  * @since 0.1.0
  */
+
+import { millisOf, shown } from "@sluice/pool/OptionTable"
 import { Data, type Duration, Either, type Schedule } from "effect"
 import type { Policy } from "./internal/client/policy.js"
 import * as policies from "./internal/client/policy.js"
-import { millisOf, shown } from "./internal/durations.js"
 import type * as SqlReason from "./SqlReason.js"
 
 export type { Policy } from "./internal/client/policy.js"

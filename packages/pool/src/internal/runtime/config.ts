@@ -2,8 +2,9 @@
  * Options as the engine wants them: every default filled in, every duration in milliseconds, every problem listed.
  */
 import { Duration, Effect, Either, Option, Schedule } from "effect"
+import * as OptionTable from "../../OptionTable.js"
 import { InvalidOptions } from "../../PoolError.js"
-import type { PoolConfig } from "../../PoolOptions.js"
+import { configTable, elsewhere, type PoolConfig, type PoolOptions } from "../../PoolOptions.js"
 import type { Config } from "../host.js"
 
 const hour = 3_600_000
@@ -15,8 +16,10 @@ const shown = (value: unknown): string => {
   return Option.getOrElse(Option.liftThrowable(JSON.stringify)(value) as Option.Option<string>, () => String(value))
 }
 
+type Functions = Exclude<keyof PoolOptions<any, any, any>, keyof PoolConfig>
+
 /** The options that are functions, and how to write each. */
-const functions: Readonly<Record<string, string>> = {
+const functions: Readonly<Record<Functions, string>> = {
   connect: "a function that gives an effect: `() => …`",
   validate: "a function that gives an effect: `(resource) => …`",
   reset: "a function that gives an effect: `(resource) => …`",
@@ -25,6 +28,20 @@ const functions: Readonly<Record<string, string>> = {
   admits: "a function that gives a boolean: `(resource) => …`",
   classify: "a function that gives a kind of failure: `(error) => …`",
   describe: "a function that gives a text: `(resource) => …`"
+}
+
+/** Every option. Values are checked below. */
+const table: OptionTable.Table<PoolOptions<any, any, any>> = {
+  ...configTable,
+  ...(Object.fromEntries(Object.keys(functions).map((name) => [name, OptionTable.anything])) as OptionTable.Table<
+    Pick<PoolOptions<any, any, any>, Functions>
+  >)
+}
+
+/** The same, of a pool whose options a program has written for another one: there `acquire` opens a connection. */
+const others: OptionTable.Elsewhere = {
+  ...elsewhere(),
+  acquire: "use connect for what opens a connection, acquireTimeout for how long a caller waits"
 }
 
 /** Problems of the options that are no plain data. */
@@ -46,7 +63,7 @@ export const parse = (options: PoolConfig): Either.Either<Config, InvalidOptions
     const problem = `the options must be an object with at least \`connect\`, not ${shown(options)}`
     return Either.left(new InvalidOptions({ pool: "pool", problems: [problem] }))
   }
-  const kinds = kindProblems(options as never)
+  const kinds = [...OptionTable.problems(options, table, { elsewhere: others }), ...kindProblems(options as never)]
   return Either.match(parseConfig(options), {
     onLeft: ({ pool, problems }) => Either.left(new InvalidOptions({ pool, problems: [...kinds, ...problems] })),
     onRight: (config) =>
@@ -143,3 +160,21 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
     ? Either.right(config)
     : Either.left(new InvalidOptions({ pool: String(name), problems }))
 }
+
+/**
+ * The only option of a verb, in milliseconds. A wrong name or value is a mistake in the program, so it is a defect, as it is in
+ * the options of an acquire.
+ */
+export const duration = (
+  pool: string,
+  name: string,
+  options: { readonly [name: string]: unknown } | undefined
+): Effect.Effect<number | undefined> =>
+  Effect.suspend(() => {
+    if (options === undefined) return Effect.succeed(undefined)
+    const value = options[name]
+    const millis = value === undefined ? undefined : OptionTable.millisOf(value)
+    const must = OptionTable.that("a duration of 0 or more", () => millis !== undefined)
+    const problems = OptionTable.problems(options, { [name]: must })
+    return problems.length === 0 ? Effect.succeed(millis) : Effect.die(new InvalidOptions({ pool, problems }))
+  })

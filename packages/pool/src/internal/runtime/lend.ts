@@ -3,8 +3,9 @@
  */
 import { Context, Duration, Effect, Fiber, Option, RuntimeFlags, RuntimeFlagsPatch, Scope } from "effect"
 import * as Deadline from "../../Deadline.js"
+import * as OptionTable from "../../OptionTable.js"
 import { type AcquireError, InvalidOptions } from "../../PoolError.js"
-import { type AcquireOptions, CurrentAcquireTimeout, type Register } from "../../PoolOptions.js"
+import { type AcquireOptions, CurrentAcquireTimeout, elsewhere, type Register } from "../../PoolOptions.js"
 import { CurrentPriority, isPriority, rank } from "../../Priority.js"
 import type { Engine } from "../engine.js"
 import type { Lease } from "../entry.js"
@@ -87,7 +88,8 @@ export const lendAsync = <A, B, E>(
 ): Effect.Effect<B, E | AcquireError> =>
   Effect.async((resume) => {
     const fiber = currentFiber()
-    const lease = options === undefined || isValid(options) ? engine.takeShared(fiber) : undefined
+    if (options !== undefined && !isValid(options)) return resume(misuse(engine, fiber, options))
+    const lease = engine.takeShared(fiber)
     if (lease === undefined) resume(waitAsync(engine, fiber, register, options))
     else start(engine, lease, register, resume)
   })
@@ -246,9 +248,19 @@ const millisOf = (input: Duration.DurationInput): number => {
   return Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })
 }
 
-const isValid = ({ acquireTimeout, priority }: AcquireOptions): boolean =>
-  (acquireTimeout === undefined || !Number.isNaN(millisOf(acquireTimeout))) &&
-  (priority === undefined || isPriority(priority))
+const table: OptionTable.Table<AcquireOptions> = {
+  priority: OptionTable.anything,
+  acquireTimeout: OptionTable.anything
+}
+
+const isValid = (options: AcquireOptions): boolean => {
+  for (const name in options) if (!Object.hasOwn(table, name)) return false
+  const { acquireTimeout, priority } = options
+  return (
+    (acquireTimeout === undefined || !Number.isNaN(millisOf(acquireTimeout))) &&
+    (priority === undefined || isPriority(priority))
+  )
+}
 
 /** A wrong call is a mistake in the program, so it is a defect. It must not wait for ever and must not be ignored. */
 const misuse = <A>(
@@ -259,7 +271,7 @@ const misuse = <A>(
   const context = fiber.currentContext
   const priority: unknown = options?.priority ?? Context.get(context, CurrentPriority)
   const timeout = options?.acquireTimeout ?? Context.get(context, CurrentAcquireTimeout)
-  const problems: Array<string> = []
+  const problems = [...OptionTable.problems(options ?? {}, table, { elsewhere: elsewhere() })]
   if (!isPriority(priority)) {
     problems.push(`priority must be one of ${Object.keys(rank).join(", ")}, not ${String(priority)}`)
   }

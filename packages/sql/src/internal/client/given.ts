@@ -1,5 +1,5 @@
+import { shown } from "@sluice/pool/OptionTable"
 import { Either, Schedule } from "effect"
-import { shown } from "../durations.js"
 import * as policies from "./policy.js"
 
 /** What the program gave to `Sql.retry`, or to `withTransaction` as `retry`. */

@@ -1,11 +1,11 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never } from "@sluice/pool/Deadline"
+import { millisOf, shown } from "@sluice/pool/OptionTable"
 import type { Duration } from "effect"
 import { Either } from "effect"
 import type { BeginOptions } from "../../driver/Driver.js"
 import { invalidUse } from "../client/errors.js"
 import * as Given from "../client/given.js"
-import { millisOf, shown } from "../durations.js"
 
 /** The options of `withTransaction`, as programs write them. */
 export interface Input extends BeginOptions {

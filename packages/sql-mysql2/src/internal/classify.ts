@@ -1,4 +1,13 @@
-import { type Kind, lost, ofClient, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import {
+  inLiveSession,
+  type Kind,
+  lost,
+  ofClient,
+  reason,
+  refused,
+  retired,
+  unopened
+} from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
@@ -151,9 +160,22 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
   return ofClient({ code, message }, phase, byText, byLibrary)
 }
 
-export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
+/**
+ * Whether the server may close the connection after this error. The code does not say, because a procedure may signal any of them;
+ * whether the server answers once more does.
+ */
+export const mayEndSession = (cause: unknown): boolean => {
   const raised = read(cause)
-  const found = reason(kindOf(raised, phase), phase, raised.code, cause)
+  if (raised.errno === undefined) return false
+  const { kind } = kindOf(raised, "statement")
+  return kind === "lost" || kind === "retired"
+}
+
+/** `isAlive`: the server has answered after it had sent the error, so its session goes on. */
+export const classify = (cause: unknown, phase: Phase, isAlive = false): SqlReason.SqlReason => {
+  const raised = read(cause)
+  const kind = kindOf(raised, phase)
+  const found = reason(isAlive && raised.errno !== undefined ? inLiveSession(kind) : kind, phase, raised.code, cause)
   // The server is read-only, so the write has to go to another server. A transaction has to begin again there.
   return found.retry === "always" && found.connection === "destroy" && (phase === "transaction" || phase === "commit")
     ? { ...found, retry: "transaction" }

@@ -74,7 +74,10 @@ const isPrepared = (read: Read, operation: Operation, failure: unknown): void =>
 }
 
 const failed = (read: Read, operation: Operation, failure: unknown): void => {
-  if (operation.unsent) read.refused(read.connection.unsendable(classify.read(failure).message))
+  const { connection } = read
+  if (operation.unsent) read.refused(connection.unsendable(classify.read(failure).message))
+  // The answer to the read behind it says whether the connection works.
+  else if (classify.mayEndSession(failure)) connection.pipeline.whenAnswered(() => read.failed(failure, false))
   else read.failed(failure, isInnocent(read, operation, failure))
 }
 

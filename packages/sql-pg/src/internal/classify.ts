@@ -1,4 +1,13 @@
-import { type Kind, lost, ofClient, reason, refused, retired, unopened } from "@sluice/sql/driver/Classify"
+import {
+  inLiveSession,
+  type Kind,
+  lost,
+  ofClient,
+  reason,
+  refused,
+  retired,
+  unopened
+} from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import * as ErrorText from "@sluice/sql/driver/ErrorText"
 import type * as SqlReason from "@sluice/sql/SqlReason"
@@ -91,6 +100,8 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
     if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "transaction")
     if (isOfRecovery(code, routine, message)) return refused("NotWritable")
     if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
+    // DROP DATABASE, for example.
+    if (code === "3D000" && phase !== "connect") return refused("SyntaxError")
     // During a connect this is the missing permission to connect to the database.
     if (code === "42501" && phase === "connect") return unopened("AuthenticationFailed", "never")
     return byState[code] ?? byClass[code.slice(0, 2)] ?? refused("Unclassified")
@@ -110,9 +121,12 @@ export const isOfStandby = (cause: unknown): boolean => {
   return isOfRecovery(code, routine, message)
 }
 
-export const classify = (cause: unknown, phase: Phase): SqlReason.SqlReason => {
+/** `isAlive`: the server was ready again after it had sent the error, so its session goes on. */
+export const classify = (cause: unknown, phase: Phase, isAlive = false): SqlReason.SqlReason => {
   const raised = read(cause)
-  return reason(kindOf(raised, phase), phase, raised.code, cause)
+  const kind = kindOf(raised, phase)
+  const isOfServer = raised.code !== undefined && isState(raised.code)
+  return reason(isAlive && isOfServer ? inLiveSession(kind) : kind, phase, raised.code, cause)
 }
 
 const hints: ErrorText.Hints = {

@@ -63,10 +63,9 @@ const write = (read: Read): void => {
  * reason that this read shares, and without it the server tells this read its own reason.
  */
 const isInnocent = ({ connection, state }: Read, statement: Statement, failure: unknown): boolean => {
-  const fault = planFaultOf(failure)
-  if (fault !== undefined) {
-    const { plan } = statement
-    if (plan === undefined) return false
+  const { plan } = statement
+  const fault = plan === undefined ? undefined : planFaultOf(failure, plan)
+  if (plan !== undefined && fault !== undefined) {
     state.isNamed = false
     if (fault === "mistyped") state.suspect = plan
     else {

@@ -72,6 +72,34 @@ export const unopened = (tag: SqlReason.Tag = "ConnectFailed", retry: SqlReason.
 })
 
 /**
+ * The kind of an error that the server has sent, and after which its session goes on. Whatever the code says of connections, this
+ * one works and the statement is undone: a function may raise any code, and postgres_fdw raises those of the connection behind
+ * it. Only an error that means that another server has to be asked (`retired`, retry `always`) stays as it is.
+ *
+ * @since 0.2.0
+ * @category conversions
+ */
+export const inLiveSession = (kind: Kind): Kind => {
+  switch (kind.kind) {
+    case "refused":
+      return kind
+    case "retired":
+      return kind.retry === "always" ? kind : refused(kind.tag, kind.retry)
+    case "lost":
+      return refused("Unclassified", "transaction")
+    case "unopened": {
+      const tag =
+        kind.tag === "AuthenticationFailed"
+          ? "PermissionDenied"
+          : kind.tag === "TooManyConnections"
+            ? "ResourceExhausted"
+            : "Unclassified"
+      return refused(tag, kind.retry === "never" ? "never" : "transaction")
+    }
+  }
+}
+
+/**
  * The kinds of the errors of the operating system and of Node, by code.
  *
  * @since 0.1.0

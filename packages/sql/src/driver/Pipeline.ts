@@ -303,6 +303,20 @@ export class Pipeline<Op extends Operation<Op>> {
     }
   }
 
+  /** Calls `f` when the server has answered the oldest packed read, or the connection has ended; at once if none is under way. */
+  whenAnswered(f: () => void): void {
+    const { oldest } = this
+    if (oldest === undefined) {
+      f()
+      return
+    }
+    const { onEnd } = oldest
+    oldest.onEnd = (failure) => {
+      onEnd?.(failure)
+      f()
+    }
+  }
+
   /** The server has answered all of the oldest operation. */
   answered(): void {
     const operation = this.oldest

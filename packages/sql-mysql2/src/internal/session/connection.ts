@@ -265,7 +265,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     const { label } = this.endpoint
     if (cause instanceof TimedOut) return timedOut(cause, phase, "MySQL", label)
     if (cause instanceof Unreadable.Unreadable) return Unreadable.toError(cause, phase, "MySQL", label)
-    const found = classify.classify(cause, phase)
+    // The end of a session, and nothing else, is the end of its connection: see `Pipeline.fatal`.
+    const found = classify.classify(cause, phase, this.pipeline.fatal === undefined && phase !== "unsent")
     const reason: SqlReason.SqlReason =
       this.partlyWritten && (phase === "transaction" || phase === "commit")
         ? { ...found, outcome: "unknown", retry: "never" }

@@ -2,6 +2,7 @@ import type { Mode } from "@sluice/sql/driver/Driver"
 import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
+import { mayEndSession } from "../classify.js"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
@@ -28,8 +29,9 @@ export interface Connection {
  * One operation on a connection, from its first byte until the server is ready for the next: a statement, with its
  * preparation before it and, when it has failed, a question after it.
  *
- * An error does not tell the status of the session. If the statement may have begun or ended a transaction, a ping asks the
- * server for the status before the failure is told. Else the connection could be released with an open transaction.
+ * An error does not tell the status of the session. If the statement may have begun or ended a transaction, or the error may be
+ * the last word of the server, a ping asks the server for the status before the failure is told. Else the connection could be
+ * released with an open transaction, or closed although it works.
  */
 export class Operation extends State<Operation> implements Mysql.Receiver, Pipeline.Operation<Operation> {
   isMark = false
@@ -152,7 +154,8 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.failure ??= error
     // A single statement that fails outside of a transaction leaves none open. An operation behind it brings the status as well.
     const isTold = this.next !== undefined || this.isMark
-    if (isTold || (this.text.plain && !this.inside && this.connection.isAutocommit)) this.finish(error)
+    const isHarmless = this.text.plain && !this.inside && this.connection.isAutocommit && !mayEndSession(error)
+    if (isTold || isHarmless) this.finish(error)
     else {
       this.asked = true
       this.connection.wire.addCommand(new Commands.Ping(this))

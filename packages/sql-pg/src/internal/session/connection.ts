@@ -57,7 +57,11 @@ export class PgConnection implements Owner<Operation>, Packable {
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // Added after the client's own listener, which reads the transaction status.
-    wire.on("readyForQuery", () => this.pipeline.answered())
+    wire.on("readyForQuery", () => {
+      // A function may raise such a warning. The session that has one from the server itself is never ready again.
+      this.farewell = undefined
+      this.pipeline.answered()
+    })
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
     wire.on("parameterStatus", ({ parameterName, parameterValue }: Pg.ParameterStatus) => {
@@ -146,8 +150,9 @@ export class PgConnection implements Owner<Operation>, Packable {
     if (cause instanceof Unsupported) {
       return SqlReason.toError(SqlReason.make("InvalidUse", { cause }), `PostgreSQL at ${label}: ${cause.message}`)
     }
-    let reason = classify.classify(cause, phase)
-    if (reason._tag === "NotWritable" && !onlyReads && (this.reported.isStandby || classify.isOfStandby(cause))) {
+    // The end of a session, and nothing else, is the end of its connection: see `Pipeline.fatal`.
+    let reason = classify.classify(cause, phase, this.pipeline.fatal === undefined && phase !== "unsent")
+    if (reason._tag === "NotWritable" && !onlyReads && (this.reported.isStandby ?? classify.isOfStandby(cause))) {
       // The server is a standby. Its connections are closed, so that the next one can lead to the primary.
       reason = { ...reason, connection: "destroy", retry: phase === "transaction" ? "transaction" : "always" }
     }

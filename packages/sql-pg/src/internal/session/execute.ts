@@ -88,7 +88,7 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
       return
     }
     if (plan !== undefined) {
-      const fault = planFaultOf(failure)
+      const fault = planFaultOf(failure, plan)
       if (fault !== undefined && runAgain(connection, request, again, plan, fault, isKept, inside)) return
     }
     const isWithin = inside || (before.length > 0 && statement.hasBegun)

@@ -1,4 +1,5 @@
 import * as classify from "../classify.js"
+import type { Plan } from "../wire/plans.js"
 
 /**
  * Why a statement may have failed because of its prepared statement, and not because of itself.
@@ -11,13 +12,16 @@ import * as classify from "../classify.js"
  */
 export type PlanFault = "lost" | "stale" | "foreign" | "mistyped"
 
-export const planFaultOf = (failure: unknown): PlanFault | undefined => {
-  const { code, routine } = classify.read(failure)
+export const planFaultOf = (failure: unknown, { name }: Plan): PlanFault | undefined => {
+  const { code, message, routine } = classify.read(failure)
+  // A function has raised it by itself, so it says nothing about the prepared statement.
+  if (routine === "exec_stmt_raise") return undefined
   switch (code) {
+    // The server names the statement, in every language. A function may use another one, of the program's own.
     case "26000":
-      return "lost"
+      return message.includes(name) ? "lost" : undefined
     case "42P05":
-      return "foreign"
+      return message.includes(name) ? "foreign" : undefined
     case "0A000":
       return routine === "RevalidateCachedQuery" ? "stale" : undefined
     case "22003":

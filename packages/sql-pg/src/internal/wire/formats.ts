@@ -8,8 +8,8 @@ import * as Pg from "./pg.js"
  * What the server reports about a session, at its beginning and at each change. Each connection has one.
  */
 export class Reported {
-  /** The server is a standby: it takes no writes. */
-  isStandby = false
+  /** The server is a standby: it takes no writes. `undefined`: it does not say (PostgreSQL before 14). */
+  isStandby: boolean | undefined = undefined
   /** `ISO, DMY`, for example. Empty when the server, or something before it, reports nothing. */
   dateStyle = ""
   intervalStyle = ""

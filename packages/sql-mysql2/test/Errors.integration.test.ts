@@ -45,6 +45,8 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       Effect.gen(function* () {
         yield* Sql.query("drop table if exists child")
         yield* table("parent", "id int primary key, n int not null, check (id < 100)")
+        yield* table("varied", "s varchar(2), e enum('a'), d date, n bigint")
+        yield* Sql.query("insert into varied (n) values (1)")
         yield* Sql.query("create table child (id int, foreign key (id) references parent (id))")
         yield* Sql.query("insert into parent values (1, 1), (2, 2)")
         yield* Sql.query("insert into child values (2)")
@@ -59,8 +61,12 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
           ["select * from nowhere", "1146", "SyntaxError", /nowhere' doesn't exist/],
           ["select nothing from parent", "1054", "SyntaxError", /'nothing'/],
           ["use nowhere", "1044", "PermissionDenied", /nowhere/],
-          ["insert into parent values ('x', 1)", "1366", "Unclassified", /Incorrect integer value/],
-          ["insert into parent values (99999999999, 1)", "1264", "Unclassified", /Out of range/],
+          ["insert into parent values ('x', 1)", "1366", "InvalidData", /Incorrect integer value/],
+          ["insert into parent values (99999999999, 1)", "1264", "InvalidData", /Out of range/],
+          ["insert into varied (s) values ('abc')", "1406", "InvalidData", /too long/],
+          ["insert into varied (e) values ('z')", "1265", "InvalidData", /truncated/],
+          ["insert into varied (d) values ('2024-13-01')", "1292", "InvalidData", /Incorrect date/],
+          ["update varied set n = 9223372036854775807 + 1", "1690", "InvalidData", /out of range/],
           ["signal sqlstate '45000' set message_text = 'mine'", "1644", "Unclassified", /mine/]
         ]
         for (const [sql, code, tag, says] of rows) yield* row(Sql.query(sql), code, kept(tag), says)

@@ -178,6 +178,31 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     { name: "4025 of MariaDB", error: raised(4025, "CONSTRAINT `c` failed", "23000"), phases: kept("CheckViolation") }
   ],
   NotNullViolation: numbers(kept("NotNullViolation"), 1048, 1364),
+  InvalidData: [
+    ...numbers(
+      kept("InvalidData"),
+      1264,
+      1265,
+      1292,
+      1300,
+      1365,
+      1366,
+      1367,
+      1406,
+      1411,
+      1416,
+      1525,
+      1690,
+      1977,
+      3140,
+      3141,
+      3144,
+      3156,
+      3854,
+      3903
+    ),
+    { name: "state 22032", error: raised(9999, "bad json", "22032"), phases: kept("InvalidData") }
+  ],
   SyntaxError: [
     { name: "state 42S02", error: raised(1146, "no such table", "42S02"), phases: kept("SyntaxError") },
     { name: "state 42000", error: raised(1064, "syntax", "42000"), phases: kept("SyntaxError") },
@@ -212,7 +237,6 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     }
   ],
   Unclassified: [
-    { name: "state 22001", error: raised(1406, "too long", "22001"), phases: kept("Unclassified") },
     {
       name: "1290 otherwise",
       error: raised(1290, "running with the --secure-file-priv option"),

@@ -44,7 +44,12 @@ layer(PgCluster.layer({ settings: { max_connections: 20 } }), { excludeTestServi
             ["selct 1", "42601", "SyntaxError", /syntax error/],
             ["select * from nowhere", "42P01", "SyntaxError", /"nowhere" does not exist/],
             ["select nothing from parent", "42703", "SyntaxError", /"nothing" does not exist/],
-            ["select 1 / 0", "22012", "Unclassified", /division by zero/],
+            ["select 1 / 0", "22012", "InvalidData", /division by zero/],
+            ["select 'x'::int", "22P02", "InvalidData", /integer/],
+            ["insert into parent values (99999999999, 1)", "22003", "InvalidData", /out of range/],
+            ["select '2024-13-01'::date", "22008", "InvalidData", /date/],
+            ["select 'yesterdayish'::date", "22007", "InvalidData", /date/],
+            ["select 'ab'::varchar(1)::\"char\"::text::bit(1)", "22P02", "InvalidData", /binary/],
             ["do $$ begin raise exception 'mine'; end $$", "P0001", "Unclassified", /mine/]
           ]
           for (const [sql, code, tag, says] of rows) yield* row(Sql.query(sql), code, kept(tag), says)

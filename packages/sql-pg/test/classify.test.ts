@@ -162,6 +162,11 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
   NotNullViolation: [
     { name: "23502", error: raised("23502"), phases: inStatement("NotNullViolation", "keep", "rolledBack", "never") }
   ],
+  InvalidData: ["22P02", "22003", "22007", "22001", "22012", "22021", "22P05"].map((code) => ({
+    name: code,
+    error: raised(code),
+    phases: inStatement("InvalidData", "keep", "rolledBack", "never")
+  })),
   SyntaxError: ["42601", "42P01", "42703"].map((code) => ({
     name: code,
     error: raised(code),
@@ -179,7 +184,6 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     { name: "25P02", error: raised("25P02"), phases: inStatement("TransactionAborted", "keep", "rolledBack", "never") }
   ],
   Unclassified: [
-    { name: "22P02", error: raised("22P02"), phases: inStatement("Unclassified", "keep", "rolledBack", "never") },
     { name: "23P01", error: raised("23P01"), phases: inStatement("Unclassified", "keep", "rolledBack", "never") },
     { name: "40003", error: raised("40003"), phases: inStatement("Unclassified", "destroy", "unknown", "idempotent") },
     { name: "40002", error: raised("40002"), phases: inStatement("Unclassified", "keep", "rolledBack", "never") },

@@ -119,6 +119,11 @@ export const tags = [
   "ForeignKeyViolation",
   "CheckViolation",
   "NotNullViolation",
+  /**
+   * A value is wrong: the server cannot read it, or its column cannot hold it (out of range, too long, no date, no number), or it
+   * is none that can be sent. Nothing was written. A web handler can answer it with 400.
+   */
+  "InvalidData",
   /** The text is wrong: syntax, an unknown table, column, function or type. */
   "SyntaxError",
   "PermissionDenied",

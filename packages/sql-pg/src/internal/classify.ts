@@ -58,7 +58,7 @@ export const byState: Readonly<Record<string, Kind>> = {
 /** By the first two characters of the SQLSTATE. */
 export const byClass: Readonly<Record<string, Kind>> = {
   "08": lost(),
-  "22": refused("Unclassified"),
+  "22": refused("InvalidData"),
   "23": refused("Unclassified"),
   "28": unopened("AuthenticationFailed", "never"),
   "42": refused("SyntaxError"),

@@ -126,6 +126,8 @@ export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig |
  * - `Notification`: `payload` is empty when the sender gave none; `processId` is the backend that has sent it.
  * - `Resubscribed`: the listening connection was lost, and another one listens now. Notifications that were sent in the
  *   `lostForMs` milliseconds before are lost, so read again the data that the notifications announce.
+ * - `Overflowed`: the listener did not read for so long that 10,000 events waited for it. The `missed` events that came after
+ *   those are lost; read again, as above.
  *
  * @since 0.1.0
  * @category models
@@ -138,3 +140,4 @@ export type ListenEvent =
       readonly processId: number
     }
   | { readonly _tag: "Resubscribed"; readonly channel: string; readonly lostForMs: number }
+  | { readonly _tag: "Overflowed"; readonly channel: string; readonly missed: number }

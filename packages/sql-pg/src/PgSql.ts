@@ -10,13 +10,15 @@ import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } fr
 import type { Configured } from "@sluice/sql/driver/Configured"
 import * as Layers from "@sluice/sql/driver/Layers"
 import * as Runtime from "@sluice/sql/driver/Runtime"
-import * as SqlReason from "@sluice/sql/SqlReason"
+import * as Sql from "@sluice/sql/Sql"
 import { type ConfigError, Effect, type Layer, Option, type Scope, Stream } from "effect"
 import type { FromPoolConfig, ListenEvent, PgSqlConfig } from "./Config.js"
 import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
 import * as FromPool from "./internal/fromPool.js"
-import * as Listen from "./internal/session/listen.js"
+import * as Channels from "./internal/listen/channels.js"
+import * as Hub from "./internal/listen/hub.js"
+import * as Subscribe from "./internal/listen/subscribe.js"
 
 export type { EndpointConfig, FromPoolConfig, ListenEvent, PgSqlConfig } from "./Config.js"
 
@@ -37,7 +39,7 @@ const start = Effect.fnUntraced(function* (
   const endpoints = yield* endpoint.resolve(config)
   const { primary } = endpoints
   const isPacked = config.pipeline !== false && config.proxy === undefined
-  const { client, lease, router, sql, topology } = yield* Layers.start(
+  const { apart, client, router, sql, topology } = yield* Layers.start(
     isPacked ? packed() : driver,
     config,
     endpoints,
@@ -47,31 +49,39 @@ const start = Effect.fnUntraced(function* (
       system: "postgresql"
     }
   )
-  const hub = yield* Listen.make(lease)
+  const hub = yield* Hub.make(apart, primary.label)
+  const events = Subscribe.make(hub, primary.label, config)
   const pgClient: PgClient = Object.assign(client, {
-    [HubKey]: hub,
+    [EventsKey]: events,
     [TypeId]: TypeId as TypeId,
     config: Layers.shown(config, primary) satisfies PgClientConfig,
     json: (value: unknown) => PgJson(value, undefined, undefined),
     listen: (channel: string) =>
-      config.proxy !== undefined
-        ? Stream.fail(cannotListen(primary))
-        : Stream.filterMap(hub.listen(channel), (event) =>
-            event._tag === "Notification" ? Option.some(event.payload) : Option.none()
-          ),
+      Stream.filterMap(events(channel), (event) =>
+        event._tag === "Notification" ? Option.some(event.payload) : Option.none()
+      ),
     notify: (channel: string, payload: string) =>
-      Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw)
+      Effect.suspend(() => {
+        const refused =
+          Channels.refusal("notify", channel, primary.label) ?? Channels.payloadRefusal(payload, primary.label)
+        return refused ?? Sql.write(Effect.asVoid(client.unsafe("select pg_notify($1, $2)", [channel, payload]).raw))
+      })
   })
-  return { sql: { ...sql, client: pgClient }, client: pgClient, router, topology }
+  return {
+    sql: {
+      ...sql,
+      client: pgClient,
+      // What listens takes new work for as long as it hears, so it ends before the work that is under way.
+      drain: (options) => Effect.zipRight(hub.end, sql.drain(options)),
+      reset: (options) => Effect.zipRight(hub.renew, sql.reset(options))
+    },
+    client: pgClient,
+    router,
+    topology
+  }
 })
 
 const layers = Layers.make({ tag: PgClient, start })
-
-const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
-  SqlReason.toError(
-    SqlReason.make("InvalidUse"),
-    `PostgreSQL at ${label}: listen does not work through PgBouncer in transaction mode, where no server connection is kept: make a second client with the address of the server itself`
-  )
 
 /**
  * Starts a client without a Layer. It lives as long as the scope.
@@ -88,19 +98,29 @@ const cannotListen = ({ label }: endpoint.Endpoint): SqlError =>
  */
 export const make: (config: PgSqlConfig) => Effect.Effect<PgSql, SqlError, Scope.Scope> = layers.make
 
-const HubKey: unique symbol = Symbol.for("@sluice/sql-pg/Hub")
+const EventsKey: unique symbol = Symbol.for("@sluice/sql-pg/Events")
 
 /**
- * The notifications of a channel. A `Resubscribed` among them says that notifications may have been missed; `PgClient.listen`
- * gives the notifications alone.
+ * The notifications of a channel, and what the program must know of those that it does not get: see `ListenEvent`.
+ * `PgClient.listen` gives the payloads alone; then only warnings in the log tell of a loss.
  *
- * - All listeners of a client share one connection. It is leased from the pool while there is any listener, so it counts towards
- *   `maxSize`. A listener that ends does not affect the others.
+ * **When to use:** wherever a missed notification matters.
+ *
+ * - All listeners of a client share one connection to the primary. It is opened for the first listener, closed 10 seconds after the
+ *   last one, and counts towards no pool: plan one connection more than `maxSize` for each process that listens. `Sql.stats`
+ *   shows it in `listen`. A listener that ends does not affect the others.
  * - A lost connection is replaced. While connecting fails, there are pauses of up to 1 second. Notifications that are sent
  *   between the loss and the `Resubscribed` are never delivered, because PostgreSQL keeps none for a session that is gone. A
- *   network that silently stops delivering is noticed after 35 seconds at most. A warning is logged at each loss.
- * - Fails when the first LISTEN fails, with the failure of that statement, and with `PoolClosed` when the Layer ends.
- * - Notifications that the program has not read yet are kept without a bound.
+ *   network that silently stops delivering is noticed after 35 seconds at most. A warning is logged at each loss, and when it
+ *   listens again. `Sql.reset` replaces the connection in the same way.
+ * - Up to 10,000 events wait for a program that does not read them. What comes then is lost, and `Overflowed` says how much.
+ * - Fails when listening does not work at first, as a connect or a statement does: `ConnectFailed`; `NotWritable` on a standby;
+ *   `AcquireTimeout` when the server has not confirmed it within the acquire timeout.
+ * - Fails with `InvalidUse` for a name that is empty, longer than 63 bytes, or no text of PostgreSQL; with the option `proxy`;
+ *   and where a pooler that was not mentioned keeps notifications back. Any other name will do; it is quoted.
+ * - Fails with `StatementTimeout` at the deadline of `Sql.withDeadline`, and with `PoolClosed` when `Sql.drain` begins or the Layer
+ *   ends. `Sql.suspend` does not affect it.
+ * - Interruption: at any moment; nobody waits for the UNLISTEN.
  *
  * @example
  * ```ts
@@ -121,9 +141,9 @@ const HubKey: unique symbol = Symbol.for("@sluice/sql-pg/Hub")
 export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, PgClient> =>
   Stream.unwrap(
     Effect.map(PgClient, (client) => {
-      const hub = (client as { readonly [HubKey]?: Listen.Hub })[HubKey]
-      return hub === undefined
-        ? // The client is not from this package, and has no `Resubscribed`: it fails or goes silent when its connection is lost.
+      const events = (client as { readonly [EventsKey]?: Subscribe.Events })[EventsKey]
+      return events === undefined
+        ? // The client is not from this package, and says nothing of a loss: it fails or goes silent when its connection is lost.
           Stream.map(
             client.listen(channel),
             (payload): ListenEvent => ({
@@ -133,7 +153,7 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
               processId: 0
             })
           )
-        : hub.listen(channel)
+        : events(channel)
     })
   )
 

@@ -4,7 +4,7 @@ import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
-import { atOnce, booksBalance, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
+import { atOnce, booksBalance, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
 import { logged } from "./support/logged.js"
 import { pgBouncer } from "./support/pgBouncer.js"
 
@@ -94,17 +94,57 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("b
     )
   )
 
-  it.effect("listen fails with InvalidUse, and says what to do", () =>
+  it.effect("listen fails with InvalidUse, in each of its forms, and says what to do", () =>
     through(
       {},
       Effect.gen(function* () {
         const client = yield* PgClient
-        const error = yield* Effect.flip(Stream.runDrain(client.listen("channel")))
-        assert.strictEqual(SqlReason.of(error)._tag, "InvalidUse")
-        assert.include(error.message, "server itself")
+        for (const form of [Stream.runDrain(client.listen("channel")), Stream.runDrain(PgSql.listen("channel"))]) {
+          const error = yield* Effect.flip(form)
+          assert.strictEqual(SqlReason.of(error)._tag, "InvalidUse")
+          assert.include(error.message, "server itself")
+        }
       })
     )
   )
+
+  for (const [mode, servers] of [
+    ["transaction", 1],
+    ["session", 4],
+    ["session", 1]
+  ] as const) {
+    const fate = mode === "transaction" ? "fails, typed, instead of hearing nothing" : "hears"
+    it.effect(`proxy forgotten, ${mode} mode, ${servers} server connections: a listener ${fate}`, () =>
+      Effect.gen(function* () {
+        const url = Redacted.make(yield* pgBouncer(servers, mode))
+        const { primary } = yield* PgCluster.PgCluster
+        yield* logged((entries) =>
+          Effect.gen(function* () {
+            let heard = 0
+            const run = Stream.runForEach(PgSql.listen("channel"), () => Effect.sync(() => heard++))
+            if (mode === "transaction") {
+              const error = yield* Effect.flip(run)
+              assert.strictEqual(SqlReason.of(error)._tag, "InvalidUse")
+              assert.include(error.message, 'proxy: "pgbouncer-transaction"')
+            } else {
+              const fiber = yield* Effect.fork(run)
+              yield* eventually(
+                "it hears",
+                Effect.zipRight(
+                  primary.query("select pg_notify('channel', '')"),
+                  Effect.sync(() => heard > 0)
+                )
+              )
+              yield* Fiber.interrupt(fiber)
+            }
+            const uncertain = entries.filter(({ text }) => text.includes("could not be found out"))
+            assert.strictEqual(uncertain.length, mode === "session" && servers === 1 ? 1 : 0)
+            yield* booksBalance
+          }).pipe(Effect.provide(PgSql.layer({ url, startup: "lazy", pool: { minIdle: 0 }, duplicates: "allow" })))
+        )
+      }).pipe(Effect.scoped)
+    )
+  }
 
   it.effect("options in the url are refused before PgBouncer refuses them", () =>
     Effect.gen(function* () {

@@ -1,8 +1,10 @@
+import { PgClient } from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
+import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Effect, Exit, Redacted, Scope } from "effect"
-import { booksBalance, onPool, reasonOf, rowsOf, table, urlThrough } from "./support/fixture.js"
+import { Effect, Exit, Fiber, Option, Redacted, Scope, Stream } from "effect"
+import { booksBalance, eventually, onPool, reasonOf, rowsOf, table, urlThrough } from "./support/fixture.js"
 
 /** The forms of a transaction that writes, or that only may. */
 const transactions = (id: number) => {
@@ -102,6 +104,32 @@ layer(PgCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeout: "2
           const error = yield* Effect.flip(Sql.read(Sql.withTransaction({ isolation: "serializable" })(pid)))
           assert.deepInclude(SqlReason.of(error), { connection: "keep", retry: "never", code: "0A000" })
           assert.strictEqual(yield* Sql.read(pid), before)
+        })
+      )
+    })
+  )
+
+  it.effect("a listener is told at once that a standby does not listen, and notify goes to the primary", () =>
+    Effect.gen(function* () {
+      const { primary, replicas } = yield* PgCluster.PgCluster
+      yield* onPool({ url: replicas[0]!.url }, () =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(Stream.runDrain(PgSql.listen("c")))
+          assert.deepInclude(SqlReason.of(error), { _tag: "NotWritable", code: "25006" })
+        })
+      )
+      yield* onPool({ url: primary.url, replicas: [{ url: replicas[0]!.url }] }, () =>
+        Effect.gen(function* () {
+          const client = yield* PgClient
+          const heard = yield* Effect.fork(Stream.runHead(client.listen("c")))
+          yield* eventually(
+            "it is heard",
+            Effect.zipRight(
+              Sql.read(client.notify("c", "x")),
+              Effect.map(heard.status, ({ _tag }) => _tag === "Done")
+            )
+          )
+          assert.deepStrictEqual(yield* Fiber.join(heard), Option.some("x"))
         })
       )
     })

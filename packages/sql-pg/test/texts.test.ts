@@ -31,6 +31,7 @@ describe("what can be seen in a text", () => {
     "/* select */ update a set b = 1",
     "select set_config('a', 'b', false)",
     "select pg_advisory_lock(1)",
+    "select pg_notify($1, $2)",
     `select ${"1,".repeat(6_000)}1`
   ]
   for (const sql of harmless)

@@ -13,8 +13,6 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
 import { millisOf, shown } from "@sluice/pool/OptionTable"
 import * as Pool from "@sluice/pool/Pool"
-import type { PoolEvent } from "@sluice/pool/PoolEvent"
-import type { PoolStats } from "@sluice/pool/PoolStats"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, Stream } from "effect"
 import type { BeginOptions } from "./driver/Driver.js"
@@ -22,6 +20,9 @@ import { invalidUse } from "./internal/client/errors.js"
 import { Idempotent } from "./internal/client/references.js"
 import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import * as SqlRetry from "./SqlRetry.js"
+import type { SqlEvent, SqlStats } from "./SqlStats.js"
+
+export type { SqlEvent, SqlStats } from "./SqlStats.js"
 
 /**
  * The options of `withConnection`.
@@ -102,41 +103,6 @@ export interface TransactionOptions extends BeginOptions {
 export interface QueryOptions {
   /** Whether the statement may be prepared by name and kept by the server for the next time. Default true. */
   readonly prepare?: boolean | undefined
-}
-
-/**
- * The pools behind `Sql`, at one moment.
- *
- * @since 0.1.0
- * @category models
- */
-export interface SqlStats {
-  readonly write: PoolStats & { readonly endpoint: string }
-  /** One for each replica. Empty when there is none: then reads are part of `write`. */
-  readonly read: ReadonlyArray<PoolStats & { readonly endpoint: string }>
-  /**
-   * The control connection of each endpoint, which no pool counts. It is opened to cancel a statement, where the database needs
-   * a connection for that (MySQL), and closed 10 seconds after its last use.
-   */
-  readonly control: ReadonlyArray<{
-    readonly endpoint: string
-    /** 0 or 1. */
-    readonly open: number
-    /** How often it was opened since the `Sql` was made. */
-    readonly connects: number
-  }>
-}
-
-/**
- * An event, and the pool in which it happened.
- *
- * @since 0.1.0
- * @category models
- */
-export interface SqlEvent {
-  /** Name of the pool. */
-  readonly pool: string
-  readonly event: PoolEvent
 }
 
 /**

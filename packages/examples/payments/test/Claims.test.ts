@@ -24,7 +24,11 @@ const good: Claims.Evidence = {
   acknowledged: 1,
   found: { primary: 1, replica: 1 },
   synced: 50,
-  closed: { pools: { write: pool(20, 20), read: [pool(10, 10)], control: [] }, sessions: 0, drainMs: 30 },
+  closed: {
+    pools: { write: pool(20, 20), read: [pool(10, 10)], control: [], listen: { endpoint: "db", open: 0, connects: 0 } },
+    sessions: 0,
+    drainMs: 30
+  },
   elapsedMs: 30_000
 }
 
@@ -101,7 +105,13 @@ describe("Claims", () => {
     [
       "a connection that was not closed",
       "connections leaked: 0",
-      { ...good, closed: { ...good.closed, pools: { write: pool(20, 19), read: [], control: [] } } }
+      {
+        ...good,
+        closed: {
+          ...good.closed,
+          pools: { write: pool(20, 19), read: [], control: [], listen: good.closed.pools.listen }
+        }
+      }
     ],
     [
       "a session that the server still has",

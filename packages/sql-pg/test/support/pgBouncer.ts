@@ -50,8 +50,8 @@ const stop = (child: ChildProcess) =>
     child.kill("SIGKILL")
   })
 
-/** A PgBouncer in transaction mode before the primary, with `servers` server connections; its url. */
-export const pgBouncer = (servers: number) =>
+/** A PgBouncer before the primary, with `servers` server connections; its url. */
+export const pgBouncer = (servers: number, mode: "transaction" | "session" = "transaction") =>
   Effect.gen(function* () {
     const path = yield* binary
     const { primary } = yield* PgCluster.PgCluster
@@ -74,7 +74,7 @@ listen_port = ${port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = ${users}
-pool_mode = transaction
+pool_mode = ${mode}
 default_pool_size = ${servers}
 max_client_conn = 200
 `

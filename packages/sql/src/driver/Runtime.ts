@@ -15,7 +15,6 @@ import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
 import * as registry from "../internal/routing/registry.js"
-import * as Route from "../internal/routing/route.js"
 import type { Target } from "../internal/routing/target.js"
 import type * as Router from "../Router.js"
 import type { Service } from "../Sql.js"
@@ -72,8 +71,11 @@ export interface Runtime<Conn> {
   /** The router in use: the one that the program has provided, else `Router.roundRobin()`. */
   readonly router: Router.Service
   readonly topology: Topology.Service
-  /** A lease of one connection to the primary, counted by the pool like any other, until the scope closes. */
-  readonly lease: Effect.Effect<Conn, SqlError, Scope.Scope>
+  /**
+   * Opens a connection to the primary that no pool counts, until the scope closes: for a driver that listens. `Sql.stats` counts it
+   * in `listen`. Fails as a connect does, and with `ConnectFailed` after the pool's `connectTimeout`.
+   */
+  readonly apart: Effect.Effect<Conn, SqlError, Scope.Scope>
 }
 
 /**
@@ -141,7 +143,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     stats: Effect.sync(() => ({
       write: statsOf(cluster.primary),
       read: cluster.replicas.map(statsOf),
-      control: cluster.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() }))
+      control: cluster.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() })),
+      listen: { endpoint: cluster.primary.info.label, ...cluster.apart.stats() }
     })),
     events: Stream.mergeAll(
       cluster.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
@@ -161,7 +164,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     client: core.client,
     router: cluster.router,
     topology: cluster.topology,
-    lease: Route.acquire(cluster, "write")
+    apart: cluster.apart.connect
   }
 })
 

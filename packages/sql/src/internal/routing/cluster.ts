@@ -8,6 +8,7 @@ import * as Router from "../../Router.js"
 import type * as Topology from "../../Topology.js"
 import { connectFailureKind, invalidOptions } from "../client/errors.js"
 import * as LeftOpen from "../session/leftOpen.js"
+import * as Apart from "./apart.js"
 import * as Control from "./control.js"
 import * as Reports from "./reports.js"
 import { PoolTarget, type Target } from "./target.js"
@@ -28,6 +29,8 @@ export interface Cluster<Conn> {
   readonly isDefaultRouter: boolean
   readonly leftOpen: LeftOpen.LeftOpen
   readonly scope: Scope.Scope
+  /** Connections to the primary beside its pool. */
+  readonly apart: Apart.Apart<Conn>
   /** Milliseconds. */
   readonly abortTimeout: number
   /** Milliseconds. */
@@ -107,6 +110,12 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     isDefaultRouter: provided._tag === "None",
     leftOpen,
     scope,
+    apart: Apart.make(
+      driver,
+      options.primary,
+      Duration.toMillis(Duration.decode(options.pool.connectTimeout ?? "5 seconds")),
+      timers
+    ),
     abortTimeout,
     acquireTimeout: Duration.toMillis(Duration.decode(options.pool.acquireTimeout ?? "5 seconds"))
   }

@@ -321,7 +321,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("l
           yield* came("it has come", () => got.length === 1)
           assert.strictEqual(got[0], longest)
           const error = yield* Effect.flip(sql.notify("c", `${longest}y`))
-          assert.strictEqual(SqlReason.of(error)._tag, "InvalidUse")
+          assert.strictEqual(SqlReason.of(error)._tag, "InvalidData")
           assert.include(error.message, "has 8000 bytes, and PostgreSQL takes 7999")
           assert.notInclude(error.message, "éé")
           yield* Fiber.interrupt(fiber)

@@ -36,10 +36,11 @@ export const payloadRefusal = (payload: unknown, label: string): SqlError | unde
     ? invalid(
         "notify",
         `the payload has ${bytes} bytes, and PostgreSQL takes ${LONGEST_PAYLOAD} at most: write the data to a table and send its key`,
-        label
+        label,
+        "InvalidData"
       )
     : undefined
 }
 
-const invalid = (verb: string, problem: string, label: string): SqlError =>
-  SqlReason.toError(SqlReason.make("InvalidUse", { connection: "none" }), `PostgreSQL at ${label}: ${verb}: ${problem}`)
+const invalid = (verb: string, problem: string, label: string, tag: SqlReason.Tag = "InvalidUse"): SqlError =>
+  SqlReason.toError(SqlReason.make(tag, { connection: "none" }), `PostgreSQL at ${label}: ${verb}: ${problem}`)

@@ -4,7 +4,16 @@ import { atLeast, atMost } from "./harness/results.js"
 import type { Benchmark } from "./harness.js"
 import { serverSettings, startServer } from "./mysql/server.js"
 import { findSlap } from "./mysql/slap.js"
-import { at, comparing, connections, type Database, levels, scenariosOf, warmMillis } from "./sql/scenarios.js"
+import {
+  at,
+  comparing,
+  connections,
+  type Database,
+  layerScenario,
+  levels,
+  scenariosOf,
+  warmMillis
+} from "./sql/scenarios.js"
 
 const reference = "mysql2 execute"
 const ours = "sluice Sql.query"
@@ -64,7 +73,8 @@ const goals = (results: Results) => {
       .map((point) => atLeast(`${point}: SqlClient, against @effect/sql-mysql2`, rate(point, client, theirs), 2)),
     atLeast(`${delay}: Sql.query, against mysql2 execute`, rate(delay, ours, reference), 8),
     atLeast(`${slowish}: Sql.query, against mysql2 execute`, rate(slowish, ours, reference), 0.95),
-    atMost(`${crowd}: Sql.query, p99 against mysql2's`, p99(crowd, ours, reference), 1)
+    atMost(`${crowd}: Sql.query, p99 against mysql2's`, p99(crowd, ours, reference), 1),
+    atMost("layer: SqlClient, time against @effect/sql-mysql2's", results.ratio("layer", client, theirs)?.median, 1.2)
   ]
 }
 
@@ -81,7 +91,14 @@ export const mysql: Benchmark = {
   },
   scenarios: async () => {
     const server = await startServer()
-    return { scenarios: scenariosOf(database, server), close: server.close, serverCpu: server.cpu }
+    return {
+      scenarios: [
+        ...scenariosOf(database, server),
+        layerScenario(server.url, new URL("./mysql/clients.ts", import.meta.url).href, { ours: client, theirs })
+      ],
+      close: server.close,
+      serverCpu: server.cpu
+    }
   },
   goals
 }

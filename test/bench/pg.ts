@@ -4,7 +4,17 @@ import { atLeast, atMost } from "./harness/results.js"
 import type { Benchmark, Case, Scenario } from "./harness.js"
 import { findPgbench } from "./pg/pgbench.js"
 import { farMillis, serverSettings, startServer } from "./pg/server.js"
-import { at, comparing, connections, type Database, levels, scenariosOf, share, warmMillis } from "./sql/scenarios.js"
+import {
+  at,
+  comparing,
+  connections,
+  type Database,
+  layerScenario,
+  levels,
+  scenariosOf,
+  share,
+  warmMillis
+} from "./sql/scenarios.js"
 
 /** `pg` in pipeline mode is fastest with two: more of them leave less to send at once. */
 const packed = 2
@@ -15,6 +25,7 @@ const reference = "pg-pool named"
 const raw = "raw pg pipelined"
 const ours = "sluice Sql.query"
 const client = "sluice SqlClient"
+const theirs = "@effect/sql-pg"
 const bestPostgresJs = "postgres.js best max"
 const pgbench = findPgbench()
 
@@ -22,7 +33,7 @@ const subjects = {
   [raw]: ["pg/raw", "pipelined"],
   [ours]: ["pg/clients", "sluiceQuery"],
   [client]: ["pg/clients", "sluiceClient"],
-  "@effect/sql-pg": ["pg/clients", "effectClient"],
+  [theirs]: ["pg/clients", "effectClient"],
   [reference]: ["pg/pgPool", "withNames"],
   "pg-pool unnamed": ["pg/pgPool", "withoutNames"],
   "postgres.js": ["pg/postgresJs", "query"],
@@ -33,23 +44,15 @@ const subjects = {
 
 type Name = keyof typeof subjects
 
-const pooled: ReadonlyArray<Name> = [
-  ours,
-  client,
-  "@effect/sql-pg",
-  reference,
-  "postgres.js",
-  "Sequelize 6",
-  "generic-pool + pg"
-]
+const pooled: ReadonlyArray<Name> = [ours, client, theirs, reference, "postgres.js", "Sequelize 6", "generic-pool + pg"]
 
 const database: Database<Name> = {
   dialect: "postgresql",
   subjects,
   reference,
   pooled,
-  pinning: pooled.filter((name) => name !== "@effect/sql-pg" && name !== "Sequelize 6"),
-  distant: [raw, ours, client, "@effect/sql-pg", reference, "postgres.js"],
+  pinning: pooled.filter((name) => name !== theirs && name !== "Sequelize 6"),
+  distant: [raw, ours, client, theirs, reference, "postgres.js"],
   slowish: [ours, client, reference, "postgres.js"],
   connectionsOf: (name, callers) =>
     name === raw ? packed : name === bestPostgresJs ? bestForPostgresJs(callers) : connections,
@@ -114,7 +117,7 @@ const goals = (results: Results) => {
           share
         ),
         atMost(`${point}: Sql.query, p99 against pg-pool's`, p99(point, ours, reference), 1),
-        atLeast(`${point}: SqlClient, against @effect/sql-pg`, rate(point, client, "@effect/sql-pg"), 2.5),
+        atLeast(`${point}: SqlClient, against @effect/sql-pg`, rate(point, client, theirs), 2.5),
         atLeast(`${point}: SqlClient, against pg-pool named`, rate(point, client, reference), 1.1)
       ]
     }),
@@ -128,6 +131,7 @@ const goals = (results: Results) => {
     atMost(`${mix}: Sql.query, p99 of the others against pg-pool's`, p99(mix, ours, reference), 1.2),
     atLeast(`${slowish}: Sql.query, against pg-pool named`, rate(slowish, ours, reference), 0.95),
     atMost(`${cold}: Sql.query, time against pg-pool's`, results.ratio(cold, ours, reference)?.median, 1.2),
+    atMost("layer: SqlClient, time against @effect/sql-pg's", results.ratio("layer", client, theirs)?.median, 1.2),
     // There is no exporter yet that could be switched on.
     atLeast("telemetry in full, against none", undefined, 0.9)
   ]
@@ -147,7 +151,11 @@ export const pg: Benchmark = {
   scenarios: async () => {
     const server = await startServer()
     return {
-      scenarios: [...scenariosOf(database, server), coldPool(server.farUrl)],
+      scenarios: [
+        ...scenariosOf(database, server),
+        coldPool(server.farUrl),
+        layerScenario(server.url, new URL("./pg/clients.ts", import.meta.url).href, { ours: client, theirs })
+      ],
       close: server.close,
       serverCpu: server.cpu
     }

@@ -67,7 +67,7 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
   const { driver, endpointOf } = driverOf(dialect.aborts)
   const series = words.series(1_000)
   const thousand = `select i from ${series}`
-  const signals = { broken: () => {}, fatal: () => {} }
+  const signals = { broken: () => {}, fatal: () => {}, isEnding: () => false }
 
   /** A connection of the driver. Another one is the way to the server beside it. */
   const connectionTo = (options: Options) =>

@@ -83,7 +83,7 @@ export interface Dialect {
 
 export * from "../../packages/sql/test/support/checks.js"
 
-const signals = { broken: () => {}, fatal: () => {} }
+const signals = { broken: () => {}, fatal: () => {}, isEnding: () => false }
 
 const postgresql: Dialect = {
   slept: "",

@@ -395,6 +395,19 @@ export const gauge = <A>(self: Pool<A>): PoolGauge => self[TypeId].gauge
 export const events = <A>(self: Pool<A>): Stream.Stream<PoolEvent> => runtime.events(self[TypeId])
 
 /**
+ * As `events`, for code that is no effect: calls `listener` with each event, until the function that it gives is called.
+ *
+ * - `listener` is called in the middle of what the pool does. It must not throw, and must not call the pool.
+ *
+ * @see `events` inside of effects.
+ *
+ * @since 0.2.0
+ * @category observability
+ */
+export const unsafeListen = <A>(self: Pool<A>, listener: (event: PoolEvent) => void): (() => void) =>
+  self[TypeId].listen(listener)
+
+/**
  * Changes `maxSize`, and `minIdle` to at most that. Idle connections above it close at once, leased ones on release. Does not
  * open connections before callers need them.
  *

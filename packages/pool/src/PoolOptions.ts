@@ -36,7 +36,8 @@ export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
 export type ConnectFailureKind = "unreachable" | "overloaded" | "rejected"
 
 /**
- * How a resource tells its pool that it is broken, at any time, for example when its socket emits `close`.
+ * What a resource and its pool tell each other, at any time: that the resource is broken, for example when its socket emits
+ * `close`, and that the pool ends.
  *
  * @since 0.1.0
  * @category models
@@ -46,6 +47,11 @@ export interface Signals {
   readonly broken: (cause: unknown) => void
   /** As `broken`, and every other connection opened before now must prove that it works before it is handed out. */
   readonly fatal: (cause: unknown) => void
+  /**
+   * The pool drains or is closed, so nobody needs the place of this resource. Closing it may end as soon as the other side was
+   * told. Before that, closing should wait until the other side counts it no more, because the pool opens another one then.
+   */
+  readonly isEnding: () => boolean
 }
 
 /**

@@ -219,7 +219,11 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       const { primary } = yield* MariaDbCluster.MariaDbCluster
       const at = yield* endpoint.resolve({ url: primary.url })
       const broken: Array<unknown> = []
-      const connection = yield* driver.connect(at.primary, { broken: (cause) => broken.push(cause), fatal: () => {} })
+      const connection = yield* driver.connect(at.primary, {
+        broken: (cause) => broken.push(cause),
+        fatal: () => {},
+        isEnding: () => false
+      })
       const { thread } = connection.server
       yield* primary.query(`kill connection ${thread}`)
       yield* eventually(

@@ -14,7 +14,7 @@ const nothingRuns = (user: string) =>
     Effect.map(sessions(user), (all) => all.every(({ command }) => command === "Sleep"))
   )
 
-const ignored = { broken: () => {}, fatal: () => {} }
+const ignored = { broken: () => {}, fatal: () => {}, isEnding: () => false }
 
 /** Two connections of the driver, and the second as the side of the first, unless `control` leads elsewhere. */
 const alone = Effect.gen(function* () {

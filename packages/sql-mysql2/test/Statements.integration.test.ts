@@ -11,7 +11,7 @@ import * as Commands from "../src/internal/wire/commands.js"
 import * as Mysql from "../src/internal/wire/mysql.js"
 import { eventually, onPool, reasonOf, rowsOf, table, thread } from "./support/fixture.js"
 
-const ignored = { broken: () => {}, fatal: () => {} }
+const ignored = { broken: () => {}, fatal: () => {}, isEnding: () => false }
 
 const variable = (name: string) => Effect.map(Sql.query<{ v: unknown }>(`select ${name} as v`), (rows) => rows[0]!.v)
 

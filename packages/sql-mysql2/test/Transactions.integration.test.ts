@@ -27,7 +27,7 @@ const commitsWait = Effect.gen(function* () {
   yield* user("blocker")
   yield* primary.query("grant reload on *.* to 'blocker'@'%'")
   const at = yield* endpoint.resolve({ url: as(primary, "blocker") })
-  const blocker = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+  const blocker = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {}, isEnding: () => false })
   yield* driver.execute(blocker, "flush tables with read lock", [], "command")
 })
 
@@ -209,7 +209,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         "create or replace procedure opens() begin start transaction; insert into states values (1); signal sqlstate '45000'; end"
       )
       const at = yield* endpoint.resolve({ url: primary.url })
-      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {}, isEnding: () => false })
       const after = (sql: string, params: ReadonlyArray<unknown> = []) =>
         Effect.map(Effect.exit(driver.execute(connection, sql, params, "rows")), () => driver.status(connection))
       assert.strictEqual(driver.status(connection), "idle")
@@ -325,7 +325,11 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   const counted = Effect.gen(function* () {
     const { primary } = yield* MariaDbCluster.MariaDbCluster
     const at = yield* endpoint.resolve({ url: primary.url })
-    const connection = yield* packed(false).connect(at.primary, { broken: () => {}, fatal: () => {} })
+    const connection = yield* packed(false).connect(at.primary, {
+      broken: () => {},
+      fatal: () => {},
+      isEnding: () => false
+    })
     const stream = connection.wire.stream as any
     let writes = 0
     for (const method of ["_write", "_writev"]) {
@@ -465,7 +469,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     Effect.gen(function* () {
       const { primary } = yield* MariaDbCluster.MariaDbCluster
       const at = yield* endpoint.resolve({ url: primary.url, statementTimeout: "1 second" })
-      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {}, isEnding: () => false })
       for (const sql of ["START TRANSACTION", "create or replace table clean (id int)", "COMMIT"]) {
         yield* driver.execute(connection, sql, [], "command")
       }

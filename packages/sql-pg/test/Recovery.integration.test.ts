@@ -14,7 +14,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("r
       const cluster = yield* PgCluster.PgCluster
       const proxy = yield* SlowProxy.make(cluster.primary)
       const at = yield* endpoint.resolve({ url: yield* urlThrough(proxy) })
-      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {}, isEnding: () => false })
       const run = (sql: string) => Effect.exit(driver.execute(connection, sql, [], "rows"))
       proxy.delays.ready = 20
       assert.isTrue(Exit.isFailure(yield* run("select 1 / 0")))

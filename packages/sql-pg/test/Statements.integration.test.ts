@@ -350,7 +350,11 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("s
     Effect.gen(function* () {
       const { primary } = yield* PgCluster.PgCluster
       const at = yield* endpoint.resolve({ url: primary.url })
-      const { client, wire } = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+      const { client, wire } = yield* driver.connect(at.primary, {
+        broken: () => {},
+        fatal: () => {},
+        isEnding: () => false
+      })
       const methods = [
         "connect",
         "requestSsl",

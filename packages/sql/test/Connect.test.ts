@@ -9,11 +9,18 @@ import { Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
 /** A library of one connection, which does what the test says. */
 class Library extends EventEmitter implements Connect.Client, Connect.Wire {
   state: "idle" | "busy" = "idle"
+  isEnding = false
   destroyed = 0
   ended = 0
   failed: unknown = undefined
   accept: (error: unknown) => void = () => {}
-  readonly stream = { destroyed: false, destroy: () => this.destroyed++ } as unknown as Socket
+  readonly stream = Object.assign(new EventEmitter(), {
+    destroyed: false,
+    /** Bytes that the system has not taken yet. */
+    writableLength: 0,
+    destroy: () => this.destroyed++,
+    end: () => {}
+  }) as unknown as Socket
   readonly pipeline = {
     fail: (reason: unknown) => {
       this.failed = reason
@@ -42,6 +49,7 @@ const opening = (library: Library, more: Partial<Connect.Means<Library, Library>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     const connect = Connect.open<Library, Library>({
+      signals: { broken: () => {}, fatal: () => {}, isEnding: () => library.isEnding },
       client: Effect.succeed(library),
       wireOf: (client) => client,
       connection: (client) => () => {
@@ -70,6 +78,38 @@ it.effect("an idle connection says goodbye, and its socket is cut when the serve
     yield* Fiber.join(closing)
     assert.deepStrictEqual([library.ended, library.destroyed], [1, 1])
   })
+)
+
+it.effect(
+  "when the pool ends, the socket is cut as soon as the goodbye was handed to the network, within a bound",
+  () =>
+    Effect.gen(function* () {
+      const ending = Effect.fnUntraced(function* (writableLength: number) {
+        const library = new Library()
+        const { fiber, scope } = yield* opening(library)
+        library.accept(null)
+        yield* Fiber.join(fiber)
+        library.isEnding = true
+        Object.assign(library.stream, { writableLength })
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* Effect.yieldNow()
+        return { library, closing }
+      })
+      const handedOver = yield* ending(0)
+      yield* Fiber.join(handedOver.closing)
+      assert.deepStrictEqual([handedOver.library.ended, handedOver.library.destroyed], [1, 1])
+
+      const slow = yield* ending(5)
+      assert.deepStrictEqual([slow.library.ended, slow.library.destroyed], [1, 0])
+      slow.library.stream.emit("finish")
+      yield* Fiber.join(slow.closing)
+      assert.strictEqual(slow.library.destroyed, 1)
+
+      const stuck = yield* ending(5)
+      yield* TestClock.adjust(Connect.GOODBYE)
+      yield* Fiber.join(stuck.closing)
+      assert.strictEqual(stuck.library.destroyed, 1)
+    })
 )
 
 it.effect("a goodbye that the server does not answer is cut short after its bound", () =>

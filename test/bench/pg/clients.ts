@@ -3,6 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { PgSql } from "@sluice/sql-pg"
 import { Redacted } from "effect"
 import * as clients from "../sql/clients.js"
+import { layerSubject } from "../sql/layers.js"
 import type { SqlSettings } from "../sql/workload.js"
 
 const ours = (settings: SqlSettings) =>
@@ -20,3 +21,7 @@ export const effectClient = clients.effectClient(({ connections, url }) =>
     idleTimeout: "1 hour"
   })
 )
+
+export const sluiceLayer = layerSubject(({ url }) => PgSql.layer({ url: Redacted.make(url) }))
+
+export const effectLayer = layerSubject(({ url }) => PgClient.layer({ url: Redacted.make(url) }))

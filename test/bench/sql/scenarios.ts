@@ -1,6 +1,7 @@
 /** The scenarios that the benchmarks of databases share: one server, the same work, different clients. */
 import type { Results } from "../harness/results.js"
 import type { Case, Column, Scenario } from "../harness.js"
+import type { LayerSettings } from "./layers.js"
 import { roundTripMillis, type Server } from "./server.js"
 import type { Dialect, SqlSettings } from "./workload.js"
 
@@ -126,6 +127,26 @@ export const scenariosOf = <Name extends string>(
       .flatMap((callers) => works.map((work) => ({ ...scenario(callers, work), onRequest: true })))
   ]
 }
+
+/** What a script, a test, or a function that runs once pays. `module` exports `sluiceLayer` and `effectLayer`. */
+export const layerScenario = (
+  url: string,
+  module: string,
+  { ours, theirs }: { readonly ours: string; readonly theirs: string }
+): Scenario => ({
+  name: "layer",
+  title: "a Layer is made, used for one statement, and closed",
+  unit: "ns",
+  measure: "wall",
+  opsPerCall: 1,
+  reference: theirs,
+  roundMillis: 1_000,
+  warmMillis: 1_500,
+  cases: [
+    [ours, "sluiceLayer"],
+    [theirs, "effectLayer"]
+  ].map(([name, start]) => ({ name: name!, module, start: start!, settings: { url } satisfies LayerSettings }))
+})
 
 /** What goals ask of the results. */
 export const comparing = (results: Results) => ({

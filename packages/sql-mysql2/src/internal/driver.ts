@@ -22,6 +22,7 @@ const connect = (
   const refused = (cause: unknown): SqlError =>
     SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint))
   return Connect.open({
+    signals,
     client: endpoint.client,
     wireOf: (client) => client,
     connection: (client, timers, fork) => () => new MysqlConnection(client, endpoint, signals, control, timers, fork),

@@ -62,7 +62,7 @@ export const connectionWithin = (config: MysqlSql.MysqlSqlConfig, limits: Packin
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
     const driver = packed(config.pipeline === true, limits)
-    const ignored = { broken: () => {}, fatal: () => {} }
+    const ignored = { broken: () => {}, fatal: () => {}, isEnding: () => false }
     const connection: MysqlConnection = yield* driver.connect(at.primary, ignored, (f) =>
       Effect.scoped(Effect.flatMap(bare.connect(at.primary, ignored), f))
     )

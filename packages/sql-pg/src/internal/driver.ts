@@ -36,7 +36,7 @@ export const connect = (
       const { pipeline, reported } = connection
       if (reported.isReadable) return Effect.succeed(connection)
       if (server.startup.adopts(reported))
-        return Effect.zipRight(Connect.close(connection, pipeline.timers, stop), attempt)
+        return Effect.zipRight(Connect.close(connection, pipeline.timers, { signals, stop }), attempt)
       const said = server.isNew("style")
         ? warnings.styleUnreadable(label, reported.dateStyle, reported.intervalStyle)
         : Effect.void
@@ -55,6 +55,7 @@ const open = (
   packer?: Packer
 ): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
   Connect.open({
+    signals,
     client: endpoint.client,
     wireOf: (client) => client.connection,
     connection: (client, timers, fork) => {

@@ -30,7 +30,11 @@ export const connectionWithin = (config: PgSql.PgSqlConfig, limits: Packing.Limi
   Effect.gen(function* () {
     const at = yield* endpoint.resolve(config)
     const driver = packed(limits)
-    const connection: PgConnection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {} })
+    const connection: PgConnection = yield* driver.connect(at.primary, {
+      broken: () => {},
+      fatal: () => {},
+      isEnding: () => false
+    })
     return { driver, connection, ...reader(driver.packing, connection) }
   })
 

@@ -3,21 +3,22 @@
  *
  * 1. Whatever interrupts a connect, and at whatever moment, the socket is closed.
  * 2. An error of the socket always has a listener: without one Node would end the process.
- * 3. Closing never waits for the server longer than `GOODBYE`.
+ * 3. Closing never waits for the server longer than `GOODBYE`, and not at all when its pool ends.
  *
  * @since 0.2.0
  */
 import type { Socket } from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
+import type { Signals } from "@sluice/pool/PoolOptions"
 import { Effect, type Scope } from "effect"
 import type { ConnectionState } from "./Driver.js"
 import * as Fork from "./Fork.js"
 import type { Pipeline } from "./Pipeline.js"
 
 /**
- * Milliseconds that the server has to close its side of an idle connection, before the socket is cut. A server needs one
- * millisecond as a rule.
+ * Milliseconds that the server has to close its side of an idle connection, before the socket is cut. A server needs one to ten
+ * milliseconds as a rule.
  *
  * @since 0.2.0
  * @category constants
@@ -46,7 +47,7 @@ export interface Wire {
   readonly stream: Socket
   /** Says goodbye to the server, which then closes its side. */
   end(): void
-  once(event: "end", listener: () => void): unknown
+  once(event: "end", listener: () => void): this
 }
 
 /**
@@ -68,6 +69,7 @@ export interface Connection {
  * @category models
  */
 export interface Means<C extends Client, Conn extends Connection> {
+  readonly signals: Signals
   /** Makes what opens the connection, with the password that is valid now. */
   readonly client: Effect.Effect<C, SqlError>
   readonly wireOf: (client: C) => Wire
@@ -122,7 +124,7 @@ export const open = <C extends Client, Conn extends Connection>(
       })
       const begun = Effect.gen(function* () {
         const connection = yield* restore(connected)
-        yield* Effect.addFinalizer(() => close(connection, timers, means.stop))
+        yield* Effect.addFinalizer(() => close(connection, timers, means))
         if (means.begin !== undefined) yield* restore(means.begin(connection))
         return connection
       })
@@ -132,8 +134,9 @@ export const open = <C extends Client, Conn extends Connection>(
   )
 
 /**
- * Closes a connection, and waits until the server has closed its side as well, so that the server no longer counts it. A busy
- * connection is stopped and cut. An idle one says goodbye, and is cut after `GOODBYE` milliseconds.
+ * Closes a connection. A busy one is stopped and cut. An idle one says goodbye, waits until the server has closed its side as
+ * well, so that the server no longer counts it, and is cut after `GOODBYE` milliseconds. When the pool ends, nobody needs the
+ * place, so an idle connection is cut as soon as its goodbye was handed to the network.
  *
  * @since 0.2.0
  * @category destructors
@@ -141,7 +144,7 @@ export const open = <C extends Client, Conn extends Connection>(
 export const close = <Conn extends Connection>(
   connection: Conn,
   timers: Deadline.Timers["Type"],
-  stop: (connection: Conn) => Effect.Effect<void>
+  { signals, stop }: Pick<Means<any, Conn>, "signals" | "stop">
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { pipeline, wire } = connection
@@ -149,16 +152,28 @@ export const close = <Conn extends Connection>(
     const cut = Effect.sync(() => pipeline.destroy())
     return connection.status() === "busy"
       ? Effect.zipRight(stop(connection), cut)
-      : Effect.zipRight(goodbye(connection, timers), cut)
+      : Effect.zipRight(goodbye(connection, timers, signals), cut)
   })
 
-const goodbye = ({ pipeline, wire }: Connection, timers: Deadline.Timers["Type"]): Effect.Effect<void> =>
+const goodbye = (
+  { pipeline, wire }: Connection,
+  timers: Deadline.Timers["Type"],
+  signals: Signals
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    pipeline.fail(new Error("Connection closed"))
+    const { stream } = wire
+    if (!signals.isEnding()) return within(timers, (done) => wire.once("end", done).end())
+    wire.end()
+    // As a rule the system takes the goodbye at once, and sends it although the socket is closed right after.
+    return stream.writableLength === 0 ? Effect.void : within(timers, (done) => stream.once("finish", done).end())
+  })
+
+const within = (timers: Deadline.Timers["Type"], begin: (done: () => void) => void): Effect.Effect<void> =>
   Effect.async((resume) => {
     const timer = timers.set(timers.now() + GOODBYE, () => resume(Effect.void))
-    wire.once("end", () => {
+    begin(() => {
       timer.cancel()
       resume(Effect.void)
     })
-    pipeline.fail(new Error("Connection closed"))
-    wire.end()
   })

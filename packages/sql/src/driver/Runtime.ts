@@ -10,7 +10,7 @@ import type { Compiler } from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Effect, Fiber, Option, type Scope, Stream } from "effect"
+import { Effect, Fiber, type Scope, Stream } from "effect"
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
@@ -173,15 +173,12 @@ const connectOnce = <Conn>({
   driver,
   primary: { info, pool }
 }: Cluster.Cluster<Conn>): Effect.Effect<void, SqlError> => {
-  const refused = Pool.events(pool).pipe(
-    Stream.filterMap((event) => (event._tag === "ConnectFailed" ? Option.some(event.cause) : Option.none())),
-    Stream.runHead,
-    Effect.flatMap(
-      Option.match({
-        onNone: () => Effect.never,
-        onSome: (cause) => Effect.fail(errors.connectFailure(cause, `${driver.name} at ${info.label}`))
-      })
-    )
-  )
+  const refused = Effect.async<never, SqlError>((resume) => {
+    const stop = Pool.unsafeListen(pool, (event) => {
+      if (event._tag === "ConnectFailed")
+        resume(Effect.fail(errors.connectFailure(event.cause, `${driver.name} at ${info.label}`)))
+    })
+    return Effect.sync(stop)
+  })
   return Effect.raceFirst(Effect.mapError(Pool.use(pool, driver.ping), errors.toSqlError), refused)
 }

@@ -215,7 +215,8 @@ export const make = <A, E, R>(
         fatal: (cause) => {
           if (broken === undefined) engine.suspect(cause)
           breaks(cause)
-        }
+        },
+        isEnding: () => engine.state.isEnding
       }
       const scope = Effect.runSync(Scope.make())
       // The connection is closed here until the engine owns it; from then on only by `host.close`. A resource that comes

@@ -35,8 +35,8 @@ interface Open<Conn> {
   readonly scope: Scope.CloseableScope
 }
 
-/** The pool would act on these. The control connection is looked at before each use instead. */
-const ignored = { broken: () => {}, fatal: () => {} }
+/** A pool would act on these. The control connection is looked at before each use instead, and nobody waits for its place. */
+const ignored = { broken: () => {}, fatal: () => {}, isEnding: () => true }
 
 /** `bound`: milliseconds that one use may take, the wait for a connect included. */
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(

@@ -147,8 +147,6 @@ export const make = <A, E, R>(
  *
  * - Fails with `InvalidOptions`, which lists every problem.
  *
- * @see `make` for a pool inside of one effect.
- *
  * @example
  * ```ts
  * import { Pool } from "@sluice/pool"
@@ -358,8 +356,6 @@ export const stats = <A>(self: Pool<A>): Effect.Effect<PoolStats> => Effect.sync
 /**
  * As `stats`, for code that is no effect, such as a callback.
  *
- * @see `stats` inside of effects.
- *
  * @since 0.1.0
  * @category observability
  */
@@ -395,11 +391,8 @@ export const gauge = <A>(self: Pool<A>): PoolGauge => self[TypeId].gauge
 export const events = <A>(self: Pool<A>): Stream.Stream<PoolEvent> => runtime.events(self[TypeId])
 
 /**
- * As `events`, for code that is no effect: calls `listener` with each event, until the function that it gives is called.
- *
- * - `listener` is called in the middle of what the pool does. It must not throw, and must not call the pool.
- *
- * @see `events` inside of effects.
+ * As `events`, for code that is no effect. `listener` is called in the middle of what the pool does, until the function that
+ * this gives is called: it must not throw, and must not call the pool.
  *
  * @since 0.2.0
  * @category observability

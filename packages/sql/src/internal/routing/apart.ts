@@ -21,7 +21,7 @@ export interface ApartStats {
 }
 
 /** The pool would act on these. The holder looks at the connection itself. */
-const ignored = { broken: () => {}, fatal: () => {} }
+const ignored = { broken: () => {}, fatal: () => {}, isEnding: () => true }
 
 /** `bound`: milliseconds for one connect. */
 export const make = <Endpoint, Conn>(

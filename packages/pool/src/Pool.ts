@@ -99,8 +99,6 @@ const Proto = {
  * - Fails with `InvalidOptions`, which lists every problem.
  * - Does not fail when the host is down: the callers find that out. To find it out at the start, `use` the pool once.
  *
- * @see `layer` for the same pool as a service of the program.
- *
  * @example
  * ```ts
  * import { Pool } from "@sluice/pool"

@@ -18,12 +18,13 @@ import { Effect } from "effect"
 export type ConnectionFate = "none" | "keep" | "destroy"
 
 /**
- * What happened on the server: nothing (`none`), everything was undone (`rolledBack`), or it cannot be known (`unknown`).
+ * What happened on the server: nothing (`none`), everything was undone (`rolledBack`), it was done and stays, and only its answer
+ * could not be read (`executed`), or it cannot be known (`unknown`).
  *
  * @since 0.1.0
  * @category models
  */
-export type Outcome = "none" | "rolledBack" | "unknown"
+export type Outcome = "none" | "rolledBack" | "executed" | "unknown"
 
 /**
  * Which work may be run again.

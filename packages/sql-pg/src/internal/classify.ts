@@ -10,6 +10,7 @@ import {
 } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import * as ErrorText from "@sluice/sql/driver/ErrorText"
+import * as Literals from "@sluice/sql/driver/Literals"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
@@ -80,12 +81,14 @@ interface Raised {
   readonly message: string
   readonly routine: string | undefined
   readonly severity: string | undefined
+  /** The error itself. */
+  readonly error: Readonly<Record<string, unknown>>
 }
 
 export const read = (cause: unknown): Raised => {
   const { code, error, message } = ErrorText.read(cause)
   const text = (value: unknown) => (typeof value === "string" ? value : undefined)
-  return { code: text(code), message, routine: text(error["routine"]), severity: text(error["severity"]) }
+  return { code: text(code), message, routine: text(error["routine"]), severity: text(error["severity"]), error }
 }
 
 const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
@@ -151,9 +154,28 @@ const hints: ErrorText.Hints = {
 export const connectMessage = (cause: unknown, address: ErrorText.Address): string =>
   ErrorText.connect(read(cause), "PostgreSQL", address, hints)
 
-/** The server quotes the value that it cannot read (class 22). Values must not appear in messages, so the quote is removed. */
-export const statementMessage = (cause: unknown, label: string): string => {
-  const { code, message } = read(cause)
-  const text = code?.startsWith("22") ? message.replace(/:? "[\s\S]*"/, "") : message
-  return `PostgreSQL at ${label}: ${code === undefined ? text : `${text} (${code})`}`
+/** What the server says, without the values that it quotes. */
+const withoutValues = ({ code, error, message }: Raised, about: Literals.About): string => {
+  // The part of the text that cannot be read, and the value that cannot. There may be quotes in them.
+  const rest =
+    code === "42601"
+      ? message.replace(/ at or near "([\s\S]*)"/, (near, what) => (/^\W?$|^[a-z_]\w*$/i.test(what) ? near : ""))
+      : code?.startsWith("22")
+        ? message.replace(/:? "[\s\S]*"|: 0x[\s\S]*/, "")
+        : message
+  const names = ["schema", "table", "column", "constraint", "dataType"].map((field) => error[field])
+  return Literals.withoutValues(rest, { ...about, names: [...about.names, ...names] })
+}
+
+/**
+ * The message of a statement that has failed. It shows nothing of values, and the error of the server itself is made safe to be
+ * printed: see `Literals.conceal`.
+ */
+export const statementMessage = (cause: unknown, label: string, about: Literals.About): string => {
+  const raised = read(cause)
+  const { code, message } = raised
+  if (code === undefined || !isState(code)) return `PostgreSQL at ${label}: ${ErrorText.named(message, code)}`
+  const text = withoutValues(raised, about)
+  Literals.conceal(cause, text)
+  return `PostgreSQL at ${label}: ${text} (${code})`
 }

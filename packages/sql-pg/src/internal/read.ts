@@ -1,11 +1,13 @@
 import type { PackedRequest } from "@sluice/sql/driver/Driver"
 import * as Packing from "@sluice/sql/driver/Packing"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
 import { isSeenInText } from "./session/changes.js"
 import type { PgConnection } from "./session/connection.js"
 import { planFaultOf } from "./session/faults.js"
-import { prepare } from "./wire/params.js"
+import { problemOf } from "./wire/message.js"
+import { prepare, type Values } from "./wire/params.js"
 import type { Plan } from "./wire/plans.js"
 import { Statement } from "./wire/statement.js"
 import { isRead } from "./wire/texts.js"
@@ -19,7 +21,7 @@ export const makePacker = (): Packer => new Packing.Packer(isHarmless, relieve)
 
 /** What a packed read knows besides its request. */
 interface State {
-  readonly values: ReadonlyArray<string | Buffer | null>
+  readonly values: Values
   /** Whether it uses a prepared statement. */
   isNamed: boolean
   /** The prepared statement that it has failed with. Dropped if the read succeeds without it. */
@@ -30,7 +32,9 @@ type Read = Packing.Read<PgConnection, State>
 
 const prepareRead = (connection: PgConnection, { params }: PackedRequest) => {
   const values = prepare(params)
-  return Array.isArray(values) ? { values, isNamed: true, suspect: undefined } : connection.unsendable(values.problem)
+  return values instanceof Unsendable
+    ? connection.unsendable(values)
+    : { values, isNamed: true, suspect: undefined }
 }
 
 const write = (read: Read): void => {
@@ -38,6 +42,11 @@ const write = (read: Read): void => {
   const { pipeline, plans } = connection
   const { mode, params, sql } = request
   const plan = state.isNamed ? plans.of(sql, params) : undefined
+  const problem = plan !== undefined && plans.isParsed(plan) ? undefined : problemOf(sql)
+  if (problem !== undefined) {
+    read.refused(connection.unsendable(problem))
+    return
+  }
   let statement: Statement
   try {
     statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.parsers)
@@ -84,5 +93,5 @@ export const packing = (packer: Packer, limits: Packing.Limits) =>
   Packing.make<PgConnection, State>(packer, limits, {
     prepare: prepareRead,
     write,
-    error: ({ connection }, failure) => connection.error(failure, "statement")
+    error: ({ connection, request }, failure) => connection.error(failure, "statement", request)
   })

@@ -3,9 +3,11 @@ import { never, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Phase } from "@sluice/sql/driver/Driver"
+import * as Literals from "@sluice/sql/driver/Literals"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
 import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
 import * as Unreadable from "@sluice/sql/driver/Unreadable"
+import * as Unsendable from "@sluice/sql/driver/Unsendable"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import type { Effect } from "effect"
 import * as classify from "../classify.js"
@@ -17,6 +19,20 @@ import type * as Pg from "../wire/pg.js"
 import { Plans } from "../wire/plans.js"
 import * as changes from "./changes.js"
 import * as warnings from "./warnings.js"
+
+/** Characters of a text that a diagnosis shows. */
+const SHOWN = 80
+
+/** What is known about a failure. */
+export interface Failed {
+  /** The statement that has failed, so that the message shows nothing of its values. */
+  readonly sql?: string
+  readonly params?: ReadonlyArray<unknown>
+  /** The operation is still under way. */
+  readonly goesOn?: boolean
+  /** A standby would do for it as well. */
+  readonly onlyReads?: boolean
+}
 
 /**
  * One connection of `pg`. It tells the caller of an operation only when the server is ready for the next one, and knows at any
@@ -106,12 +122,7 @@ export class PgConnection implements Owner<Operation>, Packable {
   describe(): string | undefined {
     const { current } = this.pipeline
     if (current !== undefined) {
-      // Literals may be secrets; parameters are not in the text.
-      const text = current.text
-        .replace(/'(?:[^']|'')*'/g, "'…'")
-        .replace(/\s+/g, " ")
-        .trim()
-      return `busy: ${text.length > 80 ? `${text.slice(0, 79)}…` : text}`
+      return `busy: ${Literals.without("postgresql", current.text, SHOWN)}`
     }
     return this.inTransaction ? "idle in transaction" : undefined
   }
@@ -142,11 +153,11 @@ export class PgConnection implements Owner<Operation>, Packable {
     return this.error(this.pipeline.fatal ?? new Error("Connection closed"), "unsent")
   }
 
-  /** `goesOn`: the operation is still under way. `onlyReads`: a standby would do for it as well. */
-  error(cause: unknown, phase: Phase, goesOn = false, onlyReads = false): SqlError {
-    const { label } = this.endpoint
+  error(cause: unknown, phase: Phase, { goesOn, onlyReads, params = [], sql = "" }: Failed = {}): SqlError {
+    const { database, label, user } = this.endpoint
     if (cause instanceof TimedOut) return timedOut(cause, phase, "PostgreSQL", label)
-    if (cause instanceof Unreadable.Unreadable) return Unreadable.toError(cause, phase, "PostgreSQL", label)
+    const about: Literals.About = { dialect: "postgresql", sql, params, names: [database, user] }
+    if (cause instanceof Unreadable.Unreadable) return Unreadable.toError(cause, phase, "PostgreSQL", label, about)
     if (cause instanceof Unsupported) {
       return SqlReason.toError(SqlReason.make("InvalidUse", { cause }), `PostgreSQL at ${label}: ${cause.message}`)
     }
@@ -157,14 +168,13 @@ export class PgConnection implements Owner<Operation>, Packable {
       reason = { ...reason, connection: "destroy", retry: phase === "transaction" ? "transaction" : "always" }
     }
     if (reason.connection === "destroy" && !goesOn) this.retired = true
-    return SqlReason.toError(reason, classify.statementMessage(cause, label))
+    return SqlReason.toError(reason, classify.statementMessage(cause, label, about))
   }
 
+  /** The error of a statement that is not sent. `problem` is `Unsendable`, or what was thrown when its messages were made. */
   unsendable(problem: unknown): SqlError {
-    return SqlReason.toError(
-      SqlReason.make("Unclassified", { cause: problem }),
-      `PostgreSQL at ${this.endpoint.label}: the statement was not sent, because its parameters cannot be sent: ${classify.read(problem).message}`
-    )
+    const known = problem instanceof Unsendable.Unsendable ? problem : Unsendable.thrown(undefined, problem)
+    return Unsendable.toError(known, "PostgreSQL", this.endpoint.label)
   }
 
   /** The server session had no such prepared statement (26000), or already had one (42P05), and this connection has not caused it. */

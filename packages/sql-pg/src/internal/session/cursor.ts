@@ -1,8 +1,10 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
 import type { Cursor } from "@sluice/sql/driver/Driver"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import { CursorQuery } from "../wire/cursor.js"
+import { bind, problemOf } from "../wire/message.js"
 import { prepare } from "../wire/params.js"
 import type { PgConnection } from "./connection.js"
 
@@ -12,7 +14,11 @@ const PIECE = 128
 /** Milliseconds for the end of a cursor. The server has nothing else to do, so it takes a round trip as a rule. */
 const CLOSE = 100
 
-type Values = ReadonlyArray<string | Buffer | null>
+/** What is executed, as the program has said it. */
+interface Asked {
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+}
 
 /** Opens a cursor: sends the statement, and reads the first piece, with the first `next`. */
 export const open = (
@@ -22,13 +28,18 @@ export const open = (
 ): Effect.Effect<Cursor, SqlError> =>
   Effect.suspend(() => {
     const values = prepare(params)
-    if (!Array.isArray(values)) return Effect.fail(connection.unsendable(values.problem))
-    return Effect.succeed(connection.inTransaction ? joined(connection, sql, values) : single(connection, sql, values))
+    if (values instanceof Unsendable) return Effect.fail(connection.unsendable(values))
+    const problem = problemOf(sql)
+    if (problem !== undefined) return Effect.fail(connection.unsendable(problem))
+    const portal = connection.nextPortal()
+    return Effect.try({
+      try: () => (connection.inTransaction ? joined : single)(connection, { sql, params }, portal, bind(portal, values)),
+      catch: (problem) => connection.unsendable(problem)
+    })
   })
 
 /** Inside a transaction: each piece is an operation of its own. */
-const joined = (connection: PgConnection, sql: string, values: Values): Cursor => {
-  const portal = connection.nextPortal()
+const joined = (connection: PgConnection, asked: Asked, portal: string, bound: Buffer): Cursor => {
   let isOpen = false
   let isComplete = false
   const next = (until: Instant) =>
@@ -39,14 +50,14 @@ const joined = (connection: PgConnection, sql: string, values: Values): Cursor =
           Effect.fail(connection.error(connection.pipeline.fatal ?? new Error("Connection closed"), "transaction"))
         )
       }
-      const piece = new CursorQuery(sql, values, portal, PIECE, isOpen, true, connection.parsers)
+      const piece = new CursorQuery(asked.sql, bound, portal, PIECE, isOpen, true, connection.parsers)
       isOpen = true
       const onEnd = (failure: unknown): void => {
         isComplete = piece.complete || failure !== undefined
         resume(
           failure === undefined
             ? Effect.succeed(piece.takeRows())
-            : Effect.fail(connection.error(failure, "transaction", connection.pipeline.current === piece))
+            : Effect.fail(connection.error(failure, "transaction", { ...asked, goesOn: connection.pipeline.current === piece }))
         )
       }
       connection.send(piece, onEnd, until, true)
@@ -61,9 +72,9 @@ const joined = (connection: PgConnection, sql: string, values: Values): Cursor =
 }
 
 /** Outside of a transaction: the whole cursor is one operation. */
-const single = (connection: PgConnection, sql: string, values: Values): Cursor => {
+const single = (connection: PgConnection, asked: Asked, portal: string, bound: Buffer): Cursor => {
   const { pipeline } = connection
-  const query = new CursorQuery(sql, values, connection.nextPortal(), PIECE, false, false, connection.parsers)
+  const query = new CursorQuery(asked.sql, bound, portal, PIECE, false, false, connection.parsers)
   let state: "new" | "running" | "waiting" | "ended" = "new"
   let failure: unknown
   let wake: (() => void) | undefined
@@ -80,7 +91,7 @@ const single = (connection: PgConnection, sql: string, values: Values): Cursor =
         resume(
           failure === undefined
             ? Effect.succeed(query.takeRows())
-            : Effect.fail(connection.error(failure, "statement", pipeline.current === query))
+            : Effect.fail(connection.error(failure, "statement", { ...asked, goesOn: pipeline.current === query }))
         )
       }
       switch (state) {

@@ -1,7 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
+import { problemOf } from "../wire/message.js"
 import { prepare } from "../wire/params.js"
 import type { Plan } from "../wire/plans.js"
 import { Statement } from "../wire/statement.js"
@@ -52,8 +54,8 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     return
   }
   const values = prepare(params)
-  if (!Array.isArray(values)) {
-    resume(Effect.fail(connection.unsendable(values.problem)))
+  if (values instanceof Unsendable) {
+    resume(Effect.fail(connection.unsendable(values)))
     return
   }
   const { packer, pipeline, plans } = connection
@@ -66,6 +68,11 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     !((inside || before.length > 0) && asksForAllColumns(sql))
   const plan = isNamed ? plans.of(sql, params) : undefined
   const isKept = plan !== undefined && plans.isParsed(plan)
+  const problem = isKept ? undefined : problemOf(sql)
+  if (problem !== undefined) {
+    resume(Effect.fail(connection.unsendable(problem)))
+    return
+  }
   let statement: Statement
   try {
     statement = new Statement(sql, values, mode, plan, plans.takeForgotten(), connection.parsers, before)
@@ -95,7 +102,7 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     const phase = commits ? "commit" : isWithin ? "transaction" : "statement"
     // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
     const onlyReads = isReadOnly(sql) || before.some(isReadOnly)
-    resume(Effect.fail(connection.error(failure, phase, pipeline.current === statement, onlyReads)))
+    resume(Effect.fail(connection.error(failure, phase, { sql, params, goesOn: pipeline.current === statement, onlyReads })))
   }
   // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
   connection.send(statement, onEnd, until, !commits)

@@ -24,7 +24,8 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
 
   constructor(
     readonly text: string,
-    private readonly params: ReadonlyArray<string | Buffer | null>,
+    /** The message that opens the portal. */
+    private readonly bound: Buffer,
     readonly portal: string,
     private readonly size: number,
     /** Whether the portal exists already. */
@@ -42,7 +43,7 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
     connection.stream.cork()
     if (!this.opened) {
       connection.parse({ text: this.text, name: "" })
-      connection.bind({ portal: this.portal, statement: "", values: this.params })
+      connection.stream.write(this.bound)
     }
     // Rows are parsed by their description, so every piece of a transaction's cursor asks for it again.
     connection.describe({ type: "P", name: this.portal })

@@ -4,6 +4,7 @@ import { Unsupported } from "./failures.js"
 import { command, execution } from "./message.js"
 import type { Operation } from "./operation.js"
 import * as Pg from "./pg.js"
+import type { Values } from "./params.js"
 import type { Plan } from "./plans.js"
 
 /** A text with its parameters, executed as a whole: by a plan, unprepared, or, if it has no parameters, as simple text. */
@@ -26,7 +27,7 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
 
   constructor(
     readonly text: string,
-    params: ReadonlyArray<string | Buffer | null>,
+    params: Values,
     private readonly mode: Mode,
     readonly plan: Plan | undefined,
     /** Names that the server is told to forget in the same round trip. */

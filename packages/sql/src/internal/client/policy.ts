@@ -95,6 +95,9 @@ const retriesOf = (reason: SqlReason.SqlReason, { repeatable, whole }: Situation
   }
 }
 
+/** Another run could do twice what the server has done. */
+const mayHaveStayed = ({ outcome }: SqlReason.SqlReason): boolean => outcome === "unknown" || outcome === "executed"
+
 /** Longest pause before the next run, after so many retries; `undefined`: there is no next run. */
 export const longestPause = (
   fields: Fields,
@@ -103,7 +106,7 @@ export const longestPause = (
   situation: Situation
 ): number | undefined => {
   const reason = SqlReason.of(error)
-  if (reason.outcome === "unknown" && !situation.repeatable) return undefined
+  if (mayHaveStayed(reason) && !situation.repeatable) return undefined
   const allowed =
     fields.match === undefined
       ? retriesOf(reason, situation, fields)
@@ -130,7 +133,7 @@ export const permits = (error: unknown, { repeatable, whole }: Situation): boole
     case "idempotent":
       return repeatable && reason._tag !== "CommitUnknown"
     case "transaction":
-      return whole && (reason.outcome !== "unknown" || repeatable)
+      return whole && (!mayHaveStayed(reason) || repeatable)
     case "never":
       return false
   }

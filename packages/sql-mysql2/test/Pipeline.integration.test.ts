@@ -455,7 +455,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
       assert.strictEqual(wire.sequenceId, 1)
       assert.isFunction(wire._statements.delete)
       assert.isFunction(wire._statements.get(Mysql.keyOf(text))!.close)
-      const first = yield* Effect.fork(read(sleep, [0.1, 1]))
+      const first = yield* Effect.fork(read(sleep, [0.5, 1]))
       yield* isTrue("the first was sent", () => connection.pipeline.depth === 1)
       const command = wire._command
       assert.isOk(command)

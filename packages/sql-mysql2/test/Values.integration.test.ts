@@ -72,7 +72,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
                   _tag: "Unclassified",
                   connection: "keep",
                   retry: "never",
-                  outcome: inside ? "rolledBack" : "unknown"
+                  outcome: inside ? "rolledBack" : "executed"
                 },
                 name
               )

@@ -284,8 +284,8 @@ describe("classify", () => {
 })
 
 it("messages do not show the values that the server quotes", () => {
-  const of = (errno: number, message: string, interpolated = false) =>
-    statementMessage(raised(errno, message), "db:3306/pay", interpolated)
+  const of = (errno: number, message: string, sql = "", params: ReadonlyArray<unknown> = []) =>
+    statementMessage(raised(errno, message), "db:3306/pay", { dialect: "mysql", sql, params, names: ["pay", "app"] })
   assert.strictEqual(
     of(1062, "Duplicate entry 't'0p' for key 'users.mail'"),
     "MySQL at db:3306/pay: Duplicate entry for key 'users.mail' (1062)"
@@ -298,9 +298,35 @@ it("messages do not show the values that the server quotes", () => {
     of(1292, "Truncated incorrect DOUBLE value: 't0p'"),
     "MySQL at db:3306/pay: Truncated incorrect DOUBLE value (1292)"
   )
-  const syntax = "You have an error in your SQL syntax; the right syntax to use near 'fro x where a = 't0p'' at line 1"
-  assert.include(of(1064, syntax), "t0p")
-  assert.notInclude(of(1064, syntax, true), "t0p")
+  const syntax = (part: string) => `You have an error in your SQL syntax; check it near '${part}' at line 1`
+  assert.strictEqual(
+    of(1064, syntax("fro x where a = 't0p' and b = 5"), "select 1 fro x where a = ? and b = 5", ["t0p"]),
+    "MySQL at db:3306/pay: You have an error in your SQL syntax; check it near 'fro x where a = ? and b = ?' at line 1 (1064)"
+  )
+  // Where the part begins with a literal, or is not a part of the text, nothing of it is shown.
+  for (const part of ["'t0p' x", "5 x", "t0p x"]) {
+    assert.match(of(1064, syntax(part), "select x"), /syntax; check it(?: near '…')? at line 1/)
+  }
+  assert.strictEqual(
+    of(1146, "Table 'pay.nowhere' doesn't exist", "select * from nowhere"),
+    "MySQL at db:3306/pay: Table 'pay.nowhere' doesn't exist (1146)"
+  )
+  assert.strictEqual(
+    of(1054, "Unknown column 'nope' in 'field list'", "select nope"),
+    "MySQL at db:3306/pay: Unknown column 'nope' in 'field list' (1054)"
+  )
+  assert.strictEqual(of(1048, "Column 'n' cannot be null"), "MySQL at db:3306/pay: Column 'n' cannot be null (1048)")
+  for (const [errno, message] of [
+    [1411, "Incorrect datetime value: 't0p' for function str_to_date"],
+    [1525, "Incorrect DATE value: 't0p'"],
+    [1298, "Unknown or incorrect time zone: 't0p'"],
+    [1231, "Variable 'x' can't be set to the value of 't0p'"],
+    [1690, "BIGINT value is out of range in '(t0p - 2)'"],
+    [1644, "bad card t0p1"],
+    [1644, "no card 't0p' here"]
+  ] as const) {
+    assert.notInclude(of(errno, message, "set x = 't0p1'", ["t0p"]), "t0p")
+  }
 })
 
 it("a failed connect says where, why and what to do", () => {

@@ -66,13 +66,6 @@ it("what ends a transaction, what takes its place, and what commits by itself", 
     assert.isFalse(texts.commitsImplicitly(sql), sql)
 })
 
-it("a description shows no literal", () => {
-  assert.strictEqual(
-    texts.withoutLiterals(`select *\n  from t where a = 'it''s \\' secret' and b = "se\\"cret" and c = 1`),
-    "select * from t where a = '…' and b = '…' and c = 1"
-  )
-})
-
 it("a text with values is as long as the statement needs: 500 texts are remembered, then others", () => {
   const known = new texts.Texts()
   const first = known.of("select 0")

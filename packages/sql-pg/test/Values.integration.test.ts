@@ -65,7 +65,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("v
             const reason = yield* reasonOf(effect)
             assert.deepInclude(
               reason,
-              { _tag: "Unclassified", connection: "keep", retry: "never", outcome: inside ? "rolledBack" : "unknown" },
+              { _tag: "Unclassified", connection: "keep", retry: "never", outcome: inside ? "rolledBack" : "executed" },
               name
             )
             assert.strictEqual((reason.cause as Error).message, "the connection is closed to 300", name)

@@ -233,9 +233,37 @@ describe("classify", () => {
   })
 })
 
-it("messages of data exceptions do not show the value that was sent", () => {
-  const message = statementMessage(raised("22P02", 'invalid input syntax for type integer: "t0p"'), "db:5432/pay")
-  assert.strictEqual(message, "PostgreSQL at db:5432/pay: invalid input syntax for type integer (22P02)")
+it("messages do not show the values that the server quotes", () => {
+  const of = (code: string, message: string, sql = "", fields: object = {}) =>
+    statementMessage(Object.assign(raised(code, message), fields), "db:5432/pay", {
+      dialect: "postgresql",
+      sql,
+      params: ["t0p secret"],
+      names: ["pay", "app"]
+    })
+  const rows: ReadonlyArray<readonly [code: string, message: string, shown: string, sql?: string, fields?: object]> = [
+    ["22P02", 'invalid input syntax for type integer: "t0p"', "invalid input syntax for type integer"],
+    ["22003", 'value "9999999" is out of range for type integer', "value is out of range for type integer"],
+    ["22021", 'invalid byte sequence for encoding "UTF8": 0x74 0x30', "invalid byte sequence for encoding"],
+    ["22023", 'invalid value for parameter "TimeZone": "t0p"', "invalid value for parameter"],
+    ["42601", 'syntax error at or near "selekt"', 'syntax error at or near "selekt"', "selekt 1"],
+    ["42601", 'syntax error at or near ")"', 'syntax error at or near ")"', "select )"],
+    ["42601", `syntax error at or near "'t0p'"`, "syntax error", "select 1 't0p'"],
+    ["42601", `unterminated quoted string at or near "'a "b" t0p"`, "unterminated quoted string"],
+    ["42P01", 'relation "nowhere" does not exist', 'relation "nowhere" does not exist', "select * from nowhere"],
+    ["42P01", 'relation "t0p" does not exist', 'relation "…" does not exist', "select 't0p'::regclass"],
+    [
+      "23505",
+      'duplicate key value violates unique constraint "t_pkey"',
+      'duplicate key value violates unique constraint "t_pkey"',
+      "insert into t values ($1)",
+      { constraint: "t_pkey", detail: "Key (id)=(t0p) already exists." }
+    ],
+    ["P0001", "no card t0p secret here", "no card … here"]
+  ]
+  for (const [code, message, shown, sql, fields] of rows) {
+    assert.strictEqual(of(code, message, sql, fields), `PostgreSQL at db:5432/pay: ${shown} (${code})`)
+  }
 })
 
 it("a failed connect says where, why and what to do", () => {

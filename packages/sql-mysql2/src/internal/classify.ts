@@ -10,6 +10,7 @@ import {
 } from "@sluice/sql/driver/Classify"
 import type { Phase } from "@sluice/sql/driver/Driver"
 import * as ErrorText from "@sluice/sql/driver/ErrorText"
+import * as Literals from "@sluice/sql/driver/Literals"
 import type * as SqlReason from "@sluice/sql/SqlReason"
 
 /*
@@ -233,24 +234,48 @@ const hints: ErrorText.Hints = {
 export const connectMessage = (cause: unknown, address: ErrorText.Address): string =>
   ErrorText.connect(read(cause), "MySQL", address, hints)
 
-/** The server quotes the value that it refuses. Values must not appear in messages, so the quote is removed. */
-export const statementMessage = (cause: unknown, label: string, isInterpolated: boolean): string => {
-  const raised = read(cause)
-  let { message } = raised
-  switch (raised.errno) {
+/** Errors that quote nothing but names, once the value that some of them quote as well is removed. */
+const ofNames = new Set([
+  1044, 1045, 1048, 1049, 1062, 1142, 1143, 1227, 1264, 1265, 1292, 1364, 1366, 1370, 1406, 1586, 1698
+])
+
+/** Names of the parts of a statement, which the server quotes as well. */
+const PARTS = "field list, where clause, on clause, order clause, group statement, having clause"
+
+/** What the server says, without the values that it quotes. */
+const withoutValues = ({ errno, message }: Raised, about: Literals.About): string => {
+  let rest = message
+  const names = [...about.names, PARTS]
+  switch (errno) {
     case 1062:
     case 1586:
-      message = message.replace(/entry '[\s\S]*' for key/, "entry for key")
+      rest = message.replace(/entry '[\s\S]*' for key/, "entry for key")
       break
     case 1292:
     case 1366:
+    case 1411:
     case 1525:
-      message = message.replace(/: '[\s\S]*'( for column|$)/, "$1")
+      rest = message.replace(/: '[\s\S]*'(?= for (?:column|function)|$)/, "")
       break
     case 1064:
-      // The server quotes a part of the text. Values are in the text only if the driver has written them into it.
-      if (isInterpolated) message = message.replace(/ near '[\s\S]*' at/, " at")
-      break
+      // A part of the text, from the word on at which the server could not go on.
+      rest = message.replace(/ near '([\s\S]*)' at line/, (_, part: string) => {
+        const shown = Literals.without("mysql", part)
+        return /^\w/.test(shown) ? ` near '${shown}' at line` : " at line"
+      })
   }
-  return `MySQL at ${label}: ${ErrorText.named(message, raised.code)}`
+  if (errno !== undefined && ofNames.has(errno)) names.push(rest)
+  return Literals.withoutValues(rest, { ...about, names })
+}
+
+/**
+ * The message of a statement that has failed. It shows nothing of values, and the error of the server itself is made safe to be
+ * printed: see `Literals.conceal`.
+ */
+export const statementMessage = (cause: unknown, label: string, about: Literals.About): string => {
+  const raised = read(cause)
+  if (raised.errno === undefined) return `MySQL at ${label}: ${ErrorText.named(raised.message, raised.code)}`
+  const text = withoutValues(raised, about)
+  Literals.conceal(cause, text)
+  return `MySQL at ${label}: ${ErrorText.named(text, raised.code)}`
 }

@@ -2,6 +2,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Endpoints from "@sluice/sql/driver/Endpoints"
 import { type Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../Config.js"
+import { PreparedStatements } from "./session/prepared.js"
 import * as Mysql from "./wire/mysql.js"
 
 /** What MySQL adds to an endpoint. */
@@ -9,6 +10,8 @@ interface Own {
   readonly resetOnRelease: "auto" | "always" | "never"
   /** Whether statements are prepared. */
   readonly prepares: boolean
+  /** What its connections have found out about prepared statements. */
+  readonly prepared: PreparedStatements
   /** The end of a SET statement that gives a session the character set of the configuration again. */
   readonly names: string
 }
@@ -112,6 +115,7 @@ export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolve
         more: {
           resetOnRelease: config.resetOnRelease ?? "auto",
           prepares: config.prepare !== false,
+          prepared: new PreparedStatements(),
           names: namesOf(charsetNumber)
         }
       }

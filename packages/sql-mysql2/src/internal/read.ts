@@ -1,9 +1,10 @@
 import type { PackedRequest } from "@sluice/sql/driver/Driver"
 import * as Packing from "@sluice/sql/driver/Packing"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
 import type { MysqlConnection } from "./session/connection.js"
-import { isStale, isUnpreparable } from "./wire/faults.js"
+import { isRepreparationRefused } from "./wire/faults.js"
 import { Operation } from "./wire/operation.js"
 import { isHarmless, type Text } from "./wire/texts.js"
 import * as values from "./wire/values.js"
@@ -15,17 +16,17 @@ export const makePacker = (): Packer => new Packing.Packer(isHarmless, relieve)
 /** What a packed read knows besides its request. */
 interface State {
   readonly text: Text
-  /** Whether the values were written into the text. */
-  interpolated: boolean
+  /** The values as they are sent beside the text. */
+  readonly sent: ReadonlyArray<unknown>
 }
 
 type Read = Packing.Read<MysqlConnection, State>
 
 const prepareRead = (connection: MysqlConnection, { params, sql }: PackedRequest) => {
-  const problem = values.check(params)
-  return problem === undefined
-    ? { text: connection.texts.of(sql), interpolated: false }
-    : connection.unsendable(problem.problem)
+  const refusal = connection.refusal(sql)
+  if (refusal !== undefined) return refusal
+  const sent = values.prepare(params, false)
+  return sent instanceof Unsendable ? connection.unsendable(sent) : { text: connection.texts.of(sql), sent }
 }
 
 /**
@@ -34,7 +35,7 @@ const prepareRead = (connection: MysqlConnection, { params, sql }: PackedRequest
  */
 const write = (read: Read): void => {
   const { connection, profile, request, state } = read
-  const { text } = state
+  const { sent, text } = state
   const { mode, params } = request
   const asArrays = mode === "values"
   const prepared = connection.prepares(text, params, mode)
@@ -51,8 +52,7 @@ const write = (read: Read): void => {
     read.refused(written)
     return
   }
-  state.interpolated = !prepared && params.length > 0
-  const operation = new Operation(connection, text, state.interpolated)
+  const operation = new Operation(connection, text)
   operation.profile = profile
   operation.work = profile.work
   operation.read = read
@@ -62,7 +62,7 @@ const write = (read: Read): void => {
     else failed(read, operation, failure)
   })
   if (statement === undefined) operation.query(written, asArrays)
-  else operation.execute(statement, params, asArrays)
+  else operation.execute(statement, sent, asArrays)
 }
 
 const isPrepared = (read: Read, operation: Operation, failure: unknown): void => {
@@ -75,7 +75,7 @@ const isPrepared = (read: Read, operation: Operation, failure: unknown): void =>
 
 const failed = (read: Read, operation: Operation, failure: unknown): void => {
   const { connection } = read
-  if (operation.unsent) read.refused(connection.unsendable(classify.read(failure).message))
+  if (operation.unsent) read.refused(connection.unsendable(failure))
   // The answer to the read behind it says whether the connection works.
   else if (classify.mayEndSession(failure)) connection.pipeline.whenAnswered(() => read.failed(failure, false))
   else read.failed(failure, isInnocent(read, operation, failure))
@@ -87,14 +87,8 @@ const failed = (read: Read, operation: Operation, failure: unknown): void => {
  */
 const isInnocent = ({ connection, state }: Read, operation: Operation, failure: unknown): boolean => {
   const { errno } = classify.read(failure)
-  if (isUnpreparable(errno)) {
-    state.text.unpreparable = true
-    return true
-  }
-  if (isStale(errno)) {
-    connection.wire._statements.delete(state.text.key)
-    return true
-  }
+  // A packed read is sent twice at most, so the second time it is sent as text.
+  if (connection.isPreparationAtFault(state.text, operation, failure, isRepreparationRefused(errno))) return true
   return errno === 1317 && connection.pipeline.isAborting && !operation.condemned
 }
 
@@ -103,5 +97,5 @@ export const packing = (packer: Packer, limits: Packing.Limits) =>
   Packing.make<MysqlConnection, State>(packer, limits, {
     prepare: prepareRead,
     write,
-    error: ({ connection, state }, failure) => connection.error(failure, "statement", state.interpolated)
+    error: ({ connection, request }, failure) => connection.error(failure, "statement", request)
   })

@@ -161,7 +161,7 @@ const withoutValues = ({ code, error, message }: Raised, about: Literals.About):
     code === "42601"
       ? message.replace(/ at or near "([\s\S]*)"/, (near, what) => (/^\W?$|^[a-z_]\w*$/i.test(what) ? near : ""))
       : code?.startsWith("22")
-        ? message.replace(/:? "[\s\S]*"|: 0x[\s\S]*/, "")
+        ? message.replace(/:? "[\s\S]*"|: 0x[\s\S]*/g, "")
         : message
   const names = ["schema", "table", "column", "constraint", "dataType"].map((field) => error[field])
   return Literals.withoutValues(rest, { ...about, names: [...about.names, ...names] })

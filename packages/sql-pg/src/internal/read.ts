@@ -32,9 +32,7 @@ type Read = Packing.Read<PgConnection, State>
 
 const prepareRead = (connection: PgConnection, { params }: PackedRequest) => {
   const values = prepare(params)
-  return values instanceof Unsendable
-    ? connection.unsendable(values)
-    : { values, isNamed: true, suspect: undefined }
+  return values instanceof Unsendable ? connection.unsendable(values) : { values, isNamed: true, suspect: undefined }
 }
 
 const write = (read: Read): void => {

@@ -17,7 +17,8 @@ export class Unsendable extends Error {
   constructor(
     message: string,
     readonly more: {
-      readonly tag?: "InvalidUse" | "ResourceExhausted" | undefined
+      /** Default `InvalidUse`. */
+      readonly tag?: "InvalidUse" | "InvalidData" | "ResourceExhausted" | undefined
       /** The code that the server would have answered with. */
       readonly code?: string | undefined
       readonly cause?: unknown
@@ -28,12 +29,21 @@ export class Unsendable extends Error {
 }
 
 /**
- * Parameter `index`, counted from 0, cannot be sent because of `what`.
+ * Parameter `index`, counted from 0, cannot be sent because of `what`: it is no value at all, as the value of a missing field is.
  *
  * @since 0.2.0
  * @category constructors
  */
 export const parameter = (index: number, what: string): Unsendable => new Unsendable(`parameter ${index + 1} ${what}`)
+
+/**
+ * Parameter `index`, counted from 0, is a value that the database does not have, because of `what`.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const value = (index: number, what: string): Unsendable =>
+  new Unsendable(`parameter ${index + 1} ${what}`, { tag: "InvalidData" })
 
 /**
  * Parameter `index`, counted from 0, has thrown when it was to be sent, or has an unknown one (`undefined`).
@@ -43,11 +53,18 @@ export const parameter = (index: number, what: string): Unsendable => new Unsend
  */
 export const thrown = (index: number | undefined, cause: unknown): Unsendable =>
   new Unsendable(
-    `${index === undefined ? "a parameter" : `parameter ${index + 1}`} cannot be turned into what is sent: doing so threw ${
-      cause instanceof Error ? cause.name : `a ${typeof cause}`
-    } (see the cause)`,
+    `${index === undefined ? "a parameter" : `parameter ${index + 1}`} cannot be turned into what is sent: ${wordsOf(cause)}`,
     { cause }
   )
+
+/** What JSON.stringify itself throws. Behind these words it shows parts of the value. */
+const ofJson = /^(?:Converting circular structure to JSON|Do not know how to serialize a BigInt)/
+
+/** A message of the program may have values in it. */
+const wordsOf = (cause: unknown): string => {
+  if (!(cause instanceof Error)) return `a ${typeof cause} was thrown (see the cause)`
+  return ofJson.exec(cause.message)?.[0] ?? `${cause.name} was thrown (see the cause)`
+}
 
 /**
  * What is wrong with a string that is to be sent; `undefined`: nothing. Half of a surrogate pair has no form in UTF-8, and would

@@ -3,14 +3,17 @@ import { never, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Control, Mode, Phase } from "@sluice/sql/driver/Driver"
+import * as Literals from "@sluice/sql/driver/Literals"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
 import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
 import * as Unreadable from "@sluice/sql/driver/Unreadable"
+import * as Unsendable from "@sluice/sql/driver/Unsendable"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import type { Effect } from "effect"
 import * as classify from "../classify.js"
 import type { Endpoint } from "../endpoint.js"
 import * as Commands from "../wire/commands.js"
+import * as faults from "../wire/faults.js"
 import * as Mysql from "../wire/mysql.js"
 import { type Connection, Operation } from "../wire/operation.js"
 import {
@@ -20,8 +23,7 @@ import {
   read,
   replacesTransaction,
   type Text,
-  Texts,
-  withoutLiterals
+  Texts
 } from "../wire/texts.js"
 import * as values from "../wire/values.js"
 
@@ -37,6 +39,20 @@ export interface Server {
   readonly settings: string
   /** The COMMIT, not bounded by the statement timeout of the session. */
   readonly commit: string
+  /** Bytes of a packet that the server accepts. It closes the connection over a larger one. */
+  readonly longest: number
+}
+
+/** Characters of a text that a diagnosis shows. */
+const SHOWN = 80
+
+/** What is known about a failure. */
+export interface Failed {
+  /** The statement that has failed, so that the message shows nothing of its values. */
+  readonly sql?: string
+  readonly params?: ReadonlyArray<unknown>
+  /** The operation is still under way. */
+  readonly goesOn?: boolean
 }
 
 /**
@@ -61,7 +77,14 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   askedAt: number | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
-  server: Server = { identity: "", thread: undefined, reports: false, settings: "", commit: "COMMIT" }
+  server: Server = {
+    identity: "",
+    thread: undefined,
+    reports: false,
+    settings: "",
+    commit: "COMMIT",
+    longest: Infinity
+  }
   private status_ = Mysql.AUTOCOMMIT
   /** The server has rolled back the transaction, and the program is still inside of it (1). */
   private rolledBack = false
@@ -88,6 +111,15 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   ) {
     this.pipeline = new Pipeline<Operation>(this, timers)
     wire.on("error", (error: unknown) => this.end(error))
+    const write = wire.writePacket
+    wire.writePacket = (packet) => {
+      // How long the values are together is known when `mysql2` has written them into the packet. It expects what is thrown here.
+      if (Commands.isExecute(packet)) {
+        const problem = this.tooLong(packet.buffer.length - 4)
+        if (problem !== undefined) throw problem
+      }
+      write.call(wire, packet)
+    }
   }
 
   get socket() {
@@ -129,8 +161,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   describe(): string | undefined {
     const { current } = this.pipeline
     if (current !== undefined) {
-      const text = withoutLiterals(current.text.sql)
-      return `busy: ${text.length > 80 ? `${text.slice(0, 79)}…` : text}`
+      return `busy: ${Literals.without("mysql", current.text.sql, SHOWN)}`
     }
     return this.inTransaction ? "idle in transaction" : undefined
   }
@@ -146,25 +177,84 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
       mode !== "unprepared" &&
       mode !== "command" &&
       !text.unpreparable &&
-      (params.length > 0 || (text.planned && !text.several))
+      (params.length > 0 || (text.planned && !text.several)) &&
+      (this.endpoint.prepared.hasPlace(this.pipeline.timers) || this.wire._statements.get(text.key) !== undefined)
     )
+  }
+
+  /**
+   * Whether a statement that has failed is executed as text, or is prepared anew, because its preparation was at fault and nothing
+   * of it was executed. `isSecond`: it was already. What has failed is remembered, so `prepares` says which.
+   */
+  isPreparationAtFault(
+    text: Text,
+    { condemned, isOfCursor, read, wasRun }: Operation,
+    failure: unknown,
+    isSecond: boolean
+  ): boolean {
+    const { errno } = classify.read(failure)
+    const { isAborting, timers } = this.pipeline
+    // Nobody awaits it any more.
+    const isLeft = this.isDead || isAborting || condemned
+    if (!wasRun && faults.isUnpreparable(errno)) {
+      text.unpreparable = true
+      return !isLeft
+    }
+    if (!wasRun && faults.isFull(errno)) {
+      const warning = this.endpoint.prepared.isFull(timers, this.endpoint.label)
+      if (warning !== undefined) this.fork(warning)
+      return !isLeft
+    }
+    if (!faults.isStale(errno)) return false
+    const wasKept = this.wire._statements.delete(text.key)
+    // A statement of the program itself has named another prepared statement. Of packed reads, the first one has deleted it.
+    if (!wasKept && !isOfCursor && read === undefined) return false
+    // Tables change faster than it is prepared.
+    if (isSecond) text.unpreparable = true
+    return !isLeft
   }
 
   /** The text with the values in it. */
   write(sql: string, params: ReadonlyArray<unknown>, mode: Mode): string | SqlError {
     // In the mode `unprepared` lists and objects are written as `mysql2` does. In the others a value means what it means prepared.
-    const checked = mode === "unprepared" ? undefined : values.check(params)
-    if (checked !== undefined) return this.unsendable(checked.problem)
-    if ((this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0 && !params.every(values.isSafeWithoutEscapes)) {
+    const isOwn = mode === "unprepared"
+    const sent = values.prepare(params, isOwn)
+    if (sent instanceof Unsendable.Unsendable) return this.unsendable(sent)
+    if ((this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0 && !sent.every(values.isSafeWithoutEscapes)) {
       return this.unsendable(
-        "a value cannot be written into a text while sql_mode has NO_BACKSLASH_ESCAPES: prepare the statement, or take that mode away"
+        new Unsendable.Unsendable(
+          "a value cannot be written into a text while sql_mode has NO_BACKSLASH_ESCAPES: prepare the statement, or take that mode away"
+        )
       )
     }
     try {
-      return this.wire.format(sql, mode === "unprepared" ? params : values.forText(params))
+      const text = this.wire.format(sql, isOwn ? sent : values.forText(sent))
+      const problem = this.problemOf(text)
+      return problem === undefined ? text : this.unsendable(problem)
     } catch (problem) {
-      return this.unsendable(classify.read(problem).message)
+      return this.unsendable(problem)
     }
+  }
+
+  /** What keeps a text from being sent, whatever is in it. */
+  private problemOf(sql: string): Unsendable.Unsendable | undefined {
+    const { longest } = this.server
+    // A character is three bytes at most.
+    const problem = sql.length * 3 < longest - ROOM ? undefined : this.tooLong(Buffer.byteLength(sql) + 1)
+    if (problem !== undefined) return problem
+    const malformed = Unsendable.malformed(sql)
+    return malformed === undefined ? undefined : new Unsendable.Unsendable(`the text ${malformed}`)
+  }
+
+  /** `bytes` are those of a packet. */
+  private tooLong(bytes: number): Unsendable.Unsendable | undefined {
+    const { longest } = this.server
+    return bytes < longest
+      ? undefined
+      : new Unsendable.Unsendable(
+          `it is ${bytes} bytes long, and max_allowed_packet of the server is ${longest}: send less at a time, or raise max_allowed_packet there`,
+          { tag: "ResourceExhausted", code: "1153" }
+        )
   }
 
   /** What keeps a statement from being sent. */
@@ -177,7 +267,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
         `MySQL at ${this.endpoint.label}: the server has ended this transaction because of a failure, and statements are ignored until its own end: let that failure pass`
       )
     }
-    return undefined
+    const problem = this.problemOf(sql)
+    return problem === undefined ? undefined : this.unsendable(problem)
   }
 
   /** A name for a cursor, which this connection has not used yet. */
@@ -222,7 +313,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 
   sendMark(): void {
-    const operation = new Operation(this, nothing, false)
+    const operation = new Operation(this, nothing)
     operation.isMark = true
     this.send(operation, () => {})
     Commands.sendBehind(this.wire, new Commands.Ping(operation))
@@ -230,7 +321,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
 
   /** Begins a transaction of which `operation` is the first statement, and is sent next. */
   beginWith(sql: string, operation: Operation): void {
-    const begin = new Operation(this, this.texts.of(sql), false)
+    const begin = new Operation(this, this.texts.of(sql))
     begin.begins = true
     begin.isMark = true
     operation.inside = true
@@ -252,7 +343,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     }
     const reads = [read]
     this.preparing.set(text.key, reads)
-    const operation = new Operation(this, text, false)
+    const operation = new Operation(this, text)
     operation.read = { hasLeft: () => reads.every((read) => read.hasLeft()) }
     this.send(operation, (failure) => {
       this.preparing.delete(text.key)
@@ -261,10 +352,11 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     operation.prepare()
   }
 
-  error(cause: unknown, phase: Phase, isInterpolated = false, goesOn = false): SqlError {
-    const { label } = this.endpoint
+  error(cause: unknown, phase: Phase, { goesOn, params = [], sql = "" }: Failed = {}): SqlError {
+    const { database, label, user } = this.endpoint
     if (cause instanceof TimedOut) return timedOut(cause, phase, "MySQL", label)
-    if (cause instanceof Unreadable.Unreadable) return Unreadable.toError(cause, phase, "MySQL", label)
+    const about: Literals.About = { dialect: "mysql", sql, params, names: [database, user] }
+    if (cause instanceof Unreadable.Unreadable) return Unreadable.toError(cause, phase, "MySQL", label, about)
     // The end of a session, and nothing else, is the end of its connection: see `Pipeline.fatal`.
     const found = classify.classify(cause, phase, this.pipeline.fatal === undefined && phase !== "unsent")
     const reason: SqlReason.SqlReason =
@@ -272,14 +364,13 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
         ? { ...found, outcome: "unknown", retry: "never" }
         : found
     if (reason.connection === "destroy" && !goesOn) this.retired = true
-    return SqlReason.toError(reason, classify.statementMessage(cause, label, isInterpolated))
+    return SqlReason.toError(reason, classify.statementMessage(cause, label, about))
   }
 
-  unsendable(problem: string): SqlError {
-    return SqlReason.toError(
-      SqlReason.make("InvalidUse", { cause: new TypeError(problem) }),
-      `MySQL at ${this.endpoint.label}: the statement was not sent: ${problem}`
-    )
+  /** The error of a statement that is not sent. `problem` is `Unsendable`, or what was thrown when it was to be sent. */
+  unsendable(problem: unknown): SqlError {
+    const known = problem instanceof Unsendable.Unsendable ? problem : Unsendable.thrown(undefined, problem)
+    return Unsendable.toError(known, "MySQL", this.endpoint.label)
   }
 
   /** The server has answered all of it. */
@@ -323,6 +414,9 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     this.orphans.length = 0
   }
 }
+
+/** Bytes of a packet that are not its text. */
+const ROOM = 16
 
 /** The text of an operation without a statement. */
 const nothing = read("")

@@ -1,12 +1,13 @@
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
 import * as Cancel from "@sluice/sql/driver/Cancel"
 import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import * as Commands from "../wire/commands.js"
 import * as Mysql from "../wire/mysql.js"
-import { Operation } from "../wire/operation.js"
+import { mismatch, Operation } from "../wire/operation.js"
 import type { Text } from "../wire/texts.js"
 import * as values from "../wire/values.js"
 import type { MysqlConnection } from "./connection.js"
@@ -58,35 +59,34 @@ class Reading extends Operation {
     this.connection.wire.resume()
   }
 
-  begin(params: ReadonlyArray<unknown>, written: string | undefined): void {
-    if (written === undefined) this.executePrepared(params, false)
-    else this.query(written, false)
+  begin(sending: ReadonlyArray<unknown> | string): void {
+    if (typeof sending === "string") this.query(sending, false)
+    else this.executePrepared(sending, false)
   }
 }
 
-/** How the statement is sent: prepared (`undefined`), or as this text. */
-const writtenOf = (
+/** How the statement is sent: prepared, with these values, or as this text. */
+const sendingOf = (
   connection: MysqlConnection,
   text: Text,
   params: ReadonlyArray<unknown>
-): string | undefined | SqlError => {
+): ReadonlyArray<unknown> | string | SqlError => {
   const mode: Mode = "rows"
   if (connection.prepares(text, params, mode)) {
-    const problem = values.check(params)
-    return problem === undefined ? undefined : connection.unsendable(problem.problem)
+    const sent = values.prepare(params, false)
+    return sent instanceof Unsendable ? connection.unsendable(sent) : sent
   }
   return params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
 }
 
-const failureOf = (connection: MysqlConnection, operation: Operation): SqlError =>
+const failureOf = (connection: MysqlConnection, operation: Operation, params: ReadonlyArray<unknown>): SqlError =>
   operation.unsent
-    ? connection.unsendable((operation.failure as Error).message)
-    : connection.error(
-        operation.failure,
-        operation.inside ? "transaction" : "statement",
-        operation.interpolated,
-        connection.pipeline.current === operation
-      )
+    ? connection.unsendable(operation.failure)
+    : connection.error(operation.failure, operation.inside ? "transaction" : "statement", {
+        sql: operation.text.sql,
+        params,
+        goesOn: connection.pipeline.current === operation
+      })
 
 /**
  * Outside of a transaction: the whole answer is one operation, read only as fast as the program does. A server cannot be told
@@ -97,14 +97,18 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
   let over = false
   let paused = false
   let planned = false
+  let isClosed = false
+  /** Why it could not be sent a second time. */
+  let refused: SqlError | undefined
   let wake: (() => void) | undefined
 
-  const begin = (until: Instant): SqlError | undefined => {
+  /** `isSecond`: its preparation was at fault the first time. */
+  const begin = (until: Instant, isSecond: boolean): SqlError | undefined => {
     const refusal = connection.refusal(text.sql)
     if (refusal !== undefined) return refusal
-    const written = writtenOf(connection, text, params)
-    if (typeof written === "object") return written
-    const operation = new Reading(connection, text, written !== undefined && params.length > 0)
+    const sending = sendingOf(connection, text, params)
+    if (sending instanceof SqlError) return sending
+    const operation = new Reading(connection, text)
     reading = operation
     operation.arrived = () => {
       if (operation.rows.length >= AHEAD && !paused) {
@@ -120,13 +124,24 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
       })
     }
     const onEnd = (failure: unknown): void => {
+      const isPrepared = typeof sending === "object"
+      if (
+        isPrepared &&
+        !isClosed &&
+        failure !== undefined &&
+        connection.isPreparationAtFault(text, operation, failure, isSecond)
+      ) {
+        const refusal = begin(until, true)
+        if (refusal === undefined) return
+        refused = refusal
+      }
       over = true
       // An error of the server has set it already. The deadline of a piece has not.
       operation.failure ??= failure
       wake?.()
     }
     connection.send(operation, onEnd, until, true)
-    operation.begin(params, written)
+    operation.begin(sending)
     return undefined
   }
 
@@ -134,16 +149,19 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
     Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
       wake = () => {
         wake = undefined
+        if (refused !== undefined) return resume(Effect.fail(refused))
         // The time in which the program uses the rows does not count.
         connection.pipeline.unbound(reading!)
         if (reading!.rows.length > 0) return resume(Effect.succeed(reading!.take()))
         // A row could not be read, so the rows that are still to come are not awaited.
         const isOver = over || reading!.failure instanceof Unreadable
-        if (isOver && reading!.failure !== undefined) return resume(Effect.fail(failureOf(connection, reading!)))
+        if (isOver && reading!.failure !== undefined) {
+          return resume(Effect.fail(failureOf(connection, reading!, params)))
+        }
         resume(Effect.succeed([]))
       }
       if (reading === undefined) {
-        const refusal = begin(until)
+        const refusal = begin(until, false)
         if (refusal !== undefined) resume(Effect.fail(refusal))
         return
       }
@@ -162,6 +180,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
   const close = Effect.suspend(() => {
     if (reading === undefined || over || connection.isDead) return Effect.void
     wake = undefined
+    isClosed = true
     reading.abandon()
     return Cancel.atMost(connection.pipeline.timers, PATIENCE, rest)
   })
@@ -172,6 +191,10 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
 class Piece extends Reading {
   cursor: Commands.OpenCursor | undefined = undefined
   statement: Mysql.Prepared | undefined = undefined
+
+  override get isOfCursor(): boolean {
+    return this.statement !== undefined
+  }
 
   open(params: ReadonlyArray<unknown>, name: string): void {
     const { wire } = this.connection
@@ -184,6 +207,11 @@ class Piece extends Reading {
           // The statement belongs to this cursor alone. Executing it again, for the same text, would close the cursor.
           Mysql.disown(wire, Mysql.keyOf(sql, name), statement)
           this.statement = statement
+          const problem = mismatch(statement, params)
+          if (problem !== undefined) {
+            this.unsendable(problem)
+            return
+          }
           this.cursor = new Commands.OpenCursor(this, { sql, values: params, statement, rowsAsArray: false })
           this.run(this.cursor)
         },
@@ -208,19 +236,26 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
   let statement: Mysql.Prepared | undefined
   let ready: Array<unknown> = []
 
-  const operate = (until: Instant, interpolated: boolean, begin: (piece: Piece) => void) =>
+  /** `again` is what is done instead if the preparation was at fault. */
+  const operate = (until: Instant, begin: (piece: Piece) => void, again?: () => Effect.Effect<Piece, SqlError>) =>
     Effect.async<Piece, SqlError>((resume) => {
       const refusal = connection.refusal(text.sql)
       if (refusal !== undefined) return resume(Effect.fail(refusal))
-      const piece = new Piece(connection, text, interpolated)
+      const piece = new Piece(connection, text)
       const onEnd = (failure: unknown): void => {
         piece.failure ??= failure
         if (piece.failure === undefined) {
           resume(Effect.succeed(piece))
           return
         }
+        statement ??= piece.statement
+        forget()
+        if (again !== undefined && connection.isPreparationAtFault(text, piece, piece.failure, true)) {
+          resume(again())
+          return
+        }
         state = "complete"
-        resume(Effect.fail(failureOf(connection, piece)))
+        resume(Effect.fail(failureOf(connection, piece, params)))
       }
       connection.send(piece, onEnd, until, true)
       begin(piece)
@@ -228,19 +263,14 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
 
   const open = (until: Instant) =>
     Effect.suspend((): Effect.Effect<void, SqlError> => {
-      const written = writtenOf(connection, text, params)
-      if (typeof written === "object") return Effect.fail(written)
-      if (written !== undefined) {
-        return Effect.map(
-          operate(until, params.length > 0, (piece) => piece.begin(params, written)),
-          (piece) => {
-            state = "complete"
-            ready = piece.rows
-          }
-        )
+      const sending = sendingOf(connection, text, params)
+      if (sending instanceof SqlError) return Effect.fail(sending)
+      const asText = () => {
+        const sending = sendingOf(connection, text, params)
+        return sending instanceof SqlError ? Effect.fail(sending) : operate(until, (piece) => piece.begin(sending))
       }
       return Effect.map(
-        operate(until, false, (piece) => piece.open(params, name)),
+        typeof sending === "string" ? asText() : operate(until, (piece) => piece.open(sending, name), asText),
         (piece) => {
           statement = piece.statement
           if (piece.cursor?.isOpen) {
@@ -265,7 +295,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
   const fetch = (until: Instant) =>
     Effect.suspend(() =>
       Effect.map(
-        operate(until, false, (piece) => piece.fetch(cursor!, statement!)),
+        operate(until, (piece) => piece.fetch(cursor!, statement!)),
         (piece) => {
           if (piece.result === true) {
             state = "complete"

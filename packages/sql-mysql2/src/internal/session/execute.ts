@@ -1,9 +1,8 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
-import * as classify from "../classify.js"
-import { isStale, isUnpreparable } from "../wire/faults.js"
 import { Operation } from "../wire/operation.js"
 import * as values from "../wire/values.js"
 import type { MysqlConnection } from "./connection.js"
@@ -43,18 +42,20 @@ const start = (
   }
   const text = connection.texts.of(sql)
   const prepared = connection.prepares(text, params, mode)
-  const operation = new Operation(connection, text, !prepared && params.length > 0)
+  const operation = new Operation(connection, text)
   operation.begins = mode === "command" && isBegin(sql)
   const asArrays = mode === "values"
   const commits = mode === "command" && sql === "COMMIT"
   let written = commits ? connection.server.commit : sql
   operation.leavesNothing = commits
+  let sent = params
   if (prepared) {
-    const problem = values.check(params)
-    if (problem !== undefined) {
-      resume(Effect.fail(connection.unsendable(problem.problem)))
+    const checked = values.prepare(params, false)
+    if (checked instanceof Unsendable) {
+      resume(Effect.fail(connection.unsendable(checked)))
       return
     }
+    sent = checked
   } else if (params.length > 0) {
     const text = connection.write(sql, params, mode)
     if (typeof text !== "string") {
@@ -74,7 +75,7 @@ const start = (
   if (begin !== undefined) connection.beginWith(begin, operation)
   const onEnd = (failure: unknown): void => {
     if (operation.notBegun !== undefined) {
-      resume(Effect.fail(connection.error(operation.notBegun, "statement")))
+      resume(Effect.fail(connection.error(operation.notBegun, "statement", { sql: begin! })))
       return
     }
     if (failure === undefined) {
@@ -82,36 +83,24 @@ const start = (
       return
     }
     if (operation.unsent) {
-      const unsendable = Effect.fail(connection.unsendable(classify.read(failure).message))
+      const unsendable = Effect.fail(connection.unsendable(failure))
       // The BEGIN that was sent ahead of it may be under way.
       connection.pipeline.whenReady(() => resume(unsendable))
       return
     }
-    if (prepared) {
-      const { errno } = classify.read(failure)
-      const kept = connection.wire._statements.get(text.key) !== undefined
-      if (isUnpreparable(errno)) {
-        text.unpreparable = true
-        start(connection, sql, params, mode, until, resume, again)
-        return
-      }
-      if (kept && isStale(errno)) {
-        connection.wire._statements.delete(text.key)
-        // Nothing was executed, so the statement can run again inside a transaction, too.
-        if (!again && !connection.pipeline.isAborting && !connection.isDead && !operation.condemned) {
-          start(connection, sql, params, mode, until, resume, true)
-          return
-        }
-      }
+    // Nothing was executed, so the statement can run again inside a transaction, too.
+    if (prepared && connection.isPreparationAtFault(text, operation, failure, again)) {
+      start(connection, sql, params, mode, until, resume, true)
+      return
     }
     const phase = commits ? "commit" : operation.inside ? "transaction" : "statement"
     // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
     resume(
-      Effect.fail(connection.error(failure, phase, operation.interpolated, connection.pipeline.current === operation))
+      Effect.fail(connection.error(failure, phase, { sql, params, goesOn: connection.pipeline.current === operation }))
     )
   }
   // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
   connection.send(operation, onEnd, until, !commits)
-  if (prepared) operation.executePrepared(params, asArrays)
+  if (prepared) operation.executePrepared(sent, asArrays)
   else operation.query(written, asArrays)
 }

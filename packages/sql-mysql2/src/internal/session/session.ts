@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import * as classify from "../classify.js"
 import type { Endpoint } from "../endpoint.js"
@@ -28,7 +29,7 @@ const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint)
       }`
 
 const WHO = `SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode,
-  @@time_zone AS zone, @@lc_time_names AS language`
+  @@time_zone AS zone, @@lc_time_names AS language, GREATEST(@@max_allowed_packet, @@net_buffer_length) AS longest`
 
 interface Who {
   readonly thread: number | string
@@ -36,6 +37,7 @@ interface Who {
   readonly mode: string
   readonly zone: string
   readonly language: string
+  readonly longest: number | string
 }
 
 /** Gives a new session its settings, and finds out which server and which session it is. */
@@ -45,13 +47,14 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
     Effect.map(
       execute(connection, `${settings}; SET ${connection.endpoint.names}; ${WHO}`, [], "unprepared"),
       ([, , rows]) => {
-        const [{ identity, language, mode, thread, zone }] = rows as readonly [Who]
+        const [{ identity, language, longest, mode, thread, zone }] = rows as readonly [Who]
         // The greeting of the server has only the lower half of the number.
         const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
         connection.server = {
           identity,
           thread: isOwn ? thread : undefined,
           reports,
+          longest: Number(longest),
           // MariaDB would end a COMMIT that waits. The time limit of MySQL is for SELECT alone.
           commit:
             reports && isMariaDb(connection) && connection.endpoint.statementTimeout > 0
@@ -82,7 +85,7 @@ const operate = (
         Effect.fail(connection.error(connection.pipeline.fatal ?? new Error("Connection closed"), "unsent"))
       )
     }
-    const operation = new Operation(connection, none, false)
+    const operation = new Operation(connection, none)
     connection.send(operation, (failure) =>
       resume(failure === undefined ? Effect.void : Effect.fail(connection.error(failure, "statement")))
     )
@@ -104,7 +107,9 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
     // A reset does not bring back the database.
     const back = connection.moved
       ? database === undefined
-        ? Effect.fail(connection.unsendable("the session chose a database, and there is no way back to none"))
+        ? Effect.fail(
+            connection.unsendable(new Unsendable("the session chose a database, and there is no way back to none"))
+          )
         : Effect.succeed(`; USE \`${database.replace(/`/g, "``")}\``)
       : Effect.succeed("")
     return Effect.flatMap(back, (use) =>

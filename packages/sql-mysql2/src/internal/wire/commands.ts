@@ -260,6 +260,9 @@ export const ExecuteRows = tapped(ExecuteCommand, false)
 
 /** Prepares a statement, and calls `prepared` with it. The command that uses the statement may be added then. */
 export class Prepare extends writableAhead(PrepareCommand) {
+  /** `mysql2` sets it to what the server says. */
+  declare parameterCount: number
+
   constructor(
     private readonly receiver: Receiver,
     sql: string,
@@ -269,7 +272,10 @@ export class Prepare extends writableAhead(PrepareCommand) {
   ) {
     super({ sql, ...(owner === undefined ? {} : { nestTables: owner }) }, (error, statement) => {
       if (error !== null) receiver.lost(error)
-      else prepared(statement)
+      else {
+        statement.placeholders ??= this.parameterCount
+        prepared(statement)
+      }
     })
   }
 
@@ -310,6 +316,9 @@ export const Ping = answeredByOk(PingCommand)
 
 /** Makes the session as new, but for its database; prepared statements are gone. */
 export const Reset = answeredByOk(ResetCommand)
+
+/** Whether a packet executes a prepared statement. */
+export const isExecute = ({ buffer }: { readonly buffer: Buffer }): boolean => buffer[4] === 0x17
 
 /** In a COM_STMT_EXECUTE, after the header, the command and the number of the statement. */
 const CURSOR_TYPE = 9

@@ -46,6 +46,8 @@ export interface WireConfig {
 /** A statement that the server keeps. */
 export interface Prepared {
   readonly id: number
+  /** The number of its parameters. */
+  placeholders?: number
   /** What its rows were like the last time, as objects and as arrays. */
   shapes?: [objects: Shape | undefined, arrays: Shape | undefined]
   /** Sends a COM_STMT_CLOSE, which has no answer. */

@@ -2,6 +2,7 @@ import type { Mode } from "@sluice/sql/driver/Driver"
 import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { mayEndSession } from "../classify.js"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
@@ -36,7 +37,7 @@ export interface Connection {
 export class Operation extends State<Operation> implements Mysql.Receiver, Pipeline.Operation<Operation> {
   isMark = false
   result: unknown = undefined
-  /** Nothing of it has reached the server. */
+  /** Nothing of it was executed, because the driver could not send it. */
   unsent = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
@@ -46,15 +47,15 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   notBegun: unknown = undefined
   /** It began inside a transaction. */
   inside: boolean
+  /** More than its preparation was sent. */
+  wasRun = false
   private asked = false
   private begunAgain = false
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
     protected readonly connection: Connection,
-    readonly text: Text,
-    /** The values were written into the text, and are not sent beside it. */
-    readonly interpolated: boolean
+    readonly text: Text
   ) {
     super()
     this.inside = connection.inTransaction
@@ -95,6 +96,11 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
       this.finish(cancelled())
       return
     }
+    const problem = mismatch(statement, values)
+    if (problem !== undefined) {
+      this.unsendable(problem)
+      return
+    }
     const { sql } = this.text
     // `mysql2` decides by `sql` and `rowsAsArray` how rows are read.
     this.run(
@@ -106,8 +112,14 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     return true
   }
 
+  /** It has a prepared statement of its own. */
+  get isOfCursor(): boolean {
+    return false
+  }
+
   protected run(command: InstanceType<typeof Commands.Query>): void {
     this.running = command
+    this.wasRun = true
     this.post(command)
   }
 
@@ -194,6 +206,15 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.connection.hasAnswered(this)
   }
 }
+
+/** The server would take the bytes of one value for those of another. */
+export const mismatch = (
+  { placeholders }: Mysql.Prepared,
+  { length }: ReadonlyArray<unknown>
+): Unsendable | undefined =>
+  placeholders === undefined || placeholders === length
+    ? undefined
+    : new Unsendable(`it has ${placeholders} placeholders and was given ${length} parameters`, { code: "1210" })
 
 /** The error that the server would have sent. */
 const cancelled = () =>

@@ -93,10 +93,3 @@ export const commitsImplicitly = (sql: string): boolean =>
 /** Begins or ends a transaction by hand, alone or among others. */
 export const handlesTransaction = (sql: string): boolean =>
   /(?:^|;)\s*(?:commit|rollback|begin|start\s+transaction|xa)\b/i.test(sql)
-
-/** The text without its literals, which may be secrets. */
-export const withoutLiterals = (sql: string): string =>
-  sql
-    .replace(/'(?:[^'\\]|\\[\s\S]|'')*'|"(?:[^"\\]|\\[\s\S]|"")*"/g, "'…'")
-    .replace(/\s+/g, " ")
-    .trim()

@@ -33,7 +33,8 @@ export const open = (
     if (problem !== undefined) return Effect.fail(connection.unsendable(problem))
     const portal = connection.nextPortal()
     return Effect.try({
-      try: () => (connection.inTransaction ? joined : single)(connection, { sql, params }, portal, bind(portal, values)),
+      try: () =>
+        (connection.inTransaction ? joined : single)(connection, { sql, params }, portal, bind(portal, values)),
       catch: (problem) => connection.unsendable(problem)
     })
   })
@@ -57,7 +58,9 @@ const joined = (connection: PgConnection, asked: Asked, portal: string, bound: B
         resume(
           failure === undefined
             ? Effect.succeed(piece.takeRows())
-            : Effect.fail(connection.error(failure, "transaction", { ...asked, goesOn: connection.pipeline.current === piece }))
+            : Effect.fail(
+                connection.error(failure, "transaction", { ...asked, goesOn: connection.pipeline.current === piece })
+              )
         )
       }
       connection.send(piece, onEnd, until, true)

@@ -102,7 +102,9 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     const phase = commits ? "commit" : isWithin ? "transaction" : "statement"
     // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
     const onlyReads = isReadOnly(sql) || before.some(isReadOnly)
-    resume(Effect.fail(connection.error(failure, phase, { sql, params, goesOn: pipeline.current === statement, onlyReads })))
+    resume(
+      Effect.fail(connection.error(failure, phase, { sql, params, goesOn: pipeline.current === statement, onlyReads }))
+    )
   }
   // COMMIT is bounded by `until` alone. The statement timeout would make the fate of a transaction unknown that is being written.
   connection.send(statement, onEnd, until, !commits)

@@ -1,4 +1,4 @@
-import { malformed, parameter, thrown, Unsendable } from "@sluice/sql/driver/Unsendable"
+import { value as bad, malformed, parameter, thrown, Unsendable } from "@sluice/sql/driver/Unsendable"
 import * as Pg from "./pg.js"
 
 /** The protocol counts them in two bytes. */
@@ -24,7 +24,7 @@ export const prepare = (params: ReadonlyArray<unknown>): Values | Unsendable => 
       const prepared = Pg.prepareValue(value)
       if (typeof prepared === "string") {
         const problem = malformed(prepared)
-        if (problem !== undefined) return parameter(index, problem)
+        if (problem !== undefined) return bad(index, problem)
       } else if (prepared !== null && !Buffer.isBuffer(prepared)) {
         return parameter(index, "has no form that can be sent: its toJSON or toPostgres gives nothing")
       }

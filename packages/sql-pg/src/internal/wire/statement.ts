@@ -3,8 +3,8 @@ import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Unsupported } from "./failures.js"
 import { command, execution } from "./message.js"
 import type { Operation } from "./operation.js"
-import * as Pg from "./pg.js"
 import type { Values } from "./params.js"
+import * as Pg from "./pg.js"
 import type { Plan } from "./plans.js"
 
 /** A text with its parameters, executed as a whole: by a plan, unprepared, or, if it has no parameters, as simple text. */

@@ -237,7 +237,9 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
     Statements.make({
       make: Statement.make(acquirer, compiler, options.spanAttributes, transformRows),
       transformRows,
+      spans: new Spans.Said(options.spanAttributes, compiler.dialect === "pg" ? "postgresql" : "mysql"),
       run: statement,
+      stream: facade.executeStream,
       texts: new WeakMap()
     })
   const sql = statements(options.compiler, options.transformRows)

@@ -9,17 +9,19 @@ import {
   Function,
   Option,
   type RuntimeFlags,
-  type Stream,
+  Stream,
   Tracer
 } from "effect"
 import type { Mode } from "../../driver/Driver.js"
+import * as Spans from "./spans.js"
 
 /** What statements of one client have in common. */
 export interface Kit {
-  /** Makes the statement of `@effect/sql`. */
+  /** Makes the parts of statements. */
   readonly make: Original.Constructor
   readonly transformRows: Rows
-  /** Executes a text of a fiber that is not observed. */
+  readonly spans: Spans.Said
+  /** Executes a text of a fiber. */
   readonly run: (
     fiber: Fiber.RuntimeFiber<any, any>,
     flags: RuntimeFlags.RuntimeFlags,
@@ -27,6 +29,7 @@ export interface Kit {
     params: ReadonlyArray<unknown>,
     mode: Mode
   ) => Effect.Effect<any, SqlError>
+  readonly stream: (sql: string, params: ReadonlyArray<unknown>, transform: Rows) => Stream.Stream<any, SqlError>
   /** The compiled texts of templates whose arguments are all parameters. */
   readonly texts: WeakMap<TemplateStringsArray, string>
 }
@@ -49,15 +52,31 @@ export const transformed = <E>(
   transform: Rows
 ): Effect.Effect<ReadonlyArray<any>, E> => (transform === undefined ? rows : Effect.map(rows, transform))
 
+/** What makes the statements of a client. */
+type Making = Kit & { readonly sql: Original.Constructor }
+
+/** The statement that the transformer of the fiber puts in the place of this one. */
+const replaced = <A>(
+  { sql }: Making,
+  statement: Statement<A>,
+  span: Tracer.Span
+): Effect.Effect<Original.Statement<any>> =>
+  Effect.withFiberRuntime((fiber) => {
+    const transformer = fiber.getFiberRef(Original.currentTransformer)
+    return Option.isNone(transformer)
+      ? Effect.succeed(statement)
+      : transformer.value(statement, sql, fiber.getFiberRefs(), span)
+  })
+
 /**
- * A statement of `@effect/sql` without a span, a scope and segments. In a fiber that is observed it does what the original
- * statement does.
+ * A statement of `@effect/sql` without a scope and without segments, and without a span where nobody looks. In a fiber that is
+ * observed it has the span of the original statement, which shows no literal.
  */
 class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Original.Statement<A> {
   private made: Original.Statement<A> | undefined = undefined
 
   constructor(
-    private readonly kit: Kit,
+    private readonly kit: Making,
     private readonly source: TemplateStringsArray | string,
     private readonly args: ReadonlyArray<any>
   ) {
@@ -92,44 +111,69 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
     return [text, args]
   }
 
-  private run<B>(
+  private run(
     mode: Mode,
     transform: Rows,
     withoutTransform: boolean,
-    original: (statement: Original.Statement<A>) => Effect.Effect<B, SqlError>
-  ): Effect.Effect<B, SqlError> {
-    return Effect.withFiberRuntime((fiber, status) => {
-      if (isObserved(fiber)) return original(this.original)
+    operation: string
+  ): Effect.Effect<ReadonlyArray<any>, SqlError> {
+    return Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
+      const { kit } = this
+      if (isObserved(fiber)) return this.traced(mode, transform, withoutTransform, operation)
       const [sql, params] = this.compile(withoutTransform)
-      return transformed(this.kit.run(fiber, status.runtimeFlags, sql, params, mode), transform) as Effect.Effect<
-        any,
-        SqlError
-      >
+      return transformed(kit.run(fiber, runtimeFlags, sql, params, mode), transform)
     })
   }
 
+  private traced(
+    mode: Mode,
+    transform: Rows,
+    withoutTransform: boolean,
+    operation: string
+  ): Effect.Effect<ReadonlyArray<any>, SqlError> {
+    const { kit } = this
+    return Effect.useSpan("sql.execute", Spans.ofStatement, (span) =>
+      Effect.flatMap(replaced(kit, this, span), (statement) => {
+        const [sql, params] = statement.compile(withoutTransform)
+        kit.spans.ofStatement(span, operation, sql)
+        return Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
+          transformed(kit.run(fiber, runtimeFlags, sql, params, mode), transform)
+        )
+      })
+    )
+  }
+
   commit(): Effect.Effect<ReadonlyArray<A>, SqlError> {
-    return this.run("rows", this.kit.transformRows, false, Function.identity)
+    return this.run("rows", this.kit.transformRows, false, "execute")
   }
 
   get withoutTransform(): Effect.Effect<ReadonlyArray<A>, SqlError> {
-    return this.run("rows", undefined, true, (statement) => statement.withoutTransform)
+    return this.run("rows", undefined, true, "executeWithoutTransform")
   }
 
   get raw(): Effect.Effect<unknown, SqlError> {
-    return this.run("raw", undefined, true, (statement) => statement.raw)
+    return this.run("raw", undefined, true, "executeRaw")
   }
 
   get values(): Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError> {
-    return this.run("values", undefined, false, (statement) => statement.values)
+    return this.run("values", undefined, false, "executeValues")
   }
 
   get unprepared(): Effect.Effect<ReadonlyArray<A>, SqlError> {
-    return this.run("unprepared", this.kit.transformRows, false, (statement) => statement.unprepared)
+    return this.run("unprepared", this.kit.transformRows, false, "executeUnprepared")
   }
 
   get stream(): Stream.Stream<A, SqlError> {
-    return this.original.stream
+    const { kit } = this
+    return Stream.unwrapScoped(
+      Effect.flatMap(Effect.makeSpanScoped("sql.execute", Spans.ofStatement), (span) =>
+        Effect.map(replaced(kit, this, span), (statement) => {
+          const [sql, params] = statement.compile()
+          kit.spans.ofStatement(span, "executeStream", sql)
+          return kit.stream(sql, params, kit.transformRows)
+        })
+      )
+    )
   }
 
   toJSON(): unknown {
@@ -142,11 +186,13 @@ const isPlain = (arg: unknown): boolean => typeof arg !== "object" || arg === nu
 
 /** As `kit.make`, with statements of the class above. */
 export const make = (kit: Kit): Original.Constructor => {
-  const sql = (strings: any, ...args: ReadonlyArray<any>): any =>
+  const build = (strings: any, ...args: ReadonlyArray<any>): any =>
     Array.isArray(strings) && "raw" in strings
-      ? new Statement(kit, strings as unknown as TemplateStringsArray, args)
+      ? new Statement(making, strings as unknown as TemplateStringsArray, args)
       : kit.make(strings as any, ...args)
-  return Object.assign(sql, kit.make, {
-    unsafe: (text: string, params: ReadonlyArray<unknown> = []) => new Statement(kit, text, params)
+  const sql = Object.assign(build, kit.make, {
+    unsafe: (text: string, params: ReadonlyArray<unknown> = []) => new Statement(making, text, params)
   }) as Original.Constructor
+  const making: Making = { ...kit, sql }
+  return sql
 }

@@ -6,9 +6,10 @@ import { SqlClient } from "@effect/sql"
 import { assert } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { FaultProxy } from "@sluice/testkit"
-import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Redacted } from "effect"
+import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Redacted, Scope } from "effect"
 import { eventually, unique } from "./contract.js"
 import { Server } from "./databases.js"
+import { unixSocket } from "./door.js"
 import { failureOf, type Options, ours } from "./ours.js"
 
 /** A server of another kind, for as long as the scope lives: one that says this first, or one of HTTP. Gives its port. */
@@ -238,6 +239,79 @@ ours("configuration", ({ dialect, it, onPool, optionsOf, session }) => {
       )
       yield* Effect.scoped(build("last", "error"))
     })
+  )
+
+  it.effect(
+    "a second pool on one server is reported behind another address too, and other databases and users are not",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* Server
+        const url = new URL(Redacted.value(yield* server.url(unique("config"))))
+        const socket = yield* unixSocket(`.s.PGSQL.${server.port}`, server)
+        const through = yield* FaultProxy.make({ target: server })
+        const at = (change: (url: URL) => void) => {
+          const changed = new URL(url)
+          change(changed)
+          return { url: Redacted.make(changed.href) }
+        }
+        const user = unique("twin")
+        for (const text of dialect.createUser(user, "s3cret")) yield* server.query(text)
+        const database = unique("other")
+        yield* server.query(`create database ${database}`)
+        const others: Readonly<Record<string, Options>> = {
+          "the name of this machine": at((url) => (url.hostname = "localhost")),
+          "another port": at((url) => (url.port = String(through.port))),
+          "a Unix socket": dialect.bySocket(socket, {
+            port: server.port,
+            database: "sluice",
+            username: url.username,
+            password: Redacted.make("sluice")
+          })
+        }
+        const different: Readonly<Record<string, Options>> = {
+          "another user": at((url) => {
+            url.hostname = "localhost"
+            url.username = user
+            url.password = "s3cret"
+          }),
+          "another database": at((url) => {
+            url.hostname = "localhost"
+            url.pathname = database
+          })
+        }
+        const logs: Array<string> = []
+        const logger = Logger.replace(
+          Logger.defaultLogger,
+          Logger.make(({ message }) => {
+            logs.push(String(message))
+          })
+        )
+        const build = (options: Options, duplicates: Options["duplicates"]) =>
+          Layer.build(dialect.layer({ ...options, duplicates, pool: { maxSize: 2 } })).pipe(Effect.provide(logger))
+        const first = yield* Scope.make()
+        yield* Scope.extend(build({ url: Redacted.make(url.href) }, "error"), first)
+        for (const [name, options] of Object.entries(different)) {
+          yield* Effect.scoped(build(options, "error"))
+          assert.deepStrictEqual(logs, [], name)
+        }
+        for (const [name, options] of Object.entries(others)) {
+          yield* Effect.scoped(build(options, "warn"))
+          assert.lengthOf(logs, 1, name)
+          assert.match(
+            logs[0]!,
+            /a second pool on one database: .*made at .*ours\.configuration.* and .*made at .*ours\.config/
+          )
+          assert.include(logs[0], `127.0.0.1:${server.port}`)
+          const error = yield* Effect.flip(Effect.scoped(build(options, "error")))
+          assert.strictEqual(SqlReason.of(error)._tag, "InvalidOptions", name)
+          assert.lengthOf(logs.splice(0), 1, name)
+        }
+        yield* Scope.close(first, Exit.void)
+        // The pools of one Layer are meant.
+        const replicas = [others["the name of this machine"]]
+        yield* Effect.scoped(build({ ...others["another port"], replicas } as Options, "error"))
+        assert.deepStrictEqual(logs, [])
+      }).pipe(Effect.scoped)
   )
 
   it.effect(

@@ -56,6 +56,8 @@ export interface Dialect {
   readonly endings: ReadonlyArray<string>
   /** Whether the session has a transaction open: the column `open`, which is 0 or 1. */
   readonly open: string
+  /** The options of a client that comes through a Unix socket. */
+  readonly bySocket: (socket: { readonly folder: string; readonly path: string }, options: Options) => Options
   readonly createUser: (name: string, password: string) => ReadonlyArray<string>
   readonly setPassword: (name: string, password: string) => string
   readonly lostBy: Readonly<Record<"administrator" | "fast" | "immediate", Lost>>
@@ -91,6 +93,7 @@ const postgresql: Dialect = {
   aborts: true,
   endings: ["commit"],
   open: "(pg_current_xact_id_if_assigned() is not null)::int",
+  bySocket: ({ folder }, options) => ({ ...options, path: folder }),
   createUser: (name, password) => [`create role ${name} login password '${password}'`],
   setPassword: (name, password) => `alter role ${name} password '${password}'`,
   lostBy: {
@@ -133,6 +136,7 @@ const mysql: Dialect = {
   aborts: false,
   endings: ["commit", "rollback", "do 0; commit"],
   open: "@@in_transaction",
+  bySocket: ({ path }, options) => ({ ...options, path }),
   createUser: (name, password) => [
     `create or replace user '${name}'@'%' identified by '${password}'`,
     `grant all on sluice.* to '${name}'@'%'`

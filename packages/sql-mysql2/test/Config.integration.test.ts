@@ -3,9 +3,9 @@ import { CommandExecutor } from "@effect/platform/CommandExecutor"
 import { SqlClient } from "@effect/sql"
 import { MysqlMigrator } from "@effect/sql-mysql2"
 import { assert, layer } from "@effect/vitest"
-import { Sql, type SqlReason } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
-import { MariaDbCluster } from "@sluice/testkit"
+import { FaultProxy, MariaDbCluster } from "@sluice/testkit"
 import { Effect, Fiber, Layer, Redacted } from "effect"
 import { as, eventually, failureOf, onPool, running, user } from "./support/fixture.js"
 
@@ -121,6 +121,19 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
             })
         )
       })
+    )
+
+    it.effect("a primary and its replica are two servers: a pool on each is no duplicate", () =>
+      Effect.gen(function* () {
+        const { primary, replicas } = yield* MariaDbCluster.MariaDbCluster
+        const build = (url: Redacted.Redacted) => Layer.build(MysqlSql.layer({ url, duplicates: "error" }))
+        yield* build(primary.url)
+        yield* build(replicas[0]!.url)
+        const proxy = yield* FaultProxy.make({ target: replicas[0]! })
+        const through = Redacted.value(replicas[0]!.url).replace(`:${replicas[0]!.port}/`, `:${proxy.port}/`)
+        const error = yield* Effect.flip(build(Redacted.make(through)))
+        assert.strictEqual(SqlReason.of(error)._tag, "InvalidOptions")
+      }).pipe(Effect.scoped)
     )
 
     it.effect("migrations of @effect/sql-mysql2 run, once", () =>

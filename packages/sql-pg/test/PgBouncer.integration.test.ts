@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
-import { Effect, Exit, Fiber, Option, Redacted, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { atOnce, booksBalance, eventually, onPool, pid, reasonOf, rowsOf, table } from "./support/fixture.js"
 import { logged } from "./support/logged.js"
 import { pgBouncer } from "./support/pgBouncer.js"
@@ -274,5 +274,18 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("b
         })
       )
     )
+  )
+
+  it.effect("a pool through it and a pool on the server itself are no duplicates; two through it are", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      const url = yield* pgBouncer(2)
+      const build = (config: PgSql.PgSqlConfig) => Layer.build(PgSql.layer({ ...config, duplicates: "error" }))
+      yield* build({ url: primary.url })
+      yield* build({ url: Redacted.make(url), proxy: "pgbouncer-transaction" })
+      const again = Redacted.make(url.replace("127.0.0.1", "localhost"))
+      const reason = yield* reasonOf(build({ url: again, proxy: "pgbouncer-transaction" }))
+      assert.strictEqual(reason._tag, "InvalidOptions")
+    }).pipe(Effect.scoped)
   )
 })

@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Effect, Exit, Fiber, Option, Redacted, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Stream } from "effect"
 import { booksBalance, eventually, onPool, reasonOf, rowsOf, table, urlThrough } from "./support/fixture.js"
 
 /** The forms of a transaction that writes, or that only may. */
@@ -133,5 +133,17 @@ layer(PgCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeout: "2
         })
       )
     })
+  )
+
+  it.effect("a primary and its standby are two servers: a pool on each is no duplicate", () =>
+    Effect.gen(function* () {
+      const { primary, replicas } = yield* PgCluster.PgCluster
+      const build = (url: Redacted.Redacted) => Layer.build(PgSql.layer({ url, duplicates: "error" }))
+      yield* build(primary.url)
+      yield* build(replicas[0]!.url)
+      const proxy = yield* FaultProxy.make({ target: replicas[0]! })
+      const reason = yield* reasonOf(build(yield* urlThrough(proxy)))
+      assert.strictEqual(reason._tag, "InvalidOptions")
+    }).pipe(Effect.scoped)
   )
 })

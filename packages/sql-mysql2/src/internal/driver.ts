@@ -64,6 +64,7 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
           ),
   stream: cursor.open,
   begin,
+  identity: session.identity,
   position: (connection) => connection.position,
   classify: classify.classify
 }

@@ -74,6 +74,22 @@ const open = (
 const ping = (connection: PgConnection): Effect.Effect<void, SqlError> =>
   Effect.asVoid(execute(connection, "", [], "command"))
 
+/**
+ * When the server was started, to the microsecond, is its own: a primary and its standbys have the same system identifier. Through a
+ * proxy the connection counts there and not at the server.
+ */
+const WHO = `select json_build_array((extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
+  current_setting('port'), current_database(), session_user)::text as who`
+
+const identity = (connection: PgConnection): Effect.Effect<string | undefined, SqlError> =>
+  connection.endpoint.server.isProxied
+    ? Effect.succeed(undefined)
+    : Effect.map(execute(connection, WHO, [], "unprepared"), ([{ who }]) => {
+        // The program has not used the session yet.
+        connection.pipeline.renew()
+        return `PostgreSQL ${who}`
+      })
+
 const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
     if (connection.inTransaction) yield* execute(connection, "ROLLBACK", [], "command")
@@ -104,6 +120,7 @@ export const driver: Driver<Endpoint, PgConnection> = {
   execute: (connection, sql, params, mode, before, until) => execute(connection, sql, params, mode, before, until),
   stream: cursor.open,
   begin,
+  identity,
   transactionId,
   classify: classify.classify
 }

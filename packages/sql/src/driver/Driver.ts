@@ -222,6 +222,12 @@ export interface Driver<Endpoint, Conn> {
     connection: Conn
   ) => Effect.Effect<(other: Conn) => Effect.Effect<CommitFate | "open", SqlError>, SqlError>
   /**
+   * Asks the server which server, database and user the connection has reached. Equal for two connections to the same, over whatever
+   * addresses, and different for a primary and its replica. `undefined`, or a failure: it cannot be told. Asked on the first
+   * connection of a pool, and on the first one after a connection was lost. A driver without it cannot tell.
+   */
+  readonly identity?: ((connection: Conn) => Effect.Effect<string | undefined, SqlError>) | undefined
+  /**
    * The position, in the history of the server, of the last transaction that was written on this connection. Only for servers
    * that report it with their answers.
    */

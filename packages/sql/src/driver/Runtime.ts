@@ -37,7 +37,12 @@ export interface RuntimeConfig {
   readonly startup?: "eager" | "lazy" | undefined
   /**
    * What a second pool on the same database and user in this process means: `warn` logs both names and places, `error`
-   * fails the second Layer with `InvalidOptions`, `allow` says nothing. Default `warn`.
+   * refuses it with `InvalidOptions`, `allow` says nothing. Default `warn`.
+   *
+   * The same address is noticed when the second Layer is made. The same server behind another address (`localhost` and 127.0.0.1, a
+   * name, a Unix socket) is noticed with the first connection: by an eager Layer before it is there; by a lazy one, and for a
+   * replica, later, and with `error` each connect fails from then on. The pools of one Layer never count, nor does a pool that is
+   * closed. Through a `proxy` only the address counts.
    */
   readonly duplicates?: "warn" | "error" | "allow" | undefined
 }
@@ -103,19 +108,15 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   options: RuntimeOptions<Endpoint>
 ): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const reactivity = yield* Reactivity.Reactivity
-  const keys = new Map<string, string>()
-  for (const endpoint of [options.primary, ...(options.replicas ?? [])]) {
-    const info = driver.endpoint(endpoint)
-    keys.set(info.key, options.pool?.name ?? info.label)
-  }
-  yield* registry.register(Array.from(keys), options.madeAt ?? "at an unknown place", options.duplicates ?? "warn")
+  const registration = yield* registry.make(options.madeAt ?? "at an unknown place", options.duplicates ?? "warn")
   // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
   const timers = yield* Deadline.ofContext
   const cluster = yield* Effect.provideService(
     Cluster.make(driver, {
       primary: options.primary,
       replicas: options.replicas ?? [],
-      pool: options.pool ?? {}
+      pool: options.pool ?? {},
+      registration
     }),
     Deadline.Timers,
     timers
@@ -153,7 +154,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     drain: (options) =>
       Effect.flatMap(
         Effect.forEach(cluster.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
-        (drains) => Effect.forEach(drains, Fiber.join)
+        (drains) => Effect.zipLeft(Effect.forEach(drains, Fiber.join), registration.end)
       ),
     reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
     suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),
@@ -170,6 +171,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 
 /** Fails at the first connect that fails. The pool alone would go on trying until the acquire timeout. */
 const connectOnce = <Conn>({
+  check,
   driver,
   primary: { info, pool }
 }: Cluster.Cluster<Conn>): Effect.Effect<void, SqlError> => {
@@ -180,5 +182,5 @@ const connectOnce = <Conn>({
     })
     return Effect.sync(stop)
   })
-  return Effect.raceFirst(Effect.mapError(Pool.use(pool, driver.ping), errors.toSqlError), refused)
+  return Effect.raceFirst(Effect.mapError(Pool.use(pool, check), errors.toSqlError), refused)
 }

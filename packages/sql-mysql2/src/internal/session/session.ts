@@ -75,6 +75,20 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
   )
 }
 
+/** MySQL has a `server_uuid`. MariaDB has a `server_uid`, which two servers of one machine may share, so all of it counts together. */
+const NAMES =
+  "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid', 'hostname', 'port', 'socket', 'datadir', 'server_id')"
+
+/** See `Driver.identity`. */
+export const identity = (connection: MysqlConnection): Effect.Effect<string | undefined, SqlError> =>
+  Effect.map(execute(connection, NAMES, [], "unprepared"), (rows: ReadonlyArray<object>) => {
+    // The program has not used the session yet.
+    connection.pipeline.renew()
+    if (rows.length === 0) return undefined
+    const { database, user } = connection.endpoint
+    return `MySQL ${JSON.stringify([rows.map((row) => Object.values(row)), database, user])}`
+  })
+
 const operate = (
   connection: MysqlConnection,
   command: new (receiver: Operation) => object

@@ -9,7 +9,7 @@ export class Server {
 
   constructor(
     /** The program has said that there is a proxy. */
-    isProxied: boolean
+    readonly isProxied: boolean
   ) {
     this.startup = new Startup(isProxied)
   }

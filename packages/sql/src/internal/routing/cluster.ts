@@ -10,6 +10,8 @@ import { connectFailureKind, invalidOptions } from "../client/errors.js"
 import * as LeftOpen from "../session/leftOpen.js"
 import * as Apart from "./apart.js"
 import * as Control from "./control.js"
+import * as Identity from "./identity.js"
+import type * as Registry from "./registry.js"
 import * as Reports from "./reports.js"
 import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
@@ -29,6 +31,8 @@ export interface Cluster<Conn> {
   readonly isDefaultRouter: boolean
   readonly leftOpen: LeftOpen.LeftOpen
   readonly scope: Scope.Scope
+  /** Asks whether a connection of the primary works, if the server has not been asked anything yet. */
+  readonly check: (connection: Conn) => Effect.Effect<void, SqlError>
   /** Connections to the primary beside its pool. */
   readonly apart: Apart.Apart<Conn>
   /** Milliseconds. */
@@ -41,6 +45,7 @@ export interface ClusterOptions<Endpoint> {
   readonly primary: Endpoint
   readonly replicas: ReadonlyArray<Endpoint>
   readonly pool: PoolConfig
+  readonly registration: Registry.Registration
 }
 
 /** The spans of this package. An error of the pool names the span around them, because that is the program's own. */
@@ -57,17 +62,25 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const abortTimeout = Duration.toMillis(Duration.decode(options.pool.abortTimeout ?? "2 seconds"))
   const leftOpen = LeftOpen.make(timers.now)
   const targets = new Map<string, Target<Conn>>()
+  let isKnown = () => false
   const target = Effect.fnUntraced(function* (role: "primary" | "replica", endpoint: Endpoint) {
     const info = driver.endpoint(endpoint)
     const known = targets.get(info.key)
     if (known !== undefined) return known
-    const name = options.pool.name === undefined ? info.label : `${options.pool.name}: ${info.label}`
+    const { name: given = info.label } = options.pool
+    const name = targets.size === 0 || options.pool.name === undefined ? given : `${given}: ${info.label}`
+    const registered = options.registration.pool(name)
+    yield* registered.isAt(info.key)
     // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
     const control = yield* Control.make(driver, endpoint, abortTimeout, timers)
+    const identity = Identity.make(driver, info.key, registered, (signals) =>
+      driver.connect(endpoint, signals, control.run)
+    )
+    if (role === "primary") isKnown = identity.isKnown
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
-      name: targets.size === 0 ? (options.pool.name ?? info.label) : name,
-      connect: (signals) => driver.connect(endpoint, signals, control.run),
+      name,
+      connect: identity.connect,
       validate: driver.ping,
       status: (connection) => {
         const state = driver.status(connection)
@@ -110,6 +123,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     isDefaultRouter: provided._tag === "None",
     leftOpen,
     scope,
+    check: (connection) => (isKnown() ? Effect.void : driver.ping(connection)),
     apart: Apart.make(
       driver,
       options.primary,

@@ -14,7 +14,15 @@ import type { ConnectionOptions } from "mysql2"
  * @category models
  */
 export interface EndpointConfig {
-  /** `mysql://user:password@host:3306/database`. The url wins over the other fields. */
+  /**
+   * `mysql://user:password@host:3306/database?ssl-mode=VERIFY_IDENTITY`. The url wins over the other fields, which
+   * say what it leaves out.
+   *
+   * The words behind the question mark: `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`; also
+   * `sslmode`, with the words of libpq), `ssl-ca`, `ssl-cert` and `ssl-key` with names of files, `ssl` as the option `ssl` in
+   * JSON, `socketPath`, and the options of `mysql2` that are plain data (`charset`, `timezone`, `dateStrings`, …). Every other
+   * word is refused by name, with what to use instead. Without a mode there is no TLS, as in `mysql2`.
+   */
   readonly url?: Redacted.Redacted | undefined
   /** Default `localhost`. */
   readonly host?: string | undefined
@@ -22,8 +30,11 @@ export interface EndpointConfig {
   readonly port?: number | undefined
   /** The server's Unix socket, instead of `host` and `port`. */
   readonly path?: string | undefined
-  /** Default: no TLS, unless the url asks for it. */
-  readonly ssl?: ConnectionOptions["ssl"] | undefined
+  /**
+   * `true`: TLS, and the certificate must be trusted and for the name of the host. An object: TLS with these options, which check
+   * the name only with `verifyIdentity: true`. The name of a profile of `mysql2`. Default: no TLS, unless the url asks for it.
+   */
+  readonly ssl?: ConnectionOptions["ssl"] | boolean | undefined
   /** Default: none; then statements must name the database of each table. */
   readonly database?: string | undefined
   readonly username?: string | undefined

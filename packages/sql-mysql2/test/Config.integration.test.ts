@@ -29,13 +29,13 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
           mysql2: { connectionLimit: 5 } as MysqlSql.Mysql2Options
         }),
         tag: "InvalidOptions",
-        says: /statementTimeout.*connectionLimit has another name here: pool\.maxSize.*primary: port.*replica 1: port/
+        says: /port must.*replicas\[0\]\.port.*statementTimeout.*mysql2\.connectionLimit is no option here: use pool\.maxSize/
       },
       {
         name: "an unknown character set",
         config: () => ({ mysql2: { charset: "klingon" } }),
         tag: "InvalidOptions",
-        says: /Unknown charset 'klingon'/
+        says: /mysql2\.charset must be a character set.*"klingon"/
       },
       {
         name: "a socket that does not exist",

@@ -27,7 +27,7 @@ it.effect("an endpoint is read from a url, from fields, or from both, and replic
         ["db-2:3306/pay", "reader"],
         ["db-3:7777/pay", "reader"],
         ["/run/mysqld.sock/pay", "reader"],
-        ["db-4:3306", "u"]
+        ["db-4:3306/pay", "u"]
       ]
     )
   })

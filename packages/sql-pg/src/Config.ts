@@ -10,21 +10,38 @@ import type { Duration, Effect, Redacted, Scope } from "effect"
 import type * as Pg from "pg"
 
 /**
- * One server. A field that is left out is taken from the surrounding configuration, then from the environment (`PGHOST`, …),
- * then from PostgreSQL's defaults.
+ * One server. A field that is left out is taken from the surrounding configuration, then from the environment, then
+ * from PostgreSQL's defaults. These variables are read: `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGPASSWORD`, `PGOPTIONS`,
+ * `PGAPPNAME`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY`, `PGSSLCRL`, `PGSSLMINPROTOCOLVERSION`,
+ * `PGSSLMAXPROTOCOLVERSION`, `PGSSLNEGOTIATION` and `PGCHANNELBINDING`, and `PGGSSENCMODE` and `PGTARGETSESSIONATTRS` are refused
+ * where they ask for something that is not done.
  *
  * @since 0.1.0
  * @category models
  */
 export interface EndpointConfig {
-  /** `postgres://user:password@host:5432/database`. The url wins over the other fields. */
+  /**
+   * `postgres://user:password@host:5432/database?sslmode=verify-full`. The url wins over the other fields, which
+   * say what it leaves out.
+   *
+   * The words behind the question mark are those of libpq, with their meaning there: `sslmode`, `sslrootcert` (`system`: the
+   * authorities that Node trusts), `sslcert`, `sslkey`, `sslpassword`, `sslcrl`, `ssl_min_protocol_version`,
+   * `ssl_max_protocol_version`, `sslnegotiation`, `channel_binding`, `application_name`, `fallback_application_name`, `options`,
+   * `host`, `port`, `user`, `password`, `dbname`. Every other word is refused by name, with what to use instead. Two things are
+   * different from libpq: without `sslmode` there is no TLS, and `verify-full` without `sslrootcert` checks against the
+   * authorities that Node trusts.
+   */
   readonly url?: Redacted.Redacted | undefined
   readonly host?: string | undefined
   /** Default 5432. Range 1 to 65,535. */
   readonly port?: number | undefined
   /** Directory of the server's Unix socket, instead of `host`. */
   readonly path?: string | undefined
-  /** Default: no TLS, unless the url or the environment asks for it. */
+  /**
+   * `true`: TLS, and the certificate must be trusted and for this host. An object: the same, with these options of `node:tls`.
+   * Together with an `sslmode` of the url the object gives certificates, and the mode says what is checked. Default: no TLS,
+   * unless the url or the environment asks for it.
+   */
   readonly ssl?: PgClientConfig["ssl"]
   /** Default: the name of the user. */
   readonly database?: string | undefined
@@ -98,7 +115,7 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
    * Default none.
    */
   readonly proxy?: "pgbouncer-transaction" | undefined
-  /** Shown in `pg_stat_activity`. Default `@sluice/sql-pg`. */
+  /** Shown in `pg_stat_activity`. Default: `PGAPPNAME` of the environment, then `@sluice/sql-pg`. */
   readonly applicationName?: string | undefined
   readonly types?: PgClientConfig["types"]
   readonly transformResultNames?: ((str: string) => string) | undefined

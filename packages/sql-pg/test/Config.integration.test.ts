@@ -19,7 +19,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("c
       name: "two wrong ports and a wrong timeout: all of them",
       config: () => ({ port: 0, replicas: [{ port: 70_000 }], statementTimeout: Infinity }),
       tag: "InvalidOptions",
-      says: /statementTimeout.*primary: port.*replica 1: port/
+      says: /port must.*replicas\[0\]\.port.*statementTimeout/
     },
     {
       name: "no password where one is asked for",

@@ -1,30 +1,37 @@
 import { assert, it } from "@effect/vitest"
+import { OptionTable } from "@sluice/pool"
 import { SqlReason } from "@sluice/sql"
 import { Endpoints } from "@sluice/sql/driver"
-import { Effect, Redacted } from "effect"
+import { Effect, Either, Redacted } from "effect"
 
-/** A library that reads a url with `URL`, and whose clients are what they were told. */
+/** A library whose clients are what they were told. */
 const resolve = (config: Endpoints.Fields & Endpoints.Servers<Endpoints.Fields>, explain?: (error: Error) => string) =>
-  Endpoints.resolve<Endpoints.Fields, object, { readonly own: number }>(config, {
+  Endpoints.resolve<Endpoints.Fields, object, { readonly own: number; readonly words: object }>(config, {
     module: "FakeSql",
     database: "Fake",
     scheme: "fake",
     isUrl: /^fake:\/\//,
     urlForm: "fake://",
     explain,
-    read: (at, own) => {
-      const url = at.url === undefined ? undefined : new URL(Redacted.value(at.url))
+    words: { mode: OptionTable.oneOf("fast", "slow"), zone: OptionTable.text },
+    wordsElsewhere: { schema: "set it on the role" },
+    ssl: OptionTable.flag,
+    options: { colour: OptionTable.text },
+    elsewhere: { color: "use colour" },
+    read: (at, words, own) => {
+      assert.isUndefined(at.url)
       if (at.username === "odd") throw new Error("an odd user")
-      const password = url?.password ?? (Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined)
+      const password = Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined
       return {
-        host: url?.hostname ?? at.host ?? "localhost",
+        host: at.host ?? "localhost",
         port: at.port ?? 1,
         path: at.path,
         database: at.database,
         user: at.username ?? "",
         password,
-        client: (current = password) => ({ password: current }),
-        more: { own },
+        ways: Either.right([undefined]),
+        client: (_, current = password) => ({ password: current }),
+        more: { own, words },
         problem: at.database === "none" ? "there is no such database" : undefined
       }
     }
@@ -56,42 +63,136 @@ it.effect("replicas take what they leave out from the configuration, but no sock
   })
 )
 
-it.effect("all problems of all endpoints are reported at once, and none shows a url", () =>
+it.effect("all problems of all options are reported at once, then those of all addresses, and none shows a url", () =>
   Effect.gen(function* () {
-    const found = yield* problemsOf({
-      statementTimeout: Infinity,
-      primary: { url: Redacted.make("http://u:s3cret@h"), port: 0 },
-      replicas: [{ url: Redacted.make("fake://u:s3cret@[h") }, { database: "none" }, {}]
-    })
-    assert.deepStrictEqual(found, [
-      "statementTimeout must be a finite duration of at least 1 millisecond, or 0 for none",
-      "primary: url must begin with fake://",
-      "primary: port must be an integer from 1 to 65535, and is 0",
-      "replica 1: the url cannot be read (ERR_INVALID_URL); is every special character in it percent-encoded?",
-      "replica 2: there is no such database"
+    assert.deepStrictEqual(
+      yield* problemsOf({
+        statementTimeout: Infinity,
+        pool: { maxsize: 5, max: 5 },
+        startup: "lazzy",
+        duplicates: true,
+        color: "red",
+        primary: { url: "fake://u:s3cret@h", port: 0, user: "app" },
+        replicas: [{ password: "s3cret", maxSize: 5 }, { startup: "lazy" }]
+      } as object),
+      [
+        "statementTimeout must be a finite duration of at least 1 millisecond, or 0 for none, and is Infinity",
+        "pool.maxsize is no option here: did you mean pool.maxSize?",
+        "pool.max is no option here: use pool.maxSize",
+        'startup must be one of "eager", "lazy", and is "lazzy": did you mean "lazy"?',
+        'duplicates must be one of "warn", "error", "allow", and is true',
+        "color is no option here: use colour",
+        "primary.url must be a Redacted, so that nothing shows it: write Redacted.make(url)",
+        "primary.port must be an integer from 1 to 65535, and is 0",
+        "primary.user is no option here: use username",
+        "replicas[0].password must be a Redacted or an effect that gives one, so that nothing shows it: write Redacted.make(password)",
+        "replicas[0].maxSize is no option here: write it beside primary and replicas",
+        "replicas[1].startup is no option here: write it beside primary and replicas"
+      ]
+    )
+    assert.deepStrictEqual(
+      yield* problemsOf({
+        primary: { url: Redacted.make("http://u:s3cret@h") },
+        replicas: [{ url: Redacted.make("fake://u:s3cret@[h") }, { database: "none" }, {}, { host: "a,b" }]
+      }),
+      [
+        "primary: url must begin with fake://",
+        "replicas[0]: the url cannot be read; is every special character in it percent-encoded?",
+        "replicas[1]: there is no such database",
+        "replicas[3]: host names several hosts, and here each server has an address of its own: give the one that takes writes as `primary` and the others as `replicas`"
+      ]
+    )
+  })
+)
+
+it.effect("options that are no object are a problem too, whoever calls", () =>
+  Effect.gen(function* () {
+    for (const none of [undefined, null, "fake://", []]) {
+      assert.match((yield* problemsOf(none as never)).join(), /^the options must be an object, and is /)
+    }
+    assert.deepStrictEqual(yield* problemsOf({ maxConnections: 3, replica: {}, pol: {} } as object), [
+      "maxConnections is no option here: use pool.maxSize",
+      "replica is no option here: did you mean replicas?",
+      "pol is no option here: did you mean pool?"
     ])
   })
 )
 
-it.effect(
-  "an address that would lose against the url of the surrounding configuration is a problem, and not ignored",
-  () =>
-    Effect.gen(function* () {
-      const config = Redacted.make("fake://db-1")
-      const lost = "has no effect, because the url of the surrounding configuration wins: give a url instead"
-      assert.deepStrictEqual(
-        yield* problemsOf({ url: config, primary: { path: "/run/fake.sock" }, replicas: [{ host: "db-2", port: 7 }] }),
-        [`primary: path ${lost}`, `replica 1: host ${lost}`, `replica 1: port ${lost}`]
-      )
-      yield* resolve({ url: config, host: "ignored", replicas: [{ url: Redacted.make("fake://db-2"), port: 7 }, {}] })
-    })
+it.effect("words of a url that nobody reads are refused by name, and so are values that have no meaning", () =>
+  Effect.gen(function* () {
+    const of = (query: string) => problemsOf({ url: Redacted.make(`fake://u:s3cret@h/d?${query}`) })
+    assert.deepStrictEqual(yield* of("schema=app&mod=fast&connection_limit=3"), [
+      "?schema is no option here: set it on the role",
+      "?mod is no option here: did you mean ?mode?",
+      "?connection_limit is no option here: there are mode, zone"
+    ])
+    assert.deepStrictEqual(yield* of("mode=fsat"), [
+      '?mode must be one of "fast", "slow", and is "fsat": did you mean "fast"?'
+    ])
+    assert.deepStrictEqual(yield* of("mode=fast&mode=slow"), ["the url says mode twice"])
+    assert.deepStrictEqual(yield* of("pass@word"), [
+      "the url cannot be read; is every special character in it percent-encoded?"
+    ])
+    const { primary } = yield* resolve({ url: Redacted.make("fake://h/d?mode=fast&zone=%2B02:00") })
+    assert.deepStrictEqual(primary.words, { mode: "fast", zone: "+02:00" })
+  })
 )
 
-it.effect("an error of the library is shown only by a driver that knows that it does not quote the url", () =>
+it.effect("a url says what it says, and the fields beside it say the rest", () =>
   Effect.gen(function* () {
-    const hidden = "primary: the url cannot be read; is every special character in it percent-encoded?"
-    assert.deepStrictEqual(yield* problemsOf({ username: "odd" }), [hidden])
-    assert.deepStrictEqual(yield* problemsOf({ username: "odd" }, (error) => error.message), ["primary: an odd user"])
+    const { primary, replicas } = yield* resolve({
+      username: "app",
+      password: Redacted.make("s3cret"),
+      database: "pay",
+      port: 9,
+      primary: { url: Redacted.make("fake://db-1") },
+      replicas: [{ url: Redacted.make("fake://reader:p%40ss@[::1]:7/other") }, { url: Redacted.make("fake:///pay") }]
+    })
+    assert.deepStrictEqual(
+      [primary, ...replicas].map(({ key }) => key),
+      ["fake://app@db-1:1/pay", "fake://reader@::1:7/other", "fake://app@localhost:9/pay"]
+    )
+    assert.deepStrictEqual(yield* primary.client(undefined), { password: "s3cret" })
+    assert.deepStrictEqual(yield* replicas[0]!.client(undefined), { password: "p@ss" })
+  })
+)
+
+it.effect("what would lose against the url of the surrounding configuration is a problem, and not ignored", () =>
+  Effect.gen(function* () {
+    const config = Redacted.make("fake://db-1")
+    const lost = "has no effect, because the url of the surrounding configuration wins: give a url instead"
+    assert.deepStrictEqual(
+      yield* problemsOf({
+        url: config,
+        primary: { path: "/run/fake.sock" },
+        replicas: [{ host: "db-2" }, { port: 7 }]
+      }),
+      [`primary: path ${lost}`, `replicas[0]: host ${lost}`, `replicas[1]: port ${lost}`]
+    )
+    assert.deepStrictEqual(
+      yield* problemsOf({
+        url: Redacted.make("fake://a:s3cret@db-1/pay"),
+        replicas: [{ database: "d" }, { username: "b" }]
+      }),
+      [`replicas[0]: database ${lost}`, `replicas[1]: username ${lost}`]
+    )
+    const { primary, replicas } = yield* resolve({
+      url: Redacted.make("fake://a:p@db-1:5/pay"),
+      host: "ignored",
+      username: "ignored",
+      replicas: [{ url: Redacted.make("fake://b@db-2"), port: 8 }, {}]
+    })
+    assert.deepStrictEqual(
+      [primary, ...replicas].map(({ key }) => key),
+      ["fake://a@db-1:5/pay", "fake://b@db-2:8/", "fake://a@db-1:5/pay"]
+    )
+  })
+)
+
+it.effect("an error of the library is shown only by a driver that knows that it quotes no secret", () =>
+  Effect.gen(function* () {
+    assert.deepStrictEqual(yield* problemsOf({ username: "odd" }), ["the address cannot be read"])
+    assert.deepStrictEqual(yield* problemsOf({ username: "odd" }, (error) => error.message), ["an odd user"])
   })
 )
 
@@ -120,9 +221,9 @@ it.effect("a password that is an effect is read for each client, and its failure
         return next === undefined ? Effect.fail("no more") : Effect.succeed(next)
       })
     })
-    assert.deepStrictEqual(yield* primary.client, { password: "one" })
-    assert.deepStrictEqual(yield* primary.client, { password: "two" })
-    const error = yield* Effect.flip(primary.client)
+    assert.deepStrictEqual(yield* primary.client(undefined), { password: "one" })
+    assert.deepStrictEqual(yield* primary.client(undefined), { password: "two" })
+    const error = yield* Effect.flip(primary.client(undefined))
     assert.deepInclude(SqlReason.of(error), { _tag: "ConnectFailed", retry: "always", connection: "none" })
     assert.match(error.message, /^Fake at db:1: the password could not be read/)
   })

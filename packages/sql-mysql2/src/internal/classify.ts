@@ -181,6 +181,10 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
   return ofClient({ code, message }, phase, byText, byLibrary)
 }
 
+/** Whether a connect was refused because it was encrypted: the server has no TLS, or none that Node speaks. */
+export const isTlsRefusal = (cause: unknown): boolean =>
+  ["HANDSHAKE_NO_SSL_SUPPORT", "HANDSHAKE_SSL_ERROR"].includes(read(cause).code ?? "")
+
 /**
  * Whether the server may close the connection after this error. The code does not say, because a procedure may signal any of them;
  * whether the server answers once more does.

@@ -3,6 +3,7 @@ import type { Signals } from "@sluice/pool/PoolOptions"
 import * as Connect from "@sluice/sql/driver/Connect"
 import type { BeginOptions, Control, Driver } from "@sluice/sql/driver/Driver"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
+import * as Tls from "@sluice/sql/driver/Tls"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
@@ -21,16 +22,18 @@ const connect = (
 ): Effect.Effect<MysqlConnection, SqlError, Scope.Scope> => {
   const refused = (cause: unknown): SqlError =>
     SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint))
-  return Connect.open({
-    signals,
-    client: endpoint.client,
-    wireOf: (client) => client,
-    connection: (client, timers, fork) => () => new MysqlConnection(client, endpoint, signals, control, timers, fork),
-    refused,
-    begin: (connection) => Effect.mapError(session.begin(connection), (error) => refused(error.cause)),
-    // A busy connection that nobody has tried to cancel is closed because it does not answer. A kill would not be answered either.
-    stop: (connection) => (connection.pipeline.current?.condemned ? cancel.farewell(connection) : Effect.void)
-  })
+  const open = (way: Tls.Way | undefined) =>
+    Connect.open({
+      signals,
+      client: endpoint.client(way),
+      wireOf: (client) => client,
+      connection: (client, timers, fork) => () => new MysqlConnection(client, endpoint, signals, control, timers, fork),
+      refused,
+      begin: (connection) => Effect.mapError(session.begin(connection), (error) => refused(error.cause)),
+      // A busy connection that nobody has tried to cancel is closed because it does not answer. A kill would not be answered either.
+      stop: (connection) => (connection.pipeline.current?.condemned ? cancel.farewell(connection) : Effect.void)
+    })
+  return Tls.first(endpoint, open, ({ cause }, way) => way !== undefined && classify.isTlsRefusal(cause))
 }
 
 /**

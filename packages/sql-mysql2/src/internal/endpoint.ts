@@ -1,9 +1,12 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Endpoints from "@sluice/sql/driver/Endpoints"
+import type { Way } from "@sluice/sql/driver/Tls"
 import { type Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../Config.js"
 import { PreparedStatements } from "./session/prepared.js"
 import * as Mysql from "./wire/mysql.js"
+import * as Words from "./words.js"
 
 /** What MySQL adds to an endpoint. */
 interface Own {
@@ -22,47 +25,62 @@ export interface Endpoint extends Endpoints.Endpoint<Mysql.Wire>, Own {}
 /** Prepared statements kept by each connection. More cost memory of the server, fewer cost planning. */
 const MAX_PLANS = 100
 
-/** Options of `mysql2` that belong to the pool or have a field of their own in `MysqlSqlConfig`, each with the name to use instead. */
-const otherNames: Readonly<Record<string, string>> = {
-  uri: "url",
-  host: "host",
-  port: "port",
-  user: "username",
-  password: "password",
-  database: "database",
-  socketPath: "path",
-  ssl: "ssl",
-  connectTimeout: "pool.connectTimeout",
-  connectionLimit: "pool.maxSize",
-  maxIdle: "pool.minIdle",
-  idleTimeout: "pool.idleTimeout",
-  queueLimit: "pool.maxWaiters",
-  waitForConnections: "pool.acquireTimeout",
-  rowsAsArray: "the values of a statement",
-  multipleStatements: "nothing: it is always on",
-  isServer: "nothing",
-  pool: "pool"
+/** The options of this driver alone. */
+const options: OptionTable.Table<
+  Omit<
+    MysqlSqlConfig,
+    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates"
+  >
+> = {
+  resetOnRelease: OptionTable.oneOf("auto", "always", "never"),
+  prepare: OptionTable.flag,
+  pipeline: OptionTable.flag,
+  applicationName: OptionTable.text,
+  transformResultNames: OptionTable.aFunction,
+  transformQueryNames: OptionTable.aFunction,
+  spanAttributes: OptionTable.anObject,
+  mysql2: OptionTable.nested(Words.mysql2Table, Words.mysql2Elsewhere)
 }
 
-const connectionOptions = (config: MysqlSqlConfig, at: EndpointConfig, password?: string): Record<string, unknown> => {
-  const { connectAttributes, ...more } = config.mysql2 ?? {}
-  const { ssl } = at
-  const fields = {
-    host: at.host,
-    port: at.port,
-    database: at.database,
-    user: at.username,
-    password: Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined,
-    socketPath: at.path
-  }
+const elsewhere: OptionTable.Elsewhere = {
+  ...Object.fromEntries(Object.keys(Words.mysql2Table).map((name) => [name, `use mysql2.${name}`])),
+  poolConfig: "use mysql2 for options of a connection, pool for those of the pool",
+  types: "use mysql2.typeCast",
+  proxy:
+    "use prepare: false behind a proxy that loses prepared statements, pipeline: false behind one that answers out of order",
+  transformJson: "leave it out, JSON is read by mysql2",
+  sslMode: "write it into the url: ?ssl-mode=…, or use ssl",
+  sslCa: "write it into the url: ?ssl-ca=…, or use ssl.ca",
+  multipleStatements: "leave it out, it is always on",
+  rowsAsArray: "use the values of a statement"
+}
+
+const sslOf = ({ check, options }: Way): object => ({
+  ...options,
+  rejectUnauthorized: check !== "nothing",
+  verifyIdentity: check === "identity"
+})
+
+const connectionOptions = (
+  config: MysqlSqlConfig,
+  at: EndpointConfig,
+  words: Readonly<Record<string, string>>,
+  way: Way | undefined,
+  password: string | undefined
+): Record<string, unknown> => {
+  const { connectAttributes, ...more } = { ...config.mysql2, ...Words.mysql2Of(words) }
   return {
     supportBigNumbers: true,
     maxPreparedStatements: MAX_PLANS,
     keepAliveInitialDelay: 10_000,
     ...more,
-    ...(at.url === undefined ? fields : { uri: Redacted.value(at.url) }),
-    ...(password === undefined ? {} : { password }),
-    ...(ssl === undefined ? {} : { ssl: typeof ssl === "object" ? { ...ssl } : ssl }),
+    host: at.host,
+    port: at.port,
+    database: at.database,
+    user: at.username,
+    password: password ?? (Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined),
+    socketPath: words["socketPath"] ?? words["socket"] ?? at.path,
+    ...(way === undefined ? {} : { ssl: sslOf(way) }),
     multipleStatements: true,
     enableKeepAlive: true,
     // Off, because the pool bounds the whole connect, and `mysql2` only a part of it.
@@ -83,12 +101,6 @@ const namesOf = (number: number): string => {
   return "NAMES utf8mb4"
 }
 
-const problemsOf = ({ mysql2 = {} }: MysqlSqlConfig): ReadonlyArray<string> =>
-  Object.keys(mysql2).flatMap((option) => {
-    const here = otherNames[option]
-    return here === undefined ? [] : [`mysql2.${option} has another name here: ${here}`]
-  })
-
 /** Every endpoint, or everything that is wrong with them. */
 export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolved<Endpoint>, SqlError> =>
   Endpoints.resolve<EndpointConfig, Mysql.Wire, Own>(config, {
@@ -97,12 +109,16 @@ export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolve
     scheme: "mysql",
     isUrl: /^(?:mysql|mariadb):\/\//i,
     urlForm: "mysql:// or mariadb:// (mysql://user:password@host:3306/database)",
-    problems: problemsOf(config),
-    // `mysql2` says what is wrong with an option, and does not quote the url.
+    words: Words.table,
+    wordsElsewhere: Words.elsewhere,
+    ssl: Words.sslCheck,
+    options,
+    elsewhere,
+    // `mysql2` says what is wrong with an option, and is not told the url.
     explain: (error) => error.message,
-    read: (at) => {
+    read: (at, words) => {
       // Made anew each time, because a connection changes the options that it is made with.
-      const options = (password?: string) => connectionOptions(config, at, password)
+      const options = (way?: Way, password?: string) => connectionOptions(config, at, words, way, password)
       const { charsetNumber, database, host, password, port, socketPath, user } = new Mysql.ConnectionConfig(options())
       return {
         host,
@@ -111,7 +127,8 @@ export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolve
         database: database || undefined,
         user: user ?? "",
         password,
-        client: (password) => Mysql.createConnection(options(password)),
+        ways: Words.ways(words, at.ssl ?? undefined, host),
+        client: (way, password) => Mysql.createConnection(options(way, password)),
         more: {
           resetOnRelease: config.resetOnRelease ?? "auto",
           prepares: config.prepare !== false,

@@ -1,7 +1,6 @@
 import { isIP } from "node:net"
 import * as Cancel from "@sluice/sql/driver/Cancel"
 import { Effect } from "effect"
-import type { Endpoint } from "./endpoint.js"
 import type { PgConnection } from "./session/connection.js"
 import { execute } from "./session/execute.js"
 import * as Pg from "./wire/pg.js"
@@ -18,15 +17,17 @@ const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
     const { client, endpoint, wire } = connection
     const { processID, secretKey } = client
     if (processID === null || secretKey === null) return resume(Effect.fail(new Error("the server gave no cancel key")))
-    const cancelling = new Pg.Connection({ ssl: tlsOf(endpoint), stream: endpoint.stream })
+    const { sslNegotiation } = client
+    const ssl = tlsOf(client.ssl, endpoint.host)
+    const cancelling = new Pg.Connection({ ssl, sslNegotiation, stream: endpoint.stream })
     const send = () => cancelling.cancel(processID, secretKey)
     let failure: unknown
     cancelling.on("error", (error: unknown) => {
       failure ??= error
     })
     cancelling.on("end", () => resume(failure === undefined ? Effect.void : Effect.fail(failure)))
-    if (endpoint.ssl) {
-      cancelling.on("connect", () => cancelling.requestSsl())
+    if (ssl) {
+      if (sslNegotiation !== "direct") cancelling.on("connect", () => cancelling.requestSsl())
       cancelling.on("sslconnect", send)
     } else cancelling.on("connect", send)
     if (endpoint.host.startsWith("/")) cancelling.connect(`${endpoint.host}/.s.PGSQL.${endpoint.port}` as never)
@@ -34,9 +35,17 @@ const request = (connection: PgConnection): Effect.Effect<void, unknown> =>
     return Effect.sync(() => cancelling.stream.destroy())
   })
 
-/** The socket connects to the address, and the certificate of the server is for the name. */
-const tlsOf = ({ host, ssl }: Endpoint): unknown =>
-  ssl ? { ...(typeof ssl === "object" ? ssl : {}), host, ...(isIP(host) === 0 ? { servername: host } : {}) } : false
+/**
+ * A cancel is encrypted if its connection is. The socket connects to the address, and the certificate of the server is for the
+ * name. `pg` hides the key of a client's certificate, so that a copy of the options would lose it.
+ */
+const tlsOf = (ssl: false | { readonly key?: unknown }, host: string): false | object =>
+  ssl && {
+    ...ssl,
+    ...(ssl.key === undefined ? {} : { key: ssl.key }),
+    host,
+    ...(isIP(host) === 0 ? { servername: host } : {})
+  }
 
 export const { abort, relieve } = Cancel.make<PgConnection>({
   request: (connection) => {

@@ -1,5 +1,6 @@
 import {
   inLiveSession,
+  isTls,
   type Kind,
   lost,
   ofClient,
@@ -66,10 +67,17 @@ export const byClass: Readonly<Record<string, Kind>> = {
   "53": refused("ResourceExhausted", "idempotent")
 }
 
+/** What `pg` says when a server has no TLS, or does not answer the question. `pg` gives these errors no code. */
+const NO_TLS = /does not support SSL connections|error establishing an SSL connection/i
+
 /** By text, for errors without a code. */
 export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
-  [/does not support SSL connections|error establishing an SSL connection/i, unopened("ConnectFailed", "never")],
-  [/^(?:SASL|SCRAM)|client password must be|password must be a string/i, unopened("AuthenticationFailed", "never")],
+  [NO_TLS, unopened("ConnectFailed", "never")],
+  // Ours, and those of `pg`, which gives them no code.
+  [
+    /^(?:channel_binding|SASL|SCRAM)|client password must be|password must be a string/i,
+    unopened("AuthenticationFailed", "never")
+  ],
   [/received invalid response|unexpected message|Unknown authentication/i, unopened("ConnectFailed", "never")],
   [/terminated|closed|not queryable|connection error/i, lost()]
 ]
@@ -122,6 +130,15 @@ const isOfRecovery = (code: string | undefined, routine: string | undefined, mes
 export const isOfStandby = (cause: unknown): boolean => {
   const { code, message, routine } = read(cause)
   return isOfRecovery(code, routine, message)
+}
+
+/**
+ * Whether a connect was refused because it was, or was not, encrypted: the server has no TLS, or its pg_hba.conf has no line for
+ * such connections (28000).
+ */
+export const isTlsRefusal = (cause: unknown, isEncrypted: boolean): boolean => {
+  const { code, message } = read(cause)
+  return code === "28000" || (isEncrypted && (code === undefined ? NO_TLS.test(message) : isTls(code)))
 }
 
 /** `isAlive`: the server was ready again after it had sent the error, so its session goes on. */

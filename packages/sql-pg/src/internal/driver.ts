@@ -3,6 +3,7 @@ import type { Signals } from "@sluice/pool/PoolOptions"
 import * as Connect from "@sluice/sql/driver/Connect"
 import type { BeginOptions, Driver } from "@sluice/sql/driver/Driver"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
+import * as Tls from "@sluice/sql/driver/Tls"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect, type Scope } from "effect"
 import * as cancel from "./cancel.js"
@@ -54,9 +55,21 @@ const open = (
   signals: Signals,
   packer?: Packer
 ): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
+  Tls.first(
+    endpoint,
+    (way) => openAs(way, endpoint, signals, packer),
+    ({ cause }, way) => classify.isTlsRefusal(cause, way !== undefined)
+  )
+
+const openAs = (
+  way: Tls.Way | undefined,
+  endpoint: Endpoint,
+  signals: Signals,
+  packer?: Packer
+): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
   Connect.open({
     signals,
-    client: endpoint.client,
+    client: endpoint.client(way),
     wireOf: (client) => client.connection,
     connection: (client, timers, fork) => {
       const reported = new Reported()

@@ -97,7 +97,8 @@ const bySystem: Readonly<Record<string, Hint>> = {
   ECONNREFUSED: "Nothing listens there: check host and port, or start the server",
   ENOTFOUND: unresolved,
   EAI_AGAIN: unresolved,
-  ENOENT: "There is no such socket: check the path, or start the server"
+  ENOENT: "There is no such socket: check the path, or start the server",
+  ERR_TLS_CERT_ALTNAME_INVALID: "The server's certificate is for another name: connect by a name that it is for"
 }
 
 const hintFor = (message: string, code: string | undefined, { byCode, byText }: Hints): Hint | undefined => {

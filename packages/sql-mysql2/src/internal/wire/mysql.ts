@@ -1,3 +1,4 @@
+import { Option } from "effect"
 import MysqlModule from "mysql2"
 
 /**
@@ -168,6 +169,10 @@ export const QueryCommand: new (options: StatementOptions) => Statement = Mysql.
 export const ConnectionConfig: new (options: object) => WireConfig = Mysql.ConnectionConfig
 
 export const createConnection: (options: object) => Wire = Mysql.createConnection
+
+/** The TLS options that `mysql2` knows under a name, such as `Amazon RDS`. */
+export const sslProfile = (name: string): object | undefined =>
+  Option.getOrUndefined(Option.liftThrowable((): object => Mysql.ConnectionConfig.getSSLProfile(name))())
 
 /** Numbers of collations by name, for example `UTF8MB4_UNICODE_CI`. */
 export const charsets: Readonly<Record<string, number>> = Mysql.Charsets

@@ -41,7 +41,8 @@ export interface WireClient extends NodeJS.EventEmitter {
   readonly connectionParameters: { readonly options: string | undefined }
   readonly processID: number | null
   readonly secretKey: number | null
-  readonly ssl: unknown
+  readonly ssl: false | object
+  readonly sslNegotiation: "postgres" | "direct"
   connect(callback: (error: unknown) => void): void
   query(query: Sendable): void
   getTypeParser: Types["getTypeParser"]
@@ -97,17 +98,63 @@ export interface Types {
 
 const Pg = PgModule as any
 
-/** The client of `pg`, with start-up parameters that `pg` has no option for. */
-export const Client: new (config: Record<string, unknown> & { readonly startup?: StartupParameters }) => WireClient =
-  class extends (Pg.Client as new (config: object) => WireClient & { getStartupConf(): Record<string, string> }) {
-    constructor(private readonly config: { readonly startup?: StartupParameters }) {
-      super(config)
-    }
+interface Handlers {
+  getStartupConf(): Record<string, string>
+  _handleAuthCleartextPassword(message: unknown): void
+  _handleAuthMD5Password(message: unknown): void
+  _handleAuthSASL(message: { readonly mechanisms: ReadonlyArray<string> }): void
+}
 
-    override getStartupConf(): Record<string, string> {
-      return { ...super.getStartupConf(), ...this.config.startup?.(this.connectionParameters.options) }
-    }
+/** What `pg` has no option for. */
+interface More {
+  readonly startup?: StartupParameters
+  /** Whether a login fails that the server does not bind to the TLS connection, as with `channel_binding=require` of libpq. */
+  readonly mustBind?: boolean
+}
+
+const unbound = () =>
+  new Error(
+    "channel_binding=require: the server does not bind the login to the TLS connection (SCRAM-SHA-256-PLUS), so no password was sent"
+  )
+
+/** The client of `pg`, with what it has no option for. */
+export const Client: new (config: Record<string, unknown> & More) => WireClient = class extends (Pg.Client as new (
+  config: object
+) => WireClient & Handlers) {
+  private isBound = false
+
+  constructor(private readonly config: More) {
+    super(config)
+    if (config.mustBind !== true) return
+    // A server that asks for no password at all says this first.
+    this.connection.once("authenticationOk", () => {
+      if (!this.isBound) this.connection.emit("error", unbound())
+    })
   }
+
+  override getStartupConf(): Record<string, string> {
+    return { ...super.getStartupConf(), ...this.config.startup?.(this.connectionParameters.options) }
+  }
+
+  override _handleAuthCleartextPassword(message: unknown): void {
+    if (this.mayAnswer(false)) super._handleAuthCleartextPassword(message)
+  }
+
+  override _handleAuthMD5Password(message: unknown): void {
+    if (this.mayAnswer(false)) super._handleAuthMD5Password(message)
+  }
+
+  override _handleAuthSASL(message: { readonly mechanisms: ReadonlyArray<string> }): void {
+    this.isBound = message.mechanisms.includes("SCRAM-SHA-256-PLUS")
+    if (this.mayAnswer(this.isBound)) super._handleAuthSASL(message)
+  }
+
+  private mayAnswer(isBound: boolean): boolean {
+    if (this.config.mustBind !== true || isBound) return true
+    this.connection.emit("error", unbound())
+    return false
+  }
+}
 
 /** The parameters to send besides those of `pg`. `options` are those that the program has set. */
 export type StartupParameters = (options: string | undefined) => Readonly<Record<string, string>>
@@ -115,7 +162,7 @@ export type StartupParameters = (options: string | undefined) => Readonly<Record
 /** The type parsers of all clients. */
 export const types: Types = Pg.types
 export const Result: new (rowMode: "array" | undefined, types: Types) => WireResult = Pg.Result
-export const Connection: new (config: { ssl: unknown; stream: unknown }) => Wire = Pg.Connection
+export const Connection: new (config: { ssl: unknown; sslNegotiation: string; stream: unknown }) => Wire = Pg.Connection
 
 /** Turns a JavaScript value into what is sent as a parameter. Throws on what cannot be sent. */
 export const prepareValue: (value: unknown) => string | Buffer | null = Pg.utils.prepareValue

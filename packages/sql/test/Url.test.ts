@@ -1,0 +1,64 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Url } from "@sluice/sql/driver"
+import { Either } from "effect"
+
+const none = {
+  host: undefined,
+  port: undefined,
+  database: undefined,
+  username: undefined,
+  password: undefined,
+  words: {}
+}
+
+describe("a url", () => {
+  for (const [text, said] of [
+    ["db://h", { host: "h" }],
+    ["db://h/", { host: "h" }],
+    ["db://u:p@h:5432/d", { host: "h", port: 5432, database: "d", username: "u", password: "p" }],
+    ["db://u@h", { host: "h", username: "u" }],
+    ["db://u:@h", { host: "h", username: "u" }],
+    ["db://u:p%40s%2Fs%3A@h", { host: "h", username: "u", password: "p@s/s:" }],
+    ["db://u:p:q@h", { host: "h", username: "u", password: "p:q" }],
+    ["db://u:p@ss@h", { host: "h", username: "u", password: "p@ss" }],
+    ["db://[::1]:5433/d", { host: "::1", port: 5433, database: "d" }],
+    ["db://[fe80::1]", { host: "fe80::1" }],
+    ["db://%2Frun%2Fdb/d", { host: "/run/db", database: "d" }],
+    ["db:///d", { database: "d" }],
+    ["db://u@/d?host=/run", { database: "d", username: "u", words: { host: "/run" } }],
+    ["db://h/a%2Fb%20c", { host: "h", database: "a/b c" }],
+    ["db://h/d?a=1&b=x%26y&c=&d", { host: "h", database: "d", words: { a: "1", b: "x&y", c: "", d: "" } }],
+    ["db://h?zone=+02:00", { host: "h", words: { zone: "+02:00" } }],
+    ["db://h?o=-c%20a%3Db", { host: "h", words: { o: "-c a=b" } }],
+    [" db://h/d\n", { host: "h", database: "d" }]
+  ] as const) {
+    it(`is read: ${text.trim()}`, () => {
+      assert.deepStrictEqual(Either.getOrThrow(Url.read(text)), { ...none, ...said })
+    })
+  }
+
+  for (const [text, problem] of [
+    ["db://h1,h2/d", "several hosts"],
+    ["db://u:secret@h1:5432,h2:5433/d", "several hosts"],
+    ["db://u:secret@h:0/d", "no valid port"],
+    ["db://u:secret@h:65536/d", "no valid port"],
+    ["db://u:secret@h:x/d", "percent-encoded"],
+    ["db://u:sec/ret@h/d", "percent-encoded"],
+    ["db://u:sec?ret@h/d", "percent-encoded"],
+    ["db://u:1?sec@ret", "percent-encoded"],
+    ["db://u:sec#ret@h/d", "percent-encoded"],
+    ["db://h/d#secret", "percent-encoded"],
+    ["db://u:100%secret@h/d", "percent-encoded"],
+    ["db://[::1/d", "percent-encoded"],
+    ["secret", "percent-encoded"],
+    ["", "percent-encoded"],
+    ["db://h?a=1&a=2", "twice"]
+  ] as const) {
+    it(`is refused, and no part of it is shown: ${text}`, () => {
+      const found = Either.getOrThrow(Either.flip(Url.read(text)))
+      assert.include(found, problem)
+      assert.match(found, /^the url /)
+      assert.notMatch(found, /sec/)
+    })
+  }
+})

@@ -56,6 +56,8 @@ export interface Dialect {
   readonly endings: ReadonlyArray<string>
   /** Whether the session has a transaction open: the column `open`, which is 0 or 1. */
   readonly open: string
+  /** Keeps everybody else from reading a table, for as long as it runs; `locked` is run once it does. */
+  readonly lock: (table: string, locked: Effect.Effect<unknown>) => Effect.Effect<never, SqlError, Sql.Sql>
   /** The options of a client that comes through a Unix socket. */
   readonly bySocket: (socket: { readonly folder: string; readonly path: string }, options: Options) => Options
   readonly createUser: (name: string, password: string) => ReadonlyArray<string>
@@ -93,6 +95,13 @@ const postgresql: Dialect = {
   aborts: true,
   endings: ["commit"],
   open: "(pg_current_xact_id_if_assigned() is not null)::int",
+  lock: (table, locked) =>
+    Sql.withTransaction(
+      Sql.query(`lock table ${table} in access exclusive mode`).pipe(
+        Effect.zipRight(locked),
+        Effect.zipRight(Effect.never)
+      )
+    ),
   bySocket: ({ folder }, options) => ({ ...options, path: folder }),
   createUser: (name, password) => [`create role ${name} login password '${password}'`],
   setPassword: (name, password) => `alter role ${name} password '${password}'`,
@@ -136,6 +145,10 @@ const mysql: Dialect = {
   aborts: false,
   endings: ["commit", "rollback", "do 0; commit"],
   open: "@@in_transaction",
+  lock: (table, locked) =>
+    Sql.withConnection(
+      Sql.query(`lock tables ${table} write`).pipe(Effect.zipRight(locked), Effect.zipRight(Effect.never))
+    ),
   bySocket: ({ path }, options) => ({ ...options, path }),
   createUser: (name, password) => [
     `create or replace user '${name}'@'%' identified by '${password}'`,

@@ -263,7 +263,10 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
   readonly admits?: ((resource: A) => boolean) | undefined
   /** What a failed connect means. Default: everything is `unreachable`. */
   readonly classify?: ((error: E) => ConnectFailureKind) | undefined
-  /** What a leased connection is doing, for diagnosis, for example `idle in transaction`. */
+  /**
+   * What a leased connection is doing, for diagnosis. Errors say what helps against activities that begin with `idle in transaction`
+   * or `reading a stream`.
+   */
   readonly describe?: ((resource: A) => string | undefined) | undefined
 }
 

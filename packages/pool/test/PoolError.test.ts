@@ -249,10 +249,20 @@ describe("messages", () => {
     ["blocked", { using: 0, available: 1 }, { elapsedMs: 700 }, "The process did not run for 600 ms or more"],
     ["idle, and nothing else is known", { using: 0, available: 1 }, {}, "The pool was not full when the time was over"],
     [
-      "a listener has it",
+      "a stream has it",
       { using: 1, max: 1, oldestLeaseMs: 9_000 },
-      { holders: [{ connection: 1, heldMs: 9_000, activity: "listening", span: undefined }] },
-      "A listener or a stream holds its connection"
+      { holders: [{ connection: 1, heldMs: 9_000, activity: "reading a stream: select 1", span: undefined }] },
+      "A stream holds its connection"
+    ],
+    [
+      "a text that only speaks of transactions and streams",
+      { using: 1, max: 1, oldestLeaseMs: 9_000 },
+      {
+        holders: [
+          { connection: 1, heldMs: 9_000, activity: "busy: select * from transactions, upstreams", span: undefined }
+        ]
+      },
+      "Leases are held longer than the acquire timeout"
     ]
   ]
   const none = { connecting: 0, closing: 0, validating: 0, resetting: 0, quarantined: 0, oldestLeaseMs: 0 }

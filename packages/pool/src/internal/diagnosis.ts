@@ -51,7 +51,9 @@ const holders = (s: Snapshot): string =>
 const failure = (f: ConnectFailure): string =>
   `connecting fails since ${new Date(f.since).toISOString()} (${f.attempts} ${f.attempts === 1 ? "attempt" : "attempts"}): ${text(f.cause)}`
 
-const holds = (s: Snapshot, word: RegExp): boolean => s.holders.some(({ activity }) => word.test(activity ?? ""))
+/** Whether a holder does this. The rest of an activity may be the text of a statement, which proves nothing. */
+const holds = (s: Snapshot, activity: string): boolean =>
+  s.holders.some((holder) => holder.activity?.startsWith(activity) === true)
 
 const cause = (s: Timeout): string => {
   const { lastConnectFailure, stats } = s
@@ -65,9 +67,9 @@ const cause = (s: Timeout): string => {
     return "Connecting takes longer than the acquire timeout: look at the network and the host."
   }
   if (s.phase === "validating") return "Idle connections do not answer: look at the network and the host."
-  if (holds(s, /transaction/)) return "End transactions before slow work, or raise maxSize."
-  if (holds(s, /listen|stream/i)) {
-    return "A listener or a stream holds its connection for as long as it runs: end it earlier, or raise maxSize."
+  if (holds(s, "idle in transaction")) return "End transactions before slow work, or raise maxSize."
+  if (holds(s, "reading a stream")) {
+    return "A stream holds its connection until it was read: read it faster, end it earlier, or raise maxSize."
   }
   if (stats.using > 0 && stats.oldestLeaseMs >= s.timeoutMs) {
     return "Leases are held longer than the acquire timeout: find slow or forgotten work, or raise maxSize."

@@ -161,7 +161,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   describe(): string | undefined {
     const { current } = this.pipeline
     if (current !== undefined) {
-      return `busy: ${Literals.without("mysql", current.text.sql, SHOWN)}`
+      return `${current.isStream ? "reading a stream" : "busy"}: ${Literals.without("mysql", current.text.sql, SHOWN)}`
     }
     return this.inTransaction ? "idle in transaction" : undefined
   }

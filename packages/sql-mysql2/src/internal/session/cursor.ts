@@ -31,6 +31,7 @@ export const open = (
 
 /** An operation whose rows are told one by one. */
 class Reading extends Operation {
+  override isStream = true
   readonly rows: Array<unknown> = []
   arrived: (() => void) | undefined = undefined
 

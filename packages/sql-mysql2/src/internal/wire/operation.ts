@@ -39,6 +39,8 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   result: unknown = undefined
   /** Nothing of it was executed, because the driver could not send it. */
   unsent = false
+  /** Its rows are read one by one, as fast as the program does. */
+  isStream = false
   /** It begins the transaction of `withTransaction`. */
   begins = false
   /** It changes a variable for itself alone. The server reports that as a change of the session, which it is not. */

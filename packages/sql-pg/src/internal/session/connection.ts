@@ -12,6 +12,7 @@ import * as SqlReason from "@sluice/sql/SqlReason"
 import type { Effect } from "effect"
 import * as classify from "../classify.js"
 import type { Endpoint } from "../endpoint.js"
+import { CursorQuery } from "../wire/cursor.js"
 import { Unsupported } from "../wire/failures.js"
 import { Parsers, type Reported } from "../wire/formats.js"
 import { Mark, type Operation } from "../wire/operation.js"
@@ -122,7 +123,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   describe(): string | undefined {
     const { current } = this.pipeline
     if (current !== undefined) {
-      return `busy: ${Literals.without("postgresql", current.text, SHOWN)}`
+      const doing = current instanceof CursorQuery ? "reading a stream" : "busy"
+      return `${doing}: ${Literals.without("postgresql", current.text, SHOWN)}`
     }
     return this.inTransaction ? "idle in transaction" : undefined
   }

@@ -36,7 +36,7 @@ import {
 import * as Deadline from "./Deadline.js"
 import { Gauge } from "./internal/gauge.js"
 import * as config from "./internal/runtime/config.js"
-import * as lending from "./internal/runtime/lend.js"
+import * as lending from "./internal/runtime/hooked.js"
 import * as runtime from "./internal/runtime/runtime.js"
 import type { AcquireError, InvalidOptions } from "./PoolError.js"
 import type { PoolEvent } from "./PoolEvent.js"
@@ -213,8 +213,8 @@ export interface Use {
 export const use: Use = (first: any, second?: any, third?: any): any =>
   // Not `dual`: looking at all arguments costs a fifth of an uncontended lease.
   typeof first === "function"
-    ? (self: Pool<any>) => lending.lend(self[TypeId].engine, first, false, second)
-    : lending.lend(first[TypeId].engine, second, false, third)
+    ? (self: Pool<any>) => lending.lend(self[TypeId], first, false, second)
+    : lending.lend(first[TypeId], second, false, third)
 
 /**
  * As `use`, but other callers may use the same connection at the same time, up to `concurrency` of them. Callers are packed on
@@ -230,8 +230,8 @@ export const use: Use = (first: any, second?: any, third?: any): any =>
  */
 export const share: Use = (first: any, second?: any, third?: any): any =>
   typeof first === "function"
-    ? (self: Pool<any>) => lending.lend(self[TypeId].engine, first, true, second)
-    : lending.lend(first[TypeId].engine, second, true, third)
+    ? (self: Pool<any>) => lending.lend(self[TypeId], first, true, second)
+    : lending.lend(first[TypeId], second, true, third)
 
 /**
  * As `share`, for work that calls back when it has ended: `register` begins the work, and calls `resume` once, at any time,
@@ -255,7 +255,7 @@ export const shareAsync = <A, B, E>(
   self: Pool<A>,
   register: Register<A, B, E>,
   options?: AcquireOptions
-): Effect.Effect<B, E | AcquireError> => lending.lendAsync(self[TypeId].engine, register, options)
+): Effect.Effect<B, E | AcquireError> => lending.lendAsync(self[TypeId], register, options)
 
 /**
  * A connection until the scope closes. `use` costs a tenth of it.
@@ -269,7 +269,7 @@ export const shareAsync = <A, B, E>(
  * @category combinators
  */
 export const acquire = <A>(self: Pool<A>, options?: AcquireOptions): Effect.Effect<A, AcquireError, Scope.Scope> =>
-  lending.acquire(self[TypeId].engine, options)
+  lending.acquire(self[TypeId], options)
 
 /**
  * A connection until `release` is called: `keep` is called once, at the moment the lease is granted, with the connection and
@@ -291,14 +291,7 @@ export const hold = <A, B>(
   self: Pool<A>,
   keep: (resource: A, release: () => void) => B,
   options?: AcquireOptions
-): Effect.Effect<B, AcquireError> => {
-  const { engine } = self[TypeId]
-  return lending.hold(
-    engine,
-    (lease) => Effect.succeed(keep(lease.entry.resource, () => engine.release(lease))),
-    options
-  )
-}
+): Effect.Effect<B, AcquireError> => lending.hold(self[TypeId], keep, options)
 
 /**
  * Closes the connection: now if it is idle, when it is released if it is leased. False if the pool does not have it.

@@ -111,6 +111,22 @@ export class ConnectUnavailable extends Data.TaggedError("ConnectUnavailable")<
 }
 
 /**
+ * The program's hook `beforeAcquire` has failed, has thrown or was too slow, so nothing was acquired.
+ *
+ * - `cause`: what the hook failed with; a `TimeoutException` if it was too slow.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class HookFailed extends Data.TaggedError("HookFailed")<
+  Snapshot & { readonly hook: "beforeAcquire"; readonly cause: unknown }
+> {
+  override get message(): string {
+    return diagnosis.hookFailed(this)
+  }
+}
+
+/**
  * Everything that `Pool.use`, `Pool.acquire` and `Pool.share` can fail with.
  *
  * @since 0.1.0
@@ -123,6 +139,7 @@ export type AcquireError =
   | NestedAcquire
   | ConnectFailed
   | ConnectUnavailable
+  | HookFailed
 
 /**
  * Options that cannot work. Lists every problem, not the first.
@@ -133,6 +150,8 @@ export type AcquireError =
 export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{
   readonly pool: string
   readonly problems: ReadonlyArray<string>
+  /** What the program has thrown, if that is the problem. */
+  readonly cause?: unknown
 }> {
   override get message(): string {
     return diagnosis.invalid(this)

@@ -5,6 +5,7 @@
  */
 import { Context, type Duration, type Effect, type Schedule, type Scope } from "effect"
 import * as OptionTable from "./OptionTable.js"
+import type { PoolHooks } from "./PoolHooks.js"
 import type { Holder } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
@@ -268,6 +269,8 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
    * or `reading a stream`.
    */
   readonly describe?: ((resource: A) => string | undefined) | undefined
+  /** What the program does when a connection is new, around each lease, and before a connection closes. Default nothing. */
+  readonly hooks?: PoolHooks<A, E, R> | undefined
 }
 
 /**

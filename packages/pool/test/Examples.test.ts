@@ -27,6 +27,7 @@ const prints: Readonly<Record<string, ReadonlyArray<string>>> = {
   "readme.ts": ["hello Ada\nhello Grace\nhello Edsger\nhello whoever is up\n0 leased, 0 waiting"],
   "make.ts": ["hello world"],
   "layer.ts": ["printed a page"],
+  "hooks.ts": ["speaks de", "closed: drain"],
   "decorrelated.ts": ["a connection after 4 attempts"],
   "withPriority.ts": ["syncing"]
 }
@@ -43,7 +44,7 @@ describe("examples", () => {
       const log = vi.spyOn(console, "log").mockImplementation((...args) => void printed.push(args.join(" ")))
       try {
         await import(`./examples/${name.replace(".ts", "")}.ts`)
-        await vi.waitFor(() => assert.isAtLeast(printed.length, 1))
+        await vi.waitFor(() => assert.isAtLeast(printed.length, lines.length))
       } finally {
         log.mockRestore()
       }

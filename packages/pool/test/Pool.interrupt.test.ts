@@ -111,7 +111,43 @@ const releaseAll = (f: Fixture): void => {
   }
 }
 
+/** What the hooks of the scenario with hooks have seen. */
+const calls = { connected: 0, before: 0, acquired: 0, released: 0, closing: 0 }
+const countIn = (name: keyof typeof calls) => () =>
+  Effect.zipRight(
+    Effect.sync(() => calls[name]++),
+    Effect.yieldNow()
+  )
+const hooks = {
+  onConnect: countIn("connected"),
+  beforeAcquire: countIn("before"),
+  afterAcquire: countIn("acquired"),
+  afterRelease: countIn("released"),
+  beforeClose: countIn("closing")
+}
+const balanced = Effect.zipRight(
+  settle,
+  Effect.sync(() => {
+    assert.strictEqual(calls.released, calls.acquired, "an afterAcquire without its afterRelease")
+    assert.isAtLeast(calls.before, calls.acquired)
+  })
+)
+
 const scenarios: ReadonlyArray<Scenario> = [
+  {
+    name: "hooks are around it",
+    options: { hooks },
+    prepare: (f) => f.warm(1),
+    ends: "success",
+    after: () => balanced
+  },
+  {
+    name: "hooks are around it, and it must connect",
+    options: { hooks },
+    prepare: emptied,
+    ends: "success",
+    after: () => balanced
+  },
   { name: "a connection is idle", prepare: (f) => f.warm(1), ends: "success" },
   {
     name: "it must wait for a release",

@@ -210,7 +210,11 @@ describe("messages", () => {
         new PoolError.ConnectFailed({ ...snapshot, cause: failure.cause }),
         "Correct the credentials or the address"
       ],
-      ConnectUnavailable: [new PoolError.ConnectUnavailable({ ...snapshot, ...failure }), "until a connect succeeds"]
+      ConnectUnavailable: [new PoolError.ConnectUnavailable({ ...snapshot, ...failure }), "until a connect succeeds"],
+      HookFailed: [
+        new PoolError.HookFailed({ ...snapshot, hook: "beforeAcquire", cause: new Error("no tenant") }),
+        "the hook beforeAcquire of the program has failed: no tenant"
+      ]
     }
     for (const [tag, [error, advice]] of Object.entries(errors)) {
       assert.strictEqual(error._tag, tag)

@@ -137,6 +137,13 @@ describe("options", () => {
     [null, "the options must be an object with at least `connect`, not null"],
     ["postgres://", 'the options must be an object with at least `connect`, not "postgres://"'],
     [{}, "connect is missing: it must be a function that gives an effect: `() => …`"],
+    [{ connect, hooks: () => 1 }, "hooks must be an object, and is a function"],
+    [
+      { connect, hooks: { onConnection: connect } },
+      "hooks.onConnection is no option here: did you mean hooks.onConnect?"
+    ],
+    [{ connect, hooks: { afterAcquire: Effect.void } }, "hooks.afterAcquire must be a function, and is an object"],
+    [{ connect, hooks: { afterPoolAcquire: connect } }, "hooks.afterPoolAcquire is no option here: use afterAcquire"],
     [{ connect: Effect.succeed({}) }, "connect must be a function that gives an effect: `() => …`, not an effect"],
     [{ connect, validate: true }, "validate must be a function that gives an effect: `(resource) => …`, not true"],
     [

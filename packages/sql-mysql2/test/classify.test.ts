@@ -38,6 +38,7 @@ type Raisable = Exclude<
   | "PoolClosed"
   | "NestedAcquire"
   | "DatabaseDown"
+  | "HookFailed"
   | "InvalidOptions"
   | "InvalidUse"
   | "TransactionAborted"

@@ -20,7 +20,14 @@ interface Case {
 /** A tag that this driver can raise and that has no case here does not compile. */
 type Raisable = Exclude<
   SqlReason.Tag,
-  "AcquireTimeout" | "PoolSaturated" | "PoolClosed" | "NestedAcquire" | "DatabaseDown" | "InvalidOptions" | "InvalidUse"
+  | "AcquireTimeout"
+  | "PoolSaturated"
+  | "PoolClosed"
+  | "NestedAcquire"
+  | "DatabaseDown"
+  | "HookFailed"
+  | "InvalidOptions"
+  | "InvalidUse"
 >
 
 const cases: Record<Raisable, ReadonlyArray<Case>> = {

@@ -144,6 +144,8 @@ export const tags = [
   "NestedAcquire",
   /** Nothing is open and connecting has failed for a while: acquires fail at once. */
   "DatabaseDown",
+  /** The program's hook `beforeAcquire` has failed, so no connection was acquired. `cause.cause` is its failure. */
+  "HookFailed",
   /** The configuration cannot work. `cause.problems` lists everything that is wrong. */
   "InvalidOptions",
   /** The program used a transaction or a connection in a way that has no meaning. The message says what to do. */

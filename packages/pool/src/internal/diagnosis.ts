@@ -17,7 +17,7 @@ const duration = (ms: number): string =>
   ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`
 
 /** The text of a cause without its stack: a connect error must be readable in one line. */
-const text = (cause: unknown): string => {
+export const text = (cause: unknown): string => {
   if (cause instanceof AggregateError && cause.message === "" && cause.errors.length > 0) return text(cause.errors[0])
   if (cause instanceof Error) return cause.message === "" ? cause.name : cause.message
   if (typeof cause === "object" && cause !== null && "message" in cause) return String(cause.message)
@@ -129,6 +129,9 @@ export const unavailable = (
   s: Snapshot & { readonly since: number; readonly attempts: number; readonly cause: unknown }
 ): string =>
   `pool "${s.pool}": no connection is open and ${failure(s)} (${state(s)}). Acquires fail at once until a connect succeeds.`
+
+export const hookFailed = (s: Snapshot & { readonly hook: string; readonly cause: unknown }): string =>
+  `pool "${s.pool}": nothing was acquired, because the hook ${s.hook} of the program has failed: ${text(s.cause)} (${state(s)}). It refuses every acquire that it fails for.`
 
 export const invalid = (s: { readonly pool: string; readonly problems: ReadonlyArray<string> }): string =>
   `pool "${s.pool}": ${s.problems.length === 1 ? "an option is" : "options are"} invalid: ${s.problems.join("; ")}`

@@ -4,6 +4,7 @@
 import { Duration, Effect, Either, Option, Schedule } from "effect"
 import * as OptionTable from "../../OptionTable.js"
 import { InvalidOptions } from "../../PoolError.js"
+import * as PoolHooks from "../../PoolHooks.js"
 import { configTable, elsewhere, type PoolConfig, type PoolOptions } from "../../PoolOptions.js"
 import type { Config } from "../host.js"
 
@@ -16,7 +17,7 @@ const shown = (value: unknown): string => {
   return Option.getOrElse(Option.liftThrowable(JSON.stringify)(value) as Option.Option<string>, () => String(value))
 }
 
-type Functions = Exclude<keyof PoolOptions<any, any, any>, keyof PoolConfig>
+type Functions = Exclude<keyof PoolOptions<any, any, any>, keyof PoolConfig | "hooks">
 
 /** The options that are functions, and how to write each. */
 const functions: Readonly<Record<Functions, string>> = {
@@ -33,6 +34,7 @@ const functions: Readonly<Record<Functions, string>> = {
 /** Every option. Values are checked below. */
 const table: OptionTable.Table<PoolOptions<any, any, any>> = {
   ...configTable,
+  hooks: PoolHooks.check,
   ...(Object.fromEntries(Object.keys(functions).map((name) => [name, OptionTable.anything])) as OptionTable.Table<
     Pick<PoolOptions<any, any, any>, Functions>
   >)

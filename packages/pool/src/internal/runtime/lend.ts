@@ -242,7 +242,7 @@ const waiterOf = <A>(
 }
 
 /** Milliseconds, 0 and more; `NaN` for what is no duration or less than nothing, which `Duration` would take for zero. */
-const millisOf = (input: Duration.DurationInput): number => {
+export const millisOf = (input: Duration.DurationInput): number => {
   if (typeof input === "number") return input >= 0 ? input : Number.NaN
   if (typeof input === "string" && input.trim().startsWith("-")) return Number.NaN
   return Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toMillis })

@@ -11,7 +11,6 @@ import {
   Either,
   Exit,
   type Fiber,
-  FiberId,
   Option,
   Random,
   RuntimeFlags,
@@ -32,13 +31,16 @@ import type { PoolEvent } from "../../PoolEvent.js"
 import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../../PoolOptions.js"
 import type { Holder } from "../../PoolStats.js"
 import { isFailing } from "../backoff.js"
+import { text } from "../diagnosis.js"
 import { Engine } from "../engine.js"
 import type { Entry, Lease } from "../entry.js"
 import type { Config, DrainCounts, Host, Refusal } from "../host.js"
+import { Bounded } from "./bounded.js"
+import type { Lender } from "./hooked.js"
+import { Hooks } from "./hooks.js"
 
 /** A running pool: its engine, and what the verbs of `Pool` need besides it. */
-export interface Runtime<A> {
-  readonly engine: Engine<A>
+export interface Runtime<A> extends Lender<A> {
   readonly now: () => number
   readonly drained: Deferred.Deferred<DrainCounts>
   readonly listen: (listener: (event: PoolEvent) => void) => () => void
@@ -89,6 +91,9 @@ const spanOf = (fiber: unknown, own: ReadonlySet<string>): string | undefined =>
   while (span?._tag === "Span" && own.has(span.name)) span = Option.getOrUndefined(span.parent)
   return span?._tag === "Span" ? span.name : undefined
 }
+
+const hookThrew = (pool: string, cause: unknown): PoolError.InvalidOptions =>
+  new PoolError.InvalidOptions({ pool, problems: [`the hook onConnect has thrown: ${text(cause)}`], cause })
 
 /** Steps a schedule once for each failure, and turns its next interval into a pause. */
 const backOffBy = (
@@ -148,46 +153,28 @@ export const make = <A, E, R>(
     const random = new PCGRandom(seed)
     const { now } = timers
 
-    /** How to stop each piece of work that is under way. */
-    const running = new Set<() => void>()
-
-    /**
-     * Runs `effect` for at most `ms`. `then` is called once: with the exit, or with nothing when the time is over. Then the
-     * fiber is interrupted and left behind, because an effect may be deaf to interrupts. What is returned does that at once.
-     */
+    const bounded = new Bounded(timers)
     const runWithin = <B, F>(
       effect: Effect.Effect<B, F, Exclude<R, Scope.Scope>>,
       ms: number,
       then: (exit: Exit.Exit<B, F> | undefined) => void
-    ): (() => void) => {
-      const until = now() + ms
-      const fiber = Runtimes.runFork(runtime, effect)
-      const done = fiber.unsafePoll()
-      if (done !== null) {
-        then(done)
-        return () => undefined
-      }
-      const end = (exit: Exit.Exit<B, F> | undefined): void => {
-        if (!running.delete(stop)) return
-        timer.cancel()
-        if (exit === undefined) fiber.unsafeInterruptAsFork(FiberId.none)
-        then(exit)
-      }
-      const stop = () => end(undefined)
-      running.add(stop)
-      const timer = timers.set(until, stop)
-      fiber.addObserver(end)
-      return stop
-    }
+    ): (() => void) => bounded.run(runtime, effect, ms, then)
 
     const closeScope = (scope: Scope.CloseableScope, then: () => void): void => {
       runWithin(Scope.close(scope, Exit.void), config.closeTimeout, then)
     }
 
-    const open = (signals: Signals): Effect.Effect<A, ConnectError<E>, R | Scope.Scope> =>
+    const open = (signals: Signals, onOpen: () => void): Effect.Effect<A, ConnectError<E>, R | Scope.Scope> =>
       Effect.suspend((): Effect.Effect<A, ConnectError<E>, R | Scope.Scope> => {
         const connecting: unknown = options.connect(signals)
-        if (Effect.isEffect(connecting)) return connecting as Effect.Effect<A, E, R | Scope.Scope>
+        if (Effect.isEffect(connecting)) {
+          const opened = connecting as Effect.Effect<A, E, R | Scope.Scope>
+          if (hooks === undefined) return opened
+          return Effect.tap(opened, (resource) => {
+            onOpen()
+            return hooks.prepare<E>(resource)
+          })
+        }
         const problem = `connect must give an effect, but it gave ${typeof connecting}: write \`connect: () => Effect.…\``
         return Effect.fail(new PoolError.InvalidOptions({ pool: config.name, problems: [problem] }))
       })
@@ -227,16 +214,29 @@ export const make = <A, E, R>(
       }
       const attempt: Attempt = { stop: undefined }
       connects.add(attempt)
-      const effect = Scope.extend(open(signals), scope) as Effect.Effect<A, ConnectError<E>, Exclude<R, Scope.Scope>>
+      let isOpen = false
+      const onOpen = () => {
+        isOpen = true
+      }
+      const effect = Scope.extend(open(signals, onOpen), scope) as Effect.Effect<
+        A,
+        ConnectError<E>,
+        Exclude<R, Scope.Scope>
+      >
       attempt.stop = runWithin(effect, config.connectTimeout, (exit) => {
         connects.delete(attempt)
         if (exit === undefined) {
-          const late = `connecting took longer than ${config.connectTimeout} ms (connectTimeout)`
+          const what = isOpen ? "connecting together with the hook onConnect" : "connecting"
+          const late = `${what} took longer than ${config.connectTimeout} ms (connectTimeout)`
           fail(new Cause.TimeoutException(engine.state.isEnding ? "the pool closes" : late), "unreachable")
           return
         }
         if (Exit.isFailure(exit)) {
-          fail(Cause.squash(exit.cause), kindOf(Cause.failureOption(exit.cause)))
+          const cause = Cause.squash(exit.cause)
+          const failure = Cause.failureOption(exit.cause)
+          // Nothing but a change of the program helps.
+          if (isOpen && Option.isNone(failure)) fail(hookThrew(config.name, cause), "rejected")
+          else fail(cause, kindOf(failure))
           return
         }
         // A host that lets in and hangs up must be backed off from like one that does not answer.
@@ -294,16 +294,23 @@ export const make = <A, E, R>(
         runWithin(effect, ms, (exit) => then(entry, exit !== undefined && Exit.isSuccess(exit)))
       }
 
-    const refuse = (refusal: Refusal, waited: number, at: number): PoolError.AcquireError => {
-      const { attempts, cause, since: failedAt } = engine.state.backoff
-      const since = Deadline.toEpochMillis(clock, failedAt)
-      const snapshot: Snapshot = {
+    const snapshotOf = (waited: number, at: number): Snapshot => {
+      const { attempts, cause, since } = engine.state.backoff
+      return {
         pool: config.name,
         elapsedMs: Math.round(waited),
         stats: engine.stats(at),
         holders: engine.state.leases.longest(HOLDERS).map((lease) => holderOf(lease, at)),
-        lastConnectFailure: isFailing(engine.state.backoff) ? { attempts, cause, since } : undefined
+        lastConnectFailure: isFailing(engine.state.backoff)
+          ? { attempts, cause, since: Deadline.toEpochMillis(clock, since) }
+          : undefined
       }
+    }
+
+    const refuse = (refusal: Refusal, waited: number, at: number): PoolError.AcquireError => {
+      const { attempts, cause, since: failedAt } = engine.state.backoff
+      const since = Deadline.toEpochMillis(clock, failedAt)
+      const snapshot = snapshotOf(waited, at)
       switch (refusal._tag) {
         case "AcquireTimeout": {
           const { phase, reserveKept, timeout } = refusal
@@ -357,7 +364,10 @@ export const make = <A, E, R>(
       validate: task(options.validate, config.validateTimeout, (entry, works) => engine.validated(entry, works)),
       reset: (entry) => {
         const left = leftBy(entry)
-        const clean = (resource: A) => options.reset!(resource, left)
+        const clean = (resource: A) => {
+          const cleaned = options.reset!(resource, left)
+          return hooks === undefined ? cleaned : Effect.zipRight(cleaned, hooks.prepare<unknown>(resource))
+        }
         task(clean, config.resetTimeout, (entry, works) => engine.wasReset(entry, works))(entry)
       },
       abort: (entry) => {
@@ -366,16 +376,33 @@ export const make = <A, E, R>(
         abort(entry)
       },
       cancel: task(options.abort, config.abortTimeout, () => undefined),
-      close: (entry) => closeScope(entry.handle as Scope.CloseableScope, () => engine.wasClosed(entry)),
+      close: (entry) => {
+        const close = () => closeScope(entry.handle as Scope.CloseableScope, () => engine.wasClosed(entry))
+        if (hooks?.closes === true) hooks.close(entry, close)
+        else close()
+      },
       wake,
       drained: (counts) => {
         timer?.cancel()
         // What is still under way concerns no connection that exists: work that was to stop a lease, a step of the schedule.
-        for (const stop of running) stop()
+        bounded.stop()
         Deferred.unsafeDone(drained, Exit.succeed(counts))
       },
       emit: undefined
     }
+    const hooks =
+      options.hooks === undefined
+        ? undefined
+        : new Hooks<A>(options.hooks, {
+            engine: () => engine,
+            runtime,
+            bounded,
+            now,
+            refuse: (cause, waited) => {
+              host.emit?.({ _tag: "AcquireFailed", error: "HookFailed", waitMs: Math.round(waited) })
+              return new PoolError.HookFailed({ ...snapshotOf(waited, now()), hook: "beforeAcquire", cause })
+            }
+          })
     const engine: Engine<A> = new Engine(config, host)
-    return { engine, now, drained, listen }
+    return { engine, hooks: hooks?.areAround === true ? hooks : undefined, now, drained, listen }
   })

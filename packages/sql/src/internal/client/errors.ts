@@ -14,6 +14,7 @@ export const toSqlError = (error: AcquireError | SqlError): SqlError => {
     case "PoolSaturated":
     case "PoolClosed":
     case "NestedAcquire":
+    case "HookFailed":
       return fromPool(error._tag, error)
     case "ConnectUnavailable":
       return fromPool("DatabaseDown", error)

@@ -55,7 +55,7 @@ const route = <Conn, A, R>(
     if (intent !== "read" || target === primary) return lease(target.pool, options)
     const total = patience(cluster, context, options)
     return Effect.catchAll(lease(target.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>
-      isAcquireError(error) && error._tag !== "NestedAcquire"
+      isAcquireError(error) && error._tag !== "NestedAcquire" && error._tag !== "HookFailed"
         ? lease(primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) })
         : Effect.fail(error)
     )

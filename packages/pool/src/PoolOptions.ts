@@ -98,7 +98,7 @@ export interface PoolConfig {
   readonly keepAlive?: Duration.DurationInput | undefined
   /**
    * A connection that was used or checked more recently than this is handed out without a check. Default 500 milliseconds.
-   * 0: a check before every hand-out.
+   * 0: a check before every hand-out. A caller that joins the holders of a shared connection is handed none: it finds it at work.
    */
   readonly validateAfterIdle?: Duration.DurationInput | undefined
   /** Bound of one check. Default 1 second, or `acquireTimeout` if that is less. At most `acquireTimeout`. */
@@ -262,6 +262,11 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
   readonly abort?: ((resource: A) => Effect.Effect<unknown, unknown, R>) | undefined
   /** Whether `Pool.share` may put one more holder on a connection that has some. Default: always. Must not throw. */
   readonly admits?: ((resource: A) => boolean) | undefined
+  /**
+   * Whether the work on a shared connection has come to a standstill. Such a connection keeps its place, but the pool does not count
+   * on it: a caller that waits has another one opened, if there is room. Default: never. Must not throw.
+   */
+  readonly stalls?: ((resource: A) => boolean) | undefined
   /** What a failed connect means. Default: everything is `unreachable`. */
   readonly classify?: ((error: E) => ConnectFailureKind) | undefined
   /**

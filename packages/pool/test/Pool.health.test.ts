@@ -33,6 +33,25 @@ describe("a check before the hand-out", () => {
     })
   )
 
+  test(
+    "C22: happens before every hand-out of a connection that is to be shared, with validateAfterIdle 0",
+    { maxSize: 1, validateAfterIdle: 0, concurrency: 4 },
+    (f) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < 1_000; i++) yield* Pool.share(f.pool, () => Effect.void)
+        assert.strictEqual(f.host.checked.length, 1_000)
+        // Who joins others that use a connection finds it at work.
+        yield* Effect.fork(
+          Effect.all(
+            Array.from({ length: 4 }, () => Pool.share(f.pool, () => Effect.sleep(1))),
+            { concurrency: "unbounded", discard: true }
+          )
+        )
+        yield* f.pass(100)
+        assert.strictEqual(f.host.checked.length, 1_001)
+      })
+  )
+
   test("does not happen if there is no validate", { maxSize: 1, validates: false }, (f) =>
     Effect.gen(function* () {
       yield* f.warm(1)

@@ -164,6 +164,53 @@ describe("an exclusive caller behind shared ones", () => {
   )
 })
 
+describe("a shared connection whose work has come to a standstill", () => {
+  const stalling = (maxSize: number) => {
+    const stalled = new Set<number>()
+    const stalls = ({ id }: Connection) => stalled.has(id)
+    return { stalled, options: { maxSize, concurrency: 8, stalls, admits: (one: Connection) => !stalls(one) } }
+  }
+
+  const growing = stalling(2)
+  test("is not waited for: another one is opened at once", growing.options, (f) =>
+    Effect.gen(function* () {
+      f.host.connects = { after: 100 }
+      const first = yield* f.park()
+      yield* f.pass(100)
+      yield* (yield* first.lease).release
+      for (let i = 0; i < 10; i++) yield* (yield* f.hold()).release
+      const late = yield* share(f)
+      growing.stalled.add(late.connection.id)
+      const exclusive = yield* f.park()
+      const shared = yield* f.parkShared()
+      assert.strictEqual(f.stats().connecting, 1)
+      yield* f.pass(100)
+      yield* (yield* exclusive.lease).release
+      yield* settle
+      yield* (yield* shared.lease).release
+      yield* late.release
+      assert.strictEqual(f.host.opened, 2)
+    })
+  )
+
+  const full = stalling(4)
+  test("is not the one that is kept for shared callers", full.options, (f) =>
+    Effect.gen(function* () {
+      yield* f.warm(4)
+      const late = yield* share(f)
+      full.stalled.add(late.connection.id)
+      const alone = [yield* f.hold(), yield* f.hold()]
+      const exclusive = yield* f.park()
+      // The last idle one is for those that share.
+      assert.isTrue(yield* exclusive.waits)
+      const shared = yield* share(f)
+      yield* alone[0]!.release
+      yield* exclusive.lease
+      assert.notStrictEqual(shared.connection.id, late.connection.id)
+    })
+  )
+})
+
 describe("a connection that always has some holder", () => {
   /** Shared leases that overlap, so that the connection is never released by all of them at once. */
   const overlap = (f: Fixture, ms: number, ids: Array<number>) =>

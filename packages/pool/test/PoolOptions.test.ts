@@ -153,6 +153,7 @@ describe("options", () => {
     [{ connect, abort: "no" }, 'abort must be a function that gives an effect: `(resource) => …`, not "no"'],
     [{ connect, status: "clean" }, 'status must be a function that gives a status: `(resource) => …`, not "clean"'],
     [{ connect, admits: 1n }, "admits must be a function that gives a boolean: `(resource) => …`, not 1n"],
+    [{ connect, stalls: "no" }, 'stalls must be a function that gives a boolean: `(resource) => …`, not "no"'],
     [{ connect, classify: [] }, "classify must be a function that gives a kind of failure: `(error) => …`, not []"],
     [{ connect, describe: {} }, "describe must be a function that gives a text: `(resource) => …`, not {}"],
     [

@@ -136,18 +136,13 @@ export class Admission<A> {
 
   /** One connection is kept for shared leases, idle or shared. */
   keepsReserve(now: number): boolean {
-    const { leases, open, total } = this.state
-    return (
-      now < this.reserveUntil &&
-      total >= this.state.config.maxSize &&
-      open >= RESERVE_LEAST &&
-      leases.sharedEntries.size <= 1
-    )
+    const { config, open, total } = this.state
+    return now < this.reserveUntil && total >= config.maxSize && open >= RESERVE_LEAST && this.state.flowing <= 1
   }
 
   /** The last idle connection is kept for shared leases. */
   keepsLastIdle(now: number): boolean {
-    return this.state.idle.size === 1 && this.state.leases.sharedEntries.size === 0 && this.keepsReserve(now)
+    return this.state.idle.size === 1 && this.state.flowing === 0 && this.keepsReserve(now)
   }
 
   private refusal(waiter: Waiter<A>, now: number): Refusal | undefined {

@@ -138,11 +138,12 @@ export class Growth<A> {
 
   /** Never more connects than waiters that nothing else is on its way to. */
   private wantsConnect(now: number): boolean {
-    const { connecting, leases, open, phase, validating } = this.state
+    const { connecting, host, leases, open, phase, validating } = this.state
     if (connecting === 0 && (this.isBelowMinimum() || this.isDown())) return true
     const waiting = this.admission.size - validating
     if (phase !== "running" || waiting <= connecting) return false
     const busyFor = now - this.admission.busySince
-    return this.load.wantsOneMore(waiting, open + connecting, connecting, leases.meanShare(now), busyFor)
+    const servers = open + connecting - leases.countStalled(host.stalls)
+    return this.load.wantsOneMore(waiting, servers, connecting, leases.meanShare(now), busyFor)
   }
 }

@@ -56,6 +56,7 @@ export interface Host<A> {
   readonly random: () => number
   readonly status: ((resource: A) => ResourceStatus) | undefined
   readonly admits: ((resource: A) => boolean) | undefined
+  readonly stalls: ((resource: A) => boolean) | undefined
   /** Makes the error of a waiter. */
   readonly refuse: (refusal: Refusal, waited: number, now: number) => unknown
   readonly canValidate: boolean

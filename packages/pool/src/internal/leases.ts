@@ -144,6 +144,16 @@ export class Leases<A> {
     return best
   }
 
+  /** How many shared connections will serve nobody soon, because their work has come to a standstill. */
+  countStalled(stalls: ((resource: A) => boolean) | undefined): number {
+    if (stalls === undefined) return 0
+    let count = 0
+    for (let entry = this.sharedEntries.head; entry !== undefined; entry = entry.next) {
+      if (stalls(entry.resource)) count++
+    }
+    return count
+  }
+
   /** How many leased connections will be closed when they come back. */
   countEnding(): number {
     let count = 0

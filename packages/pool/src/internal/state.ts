@@ -81,6 +81,12 @@ export class State<A> {
     return this.idle.size + this.leases.connections + this.inTransit.size
   }
 
+  /** Shared connections whose work goes on. */
+  get flowing(): number {
+    const { host, leases } = this
+    return leases.sharedEntries.size - leases.countStalled(host.stalls)
+  }
+
   /** Everything that counts towards `maxSize`. */
   get total(): number {
     return this.open + this.connecting + this.closing

@@ -69,6 +69,7 @@ export class Rig {
       random,
       status: (connection) => connection.status,
       admits: undefined,
+      stalls: undefined,
       refuse: (refusal: Refusal) => {
         this.refused.push(refusal._tag)
         return { _tag: refusal._tag } as never

@@ -187,7 +187,7 @@ export type Options = PoolOptions.PoolConfig & {
 } & Partial<
     Pick<
       PoolOptions.PoolOptions<Connection, ConnectError, never>,
-      "admits" | "classify" | "describe" | "status" | "connect" | "validate" | "hooks"
+      "admits" | "stalls" | "classify" | "describe" | "status" | "connect" | "validate" | "hooks"
     >
   >
 

@@ -27,6 +27,7 @@ const functions: Readonly<Record<Functions, string>> = {
   abort: "a function that gives an effect: `(resource) => …`",
   status: "a function that gives a status: `(resource) => …`",
   admits: "a function that gives a boolean: `(resource) => …`",
+  stalls: "a function that gives a boolean: `(resource) => …`",
   classify: "a function that gives a kind of failure: `(error) => …`",
   describe: "a function that gives a text: `(resource) => …`"
 }

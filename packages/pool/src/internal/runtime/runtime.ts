@@ -347,6 +347,7 @@ export const make = <A, E, R>(
       random: () => random.number(),
       status: options.status === undefined ? undefined : safely<A, ResourceStatus>(options.status, "dead"),
       admits: options.admits === undefined ? undefined : safely(options.admits, false),
+      stalls: options.stalls === undefined ? undefined : safely(options.stalls, false),
       refuse,
       canValidate: options.validate !== undefined,
       canReset: options.reset !== undefined,

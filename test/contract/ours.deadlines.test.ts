@@ -254,7 +254,8 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
               interruptible: false,
               until,
               resume,
-              answer: resume
+              answer: resume,
+              again: undefined
             })
           })
         )

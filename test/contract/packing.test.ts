@@ -353,7 +353,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
 
   it.effect("nothing joins a read that takes longer than its text has led to expect", () =>
     Effect.gen(function* () {
-      const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2, late: 4 })
+      const { admits, line, read } = yield* connectionOf(packer, { short: 1, ahead: 2, late: 4, overdue: Infinity })
       yield* read(texts.sleep, [0, 0])
       const reading = yield* Effect.fork(read(texts.sleep, [1, 0]))
       yield* isTrue("it is closed to others", () => line.pipeline.depth === 1 && !admits())
@@ -384,7 +384,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
             yield* slow(0)
             assert.strictEqual(packs() - before, 20)
           }),
-        { short: 25, ahead: Infinity, late: Infinity }
+        { short: 25, ahead: Infinity, late: Infinity, overdue: Infinity }
       )
     }).pipe(Effect.scoped)
   )
@@ -440,31 +440,25 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
     )
   )
 
-  it.effect("a connection that is lost fails every read on it once, and the pool goes on", () =>
-    onPacked(packer, { pool: { maxSize: 2 } }, ({ name }) =>
-      Effect.gen(function* () {
-        const server = yield* Server
-        yield* learn(texts.sleep, [0, 0])
-        let settled = 0
-        const reads = yield* Effect.fork(
-          all(
-            times(30, (n) =>
-              Effect.tap(Effect.flip(Sql.query(texts.sleep, [10, n])), () => Effect.sync(() => settled++))
-            )
-          )
-        )
-        yield* sleeps(name)
-        yield* server.end(name)
-        for (const error of yield* Fiber.join(reads)) {
-          const reason = SqlReason.of(error)
-          assert.include(["ConnectionLost", "ServerShutdown"], reason._tag)
-          assert.include(["always", "idempotent"], reason.retry)
-        }
-        assert.strictEqual(settled, 30)
-        const [row] = yield* Sql.query<{ n: number }>("select 5 as n")
-        assert.strictEqual(row!.n, 5)
-      })
-    )
+  it.effect("a connection that is lost fails every read on it once, for one reason", () =>
+    Effect.gen(function* () {
+      const { id, line, name, owed, read, slow } = yield* asleep(30)
+      let settled = 0
+      const lost = (n: number) => Effect.tap(Effect.flip(read(texts.session, [n])), () => Effect.sync(() => settled++))
+      const reads = yield* Effect.fork(all(times(30, lost)))
+      yield* isTrue("all were sent", () => line.pipeline.depth === 31)
+      yield* sleeps(name)
+      yield* Effect.flatMap(Server, (server) => server.endSession(id))
+      const errors = [yield* Effect.flip(Fiber.join(slow)), ...(yield* Fiber.join(reads))]
+      for (const error of errors) {
+        const { _tag, cause, retry } = SqlReason.of(error)
+        assert.include(["ConnectionLost", "ServerShutdown"], _tag)
+        assert.strictEqual(retry, "idempotent")
+        assert.strictEqual(cause, SqlReason.of(errors[0]).cause)
+      }
+      assert.strictEqual(settled, 30)
+      assert.strictEqual(owed(), 0)
+    }).pipe(Effect.scoped)
   )
 
   it.effect("a connection that is lost during a cancel fails the reads that were held back", () =>

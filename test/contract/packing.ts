@@ -7,7 +7,7 @@ import type { Limits, Packable } from "@sluice/sql/driver/Packing"
 import type { Owner } from "@sluice/sql/driver/Pipeline"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { Effect, type Layer, type Scope } from "effect"
+import { Deferred, Effect, Fiber, type Layer, type Scope } from "effect"
 import { anyTime } from "../../packages/sql/test/support/packed.js"
 import * as Mysql from "../../packages/sql-mysql2/test/support/packing.js"
 import * as Pg from "../../packages/sql-pg/test/support/packing.js"
@@ -50,6 +50,11 @@ export interface Texts {
   /** `(n)`: names a column that is not there. */
   readonly wrong: string
   readonly wrongness: string
+  /** `(n)`: reads a table of `numbers`. */
+  readonly ofTable: (table: string) => string
+  /** Locks the table, so that nobody reads it until `unlock`, in the same session. */
+  readonly lock: (table: string) => ReadonlyArray<string>
+  readonly unlock: string
   /** What this database alone must not pack, on a table that has an `id`. */
   readonly alone: (table: string) => ReadonlyArray<string>
 }
@@ -114,6 +119,9 @@ const postgresql: Packer = {
     failure: "22012",
     wrong: "select $1::int + nope as n",
     wrongness: "42703",
+    ofTable: (table) => `select n from ${table} where n = $1`,
+    lock: (table) => ["begin", `lock table ${table} in access exclusive mode`],
+    unlock: "commit",
     alone: (table) => [
       `insert into ${table} values (1) on conflict do nothing`,
       `update ${table} set id = id returning id`,
@@ -144,6 +152,9 @@ const mariaDb: Packer = {
     failure: "ER_SUBQUERY_NO_1_ROW",
     wrong: "select ? + nope as n",
     wrongness: "ER_BAD_FIELD_ERROR",
+    ofTable: (table) => `select n from ${table} where n = ?`,
+    lock: (table) => [`lock tables ${table} write`],
+    unlock: "unlock tables",
     alone: (table) => [
       `insert ignore into ${table} values (1)`,
       `update ${table} set id = id`,
@@ -210,6 +221,34 @@ export const onLayer = <A, E, R>(packer: Packer, settings: Settings, body: Effec
     const result = yield* Effect.provide(Effect.zipLeft(body, booksBalance), packer.layer({ ...client, ...settings }))
     yield* noSessions(name)
     return result
+  })
+
+/** A table with the numbers below `count`, as `n`. */
+export const numbers = (count: number) =>
+  Effect.gen(function* () {
+    const name = unique("numbers")
+    yield* Sql.query(`create table ${name} (n int primary key)`)
+    const all = Array.from({ length: count }, (_, n) => `(${n})`)
+    yield* Sql.query(`insert into ${name} values ${all.join(", ")}`)
+    return name
+  })
+
+/** Locks the table, on a connection of the client at hand, until the scope closes or the lock is given back. */
+export const locked = ({ texts }: Packer, table: string) =>
+  Effect.gen(function* () {
+    const [isLocked, end] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+    const holder = yield* Effect.forkScoped(
+      Sql.withConnection(
+        Effect.gen(function* () {
+          for (const text of texts.lock(table)) yield* Sql.query(text)
+          yield* Deferred.succeed(isLocked, undefined)
+          yield* Deferred.await(end)
+          yield* Sql.query(texts.unlock)
+        })
+      )
+    )
+    yield* Deferred.await(isLocked)
+    return Effect.zipRight(Deferred.succeed(end, undefined), Fiber.join(holder))
   })
 
 /** Runs a text until it is known. */

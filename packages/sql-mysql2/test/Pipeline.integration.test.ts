@@ -373,7 +373,8 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
                 interruptible: true,
                 until: Infinity,
                 resume,
-                answer: resume
+                answer: resume,
+                again: undefined
               })
             })
           )

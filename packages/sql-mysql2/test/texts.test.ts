@@ -106,9 +106,17 @@ describe("what may share a connection is seen in the text", () => {
     "table a",
     "select 1;",
     "select a\nfrom b order by c",
-    "select id, for_update, lock_mode from tables where intox = ?"
+    "select id, for_update, lock_mode from tables where intox = ?",
+    "select count(*), if(a > 0, lower(b), 'c') from c where d in (1, 2) and exists (select 1 from e) /* of a page */"
   ]
   const harmful = [
+    "select book(?)",
+    "select app.count(?)",
+    "select a, `book`(1) from b",
+    "select count(*), book (a) from b",
+    "select book/* it */(1)",
+    "select lastval(s)",
+    "select is_used_lock('a'), master_pos_wait('a', 1)",
     "insert into a values (1)",
     "update a set b = 1",
     "replace into a values (1)",

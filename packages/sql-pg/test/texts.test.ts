@@ -11,9 +11,23 @@ describe("what can be seen in a text", () => {
     "values (1), (2)",
     "table a",
     "select 1;",
-    "select a\nfrom b order by c"
+    "select a\nfrom b order by c",
+    "select count(*), max(a) filter (where b > 0) from c where d in (1, 2) and exists (select 1 from e) /* of a page */",
+    "select x from unnest($1::int[]) as t(x), generate_series(1, 3) where y = any ($2) order by lower(x::varchar(10))"
   ]
   const harmful = [
+    "select book($1)",
+    "select app.count($1)",
+    'select a, "Book"(1) from b',
+    "select count(*), book (a) from b",
+    "select book/* it */(1)",
+    "select in -- it\n(1)",
+    "select nextval('s')",
+    "select setval('s', 1)",
+    "select pg_notify('a', 'b')",
+    "select pg_advisory_xact_lock(1)",
+    "select pg_terminate_backend(1)",
+    "select lo_unlink(1)",
     "insert into a values (1)",
     "update a set b = 1 returning *",
     "with a as (delete from b returning *) select * from a",

@@ -173,7 +173,7 @@ describe("the budget", () => {
     const budget = Budget.make(() => acquired)
     const spend = () => {
       let n = 0
-      while (budget.take()) n++
+      while (budget.take(undefined)) n++
       return n
     }
     assert.strictEqual(spend(), 10)
@@ -183,6 +183,16 @@ describe("the budget", () => {
     assert.strictEqual(spend(), 1)
     acquired += 1_000_000
     assert.strictEqual(spend(), 100)
+  })
+
+  it("spends one on everything that was lost with one connection", () => {
+    const budget = Budget.make(() => 0)
+    const lost = [new Error("one"), new Error("another")]
+    for (let n = 0; n < 100; n++) assert.isTrue(budget.take(lost[n % 2]))
+    for (let n = 0; n < 8; n++) assert.isTrue(budget.take(undefined))
+    assert.isFalse(budget.take(undefined))
+    assert.isFalse(budget.take(new Error("a third")))
+    assert.isTrue(budget.take(lost[0]))
   })
 
   it.effect("when it is used up a failure passes as it is, and says so; conflicts spend nothing", () =>

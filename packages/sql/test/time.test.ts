@@ -298,6 +298,7 @@ describe("a deadline", () => {
         depth: 8,
         packs: (sql) => sql === "packed",
         admits: () => true,
+        stalls: () => false,
         start: (_, { resume, sql, until }) => {
           untils.push([sql, until])
           resume(Effect.succeed([]))

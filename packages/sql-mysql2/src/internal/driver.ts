@@ -82,7 +82,7 @@ const takesSeveral = (connection: MysqlConnection, isKnownTo: boolean): boolean 
 
 /** A driver that lets short reads share connections. Each call makes a driver that measures statements for itself. */
 export const packed = (isKnownTo: boolean, within: Limits = limits) => {
-  const packer = makePacker()
+  const packer = makePacker(within)
   return {
     ...driver,
     connect: (endpoint, signals, control?: Control<MysqlConnection>) =>
@@ -90,6 +90,6 @@ export const packed = (isKnownTo: boolean, within: Limits = limits) => {
         if (takesSeveral(connection, isKnownTo)) connection.packer = packer
         return connection
       }),
-    packing: packing(packer, within)
+    packing: packing(packer)
   } satisfies Driver<Endpoint, MysqlConnection>
 }

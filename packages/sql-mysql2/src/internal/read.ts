@@ -11,7 +11,7 @@ import * as values from "./wire/values.js"
 
 export type Packer = Packing.Packer<MysqlConnection>
 
-export const makePacker = (): Packer => new Packing.Packer(isHarmless, relieve)
+export const makePacker = (limits: Packing.Limits): Packer => new Packing.Packer(limits, isHarmless, relieve)
 
 /** What a packed read knows besides its request. */
 interface State {
@@ -41,10 +41,7 @@ const write = (read: Read): void => {
   const prepared = connection.prepares(text, params, mode)
   const statement = prepared ? connection.wire._statements.get(text.key) : undefined
   if (prepared && statement === undefined) {
-    connection.prepareFor(
-      { hasLeft: () => read.hasLeft(), prepared: (operation, failure) => isPrepared(read, operation, failure) },
-      text
-    )
+    connection.prepareFor({ read, prepared: (operation, failure) => isPrepared(read, operation, failure) }, text)
     return
   }
   const written = prepared || params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
@@ -93,8 +90,8 @@ const isInnocent = ({ connection, state }: Read, operation: Operation, failure: 
 }
 
 /** What the driver says about packing, for the connections that have this packer. */
-export const packing = (packer: Packer, limits: Packing.Limits) =>
-  Packing.make<MysqlConnection, State>(packer, limits, {
+export const packing = (packer: Packer) =>
+  Packing.make<MysqlConnection, State>(packer, {
     prepare: prepareRead,
     write,
     error: ({ connection, request }, failure) => connection.error(failure, "statement", request)

@@ -140,10 +140,10 @@ export const driver: Driver<Endpoint, PgConnection> = {
 
 /** A driver that lets short reads share connections. Each call makes a driver that measures statements for itself. */
 export const packed = (within: Limits = limits) => {
-  const packer = makePacker()
+  const packer = makePacker(within)
   return {
     ...driver,
     connect: (endpoint, signals) => connect(endpoint, signals, packer),
-    packing: packing(packer, within)
+    packing: packing(packer)
   } satisfies Driver<Endpoint, PgConnection>
 }

@@ -6,18 +6,22 @@ import * as classify from "./classify.js"
 import { isSeenInText } from "./session/changes.js"
 import type { PgConnection } from "./session/connection.js"
 import { planFaultOf } from "./session/faults.js"
+import { onlyReads } from "./wire/functions.js"
 import { problemOf } from "./wire/message.js"
 import { prepare, type Values } from "./wire/params.js"
 import type { Plan } from "./wire/plans.js"
 import { Statement } from "./wire/statement.js"
 import { isRead } from "./wire/texts.js"
 
-/** It may share a connection with others: it leaves nothing behind, in the database or in the session. */
-export const isHarmless = (sql: string): boolean => isRead(sql) && !isSeenInText(sql)
+/**
+ * It may share a connection with others, and may be executed twice: it leaves nothing behind, in the database or in the session,
+ * and it calls no function that the program has made, which could.
+ */
+export const isHarmless = (sql: string): boolean => isRead(sql) && !isSeenInText(sql) && onlyReads(sql)
 
 export type Packer = Packing.Packer<PgConnection>
 
-export const makePacker = (): Packer => new Packing.Packer(isHarmless, relieve)
+export const makePacker = (limits: Packing.Limits): Packer => new Packing.Packer(limits, isHarmless, relieve)
 
 /** What a packed read knows besides its request. */
 interface State {
@@ -87,8 +91,8 @@ const isInnocent = ({ connection, state }: Read, statement: Statement, failure: 
 }
 
 /** What the driver says about packing, for the connections that have this packer. */
-export const packing = (packer: Packer, limits: Packing.Limits) =>
-  Packing.make<PgConnection, State>(packer, limits, {
+export const packing = (packer: Packer) =>
+  Packing.make<PgConnection, State>(packer, {
     prepare: prepareRead,
     write,
     error: ({ connection, request }, failure) => connection.error(failure, "statement", request)

@@ -113,6 +113,8 @@ export interface Packing<in Conn> {
   readonly packs: (sql: string, mode: Mode, params: ReadonlyArray<unknown>) => boolean
   /** Whether one more statement may join those on this connection. Never throws, never blocks. */
   readonly admits: (connection: Conn) => boolean
+  /** Whether what is under way on this connection takes much longer than expected. Never throws, never blocks. */
+  readonly stalls: (connection: Conn) => boolean
   /**
    * Sends a statement on a connection that other callers use as well. A statement that fails, or whose fiber is interrupted,
    * does not affect the others. Calls `resume` once, when the statement has ended, whatever becomes of the connection and of
@@ -139,8 +141,13 @@ export interface PackedRequest {
   readonly until: Instant
   /** The read has ended, with this. Called once. */
   readonly resume: (effect: Effect.Effect<any, SqlError>) => void
-  /** Tells the caller, who does not want to wait any longer, before the read has ended. `resume` is called later all the same. */
+  /** Tells the caller before the read has ended on this connection. `resume` is called later all the same. */
   readonly answer: (effect: Effect.Effect<any, SqlError>) => void
+  /**
+   * Executes the statement once more, on another connection of the pool, in a fiber of its own. `sent` is called when it has that
+   * connection; not if the fiber ends before. `undefined`: it is executed here alone.
+   */
+  readonly again: ((request: PackedRequest, sent: () => void) => Fiber.RuntimeFiber<any, SqlError>) | undefined
 }
 
 /**

@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 import type { Instant, Timer } from "@sluice/pool/Deadline"
+import type { Awaited } from "./Pipeline.js"
 import type { Profile } from "./Profile.js"
 
 /**
@@ -24,7 +25,7 @@ export class State<Self> {
   declare work: number
   declare profile: Profile | undefined
   declare prepares: boolean
-  declare read: { readonly hasLeft: () => boolean } | undefined
+  declare read: Awaited | undefined
 
   constructor() {
     // Assigned, because V8 takes 20 nanoseconds longer to initialise as many fields of a class that is extended twice.

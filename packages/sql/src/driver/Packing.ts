@@ -5,11 +5,13 @@
  */
 import { SqlError } from "@effect/sql/SqlError"
 import { never, type Timer } from "@sluice/pool/Deadline"
-import { Cause, Effect, FiberRef } from "effect"
-import { type Cancellable, GRACE } from "./Cancel.js"
+import { Cause, Effect, Exit, Fiber, FiberId, FiberRef } from "effect"
+import * as SqlReason from "../SqlReason.js"
 import { TimedOut } from "./Classify.js"
 import type { PackedRequest, Packing } from "./Driver.js"
+import type { Held, Waiting } from "./Pipeline.js"
 import { type Profile, Profiles } from "./Profile.js"
+import { Watch, type Watchable } from "./Watch.js"
 
 /** Reads on one connection at most. */
 const DEPTH = 128
@@ -20,73 +22,34 @@ const DEPTH = 128
  */
 const LARGE = 65_536
 
-/** Milliseconds between two looks at the connections for reads whose caller has left. */
-const INTERVAL = 5
-
-/** Milliseconds that the server has to end a cancelled read. Then the connection is closed. */
-const STUCK = 2_000
-
 /**
  * What packing needs of a connection.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Packable extends Cancellable {
+export interface Packable extends Watchable {
   /** `undefined`: no reads are packed on this connection, and its statements are not measured. */
   readonly packer: Packer<any> | undefined
-  /** Runs an effect in a fiber of its own, which ends with the connection. */
-  readonly fork: (effect: Effect.Effect<void>) => void
 }
 
 /**
- * What the connections of one client share: the profiles of texts, and the watch over reads whose caller has left.
+ * What the connections of one client share: the profiles of texts, and the watch over packed reads.
  *
  * @since 0.2.0
  * @category models
  */
 export class Packer<Conn extends Packable> {
   readonly texts: Profiles
-  private readonly watched = new Set<Conn>()
-  private isWatching = false
+  readonly watch: Watch<Conn>
 
   constructor(
+    readonly limits: Limits,
     isHarmless: (sql: string) => boolean,
-    /** Cancels the oldest read, whose caller has left. Closes the connection if the server does not end it within `bound` milliseconds. */
-    private readonly relieve: (connection: Conn, bound: number) => Effect.Effect<void>
+    relieve: (connection: Conn, bound: number) => Effect.Effect<void>
   ) {
     this.texts = new Profiles(isHarmless)
-  }
-
-  /** Watches the connection until no operation is under way on it. No timer is set while no connection is watched. */
-  watch(connection: Conn): void {
-    if (this.watched.has(connection)) return
-    this.watched.add(connection)
-    if (!this.isWatching) this.lookLater(connection)
-  }
-
-  private lookLater({ pipeline: { timers } }: Conn): void {
-    this.isWatching = true
-    timers.set(timers.now() + INTERVAL, () => this.look(timers.now()))
-  }
-
-  private look(now: number): void {
-    this.isWatching = false
-    for (const connection of this.watched) {
-      const { pipeline } = connection
-      const { current } = pipeline
-      if (current === undefined || connection.isDead) {
-        this.watched.delete(connection)
-        continue
-      }
-      const elapsed = now - pipeline.beganAt(current)
-      if (elapsed >= GRACE && !pipeline.isAborting && current.read?.hasLeft()) {
-        connection.fork(this.relieve(connection, STUCK))
-      }
-      pipeline.expire(elapsed)
-    }
-    const [next] = this.watched
-    if (next !== undefined) this.lookLater(next)
+    this.watch = new Watch(limits.overdue, relieve)
   }
 }
 
@@ -112,10 +75,13 @@ export interface Sender<Conn extends Packable, State> {
  * A read that shares its connection with others. It may be sent twice: the cancel of a neighbour may have hit it, or the server
  * may have forgotten the statement that it had prepared. A read that has failed has changed nothing.
  *
+ * Behind a read that is late it is sent on another connection as well. The first answer of the two counts: the other one is
+ * cancelled, or discarded when it comes. If this connection is lost first, the caller goes on waiting for the other answer.
+ *
  * @since 0.2.0
  * @category models
  */
-export class Read<Conn extends Packable, State> {
+export class Read<Conn extends Packable, State> implements Held {
   readonly connection: Conn
   readonly request: PackedRequest
   readonly profile: Profile
@@ -123,7 +89,12 @@ export class Read<Conn extends Packable, State> {
   readonly state: State
   private readonly sender: Sender<Conn, State>
   private isSecond: boolean
-  private isLate: boolean
+  /** The caller has an answer. */
+  private isTold: boolean
+  /** It was sent on another connection as well. */
+  private isMoved: boolean
+  /** Executes it on another connection, until that has ended. */
+  private copy: Fiber.RuntimeFiber<unknown, SqlError> | undefined
   private timer: Timer | undefined
 
   // Assigned here, because initializers of fields cost each read some nanoseconds more.
@@ -134,7 +105,9 @@ export class Read<Conn extends Packable, State> {
     this.state = state
     this.sender = sender
     this.isSecond = false
-    this.isLate = false
+    this.isTold = false
+    this.isMoved = false
+    this.copy = undefined
     const { until } = request
     this.timer = until === never ? undefined : connection.pipeline.timers.set(until, () => this.late())
   }
@@ -142,7 +115,8 @@ export class Read<Conn extends Packable, State> {
   /** The caller is told that its deadline has passed. The lease goes on until the server has answered, as if it had left. */
   private late(): void {
     this.timer = undefined
-    this.isLate = true
+    this.isTold = true
+    this.stay()
     this.request.answer(Effect.fail(this.connection.error(new TimedOut("deadline", 0), "statement")))
   }
 
@@ -151,9 +125,45 @@ export class Read<Conn extends Packable, State> {
    * several steps of its fiber.
    */
   hasLeft(): boolean {
-    if (this.isLate) return true
+    if (this.isTold) return true
     const { fiber, interruptible } = this.request
     return interruptible && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))
+  }
+
+  collect(reads: Array<Waiting>): void {
+    reads.push(this)
+  }
+
+  mayMove(): boolean {
+    return this.request.again !== undefined && !this.isMoved && !this.hasLeft()
+  }
+
+  move(told: () => void): void {
+    this.isMoved = true
+    let isSent = false
+    const sent = (): void => {
+      if (isSent) return
+      isSent = true
+      told()
+    }
+    const copy = this.request.again!(this.request, sent)
+    this.copy = copy
+    copy.addObserver((exit) => {
+      sent()
+      // Else the caller has got it already, or waits for the copy itself.
+      if (this.copy !== copy) return
+      this.copy = undefined
+      if (this.hasLeft() || !isAnswer(exit)) return
+      this.isTold = true
+      this.timer?.cancel()
+      this.request.answer(exit)
+    })
+  }
+
+  stay(): void {
+    const { copy } = this
+    this.copy = undefined
+    copy?.unsafeInterruptAsFork(FiberId.none)
   }
 
   send(): void {
@@ -165,7 +175,7 @@ export class Read<Conn extends Packable, State> {
     else {
       pipeline.corkForTick()
       this.sender.write(this)
-      connection.packer?.watch(connection)
+      connection.packer?.watch.add(connection)
     }
   }
 
@@ -175,7 +185,12 @@ export class Read<Conn extends Packable, State> {
 
   /** It is not sent, for this reason. */
   refused(error: SqlError): void {
-    this.end(Effect.fail(error))
+    const { copy } = this
+    if (copy === undefined || SqlReason.of(error).connection === "keep") this.end(Effect.fail(error))
+    else {
+      this.copy = undefined
+      this.end(answerOf(copy, error))
+    }
   }
 
   /** Nobody awaits it, so it is not sent. */
@@ -198,9 +213,26 @@ export class Read<Conn extends Packable, State> {
 
   private end(effect: Effect.Effect<any, SqlError>): void {
     this.timer?.cancel()
+    if (this.copy !== undefined) this.stay()
     this.request.resume(effect)
   }
 }
+
+/** The server has answered: with rows, or with an error that the statement would have had here as well. */
+const isAnswer = (exit: Exit.Exit<unknown, SqlError>): boolean => {
+  if (Exit.isSuccess(exit)) return true
+  const failure = Cause.failureOption(exit.cause)
+  if (failure._tag === "None") return false
+  const { connection, outcome } = SqlReason.of(failure.value)
+  return connection === "keep" && outcome === "rolledBack"
+}
+
+/** The answer of the copy, or `error` if it gets none. */
+const answerOf = (copy: Fiber.RuntimeFiber<unknown, SqlError>, error: SqlError): Effect.Effect<unknown, SqlError> =>
+  Effect.onInterrupt(
+    Effect.flatMap(Fiber.await(copy), (exit) => (isAnswer(exit) ? exit : Effect.fail(error))),
+    () => Fiber.interruptFork(copy)
+  )
 
 /**
  * When reads are packed.
@@ -219,15 +251,22 @@ export interface Limits {
    * reads wait behind a slow one.
    */
   readonly late: number
+  /**
+   * When the oldest read of a connection has been under way for so many milliseconds, and for ten times its expected work, those
+   * behind it are sent on other connections as well. With a smaller number a machine that stalls for a moment sends its reads twice.
+   * With a larger number reads wait longer behind one that waits for a lock, or on a silent socket.
+   */
+  readonly overdue: number
 }
 
 /**
- * Reads of less than 1 millisecond, behind 4 milliseconds of work at most, of which the oldest is under way for less than 8.
+ * Reads of less than 1 millisecond, behind 4 milliseconds of work at most, of which the oldest is under way for less than 8. One
+ * that is under way for 20 holds up nobody.
  *
  * @since 0.1.0
  * @category constants
  */
-export const limits: Limits = { short: 1, ahead: 4, late: 8 }
+export const limits: Limits = { short: 1, ahead: 4, late: 8, overdue: 20 }
 
 const isLarge = (value: unknown): boolean =>
   (typeof value === "string" || value instanceof Uint8Array) && value.length > LARGE
@@ -239,8 +278,7 @@ const isLarge = (value: unknown): boolean =>
  * @category constructors
  */
 export const make = <Conn extends Packable, State>(
-  { texts }: Packer<Conn>,
-  { ahead, late, short }: Limits,
+  { limits: { ahead, late, short }, texts }: Packer<Conn>,
   sender: Sender<Conn, State>
 ): Packing<Conn> => ({
   depth: DEPTH,
@@ -255,10 +293,12 @@ export const make = <Conn extends Packable, State>(
       pipeline.depth < DEPTH &&
       pipeline.ahead <= ahead &&
       !connection.isDead &&
+      !pipeline.isLate &&
       // The oldest read takes longer than its text did before, and would delay every read that joins now.
       (current === undefined || pipeline.timers.now() - pipeline.beganAt(current) <= late)
     )
   },
+  stalls: ({ pipeline }) => pipeline.isLate,
   start: (connection, request) => {
     const state = sender.prepare(connection, request)
     if (state instanceof SqlError) request.resume(Effect.fail(state))

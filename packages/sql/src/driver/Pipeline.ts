@@ -52,8 +52,37 @@ export interface Operation<Self> {
   readonly isMark: boolean
   /** The server prepares a statement for it. This is done once, so its time is not counted as that of the statement. */
   readonly prepares: boolean
-  /** Set for a packed read. Says whether its caller has left. */
-  readonly read: { readonly hasLeft: () => boolean } | undefined
+  /** Set for what packed reads wait for: one itself, or the preparation of a statement for several. */
+  readonly read: Awaited | undefined
+}
+
+/**
+ * What packed reads wait for.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Awaited {
+  /** Nobody waits for it. */
+  readonly hasLeft: () => boolean
+  /** Adds the reads that wait for it, in the order of asking. */
+  readonly collect: (reads: Array<Waiting>) => void
+}
+
+/**
+ * A packed read that has not ended.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Waiting extends Awaited {
+  readonly profile: Profile
+  /** Whether it may be sent on another connection as well. It is sent there once at most. */
+  readonly mayMove: () => boolean
+  /** Sends it on another connection as well. `told` is called when it was sent there, or will not be. */
+  readonly move: (told: () => void) => void
+  /** Its caller has left: it is not executed on the other connection, or cancelled there. */
+  readonly stay: () => void
 }
 
 /**
@@ -86,8 +115,7 @@ export interface Owner<in Op> {
  * @since 0.2.0
  * @category models
  */
-export interface Held {
-  readonly hasLeft: () => boolean
+export interface Held extends Waiting {
   readonly send: () => void
   /** Its caller has left: it is not sent. */
   readonly drop: () => void
@@ -114,6 +142,8 @@ export class Pipeline<Op extends Operation<Op>> {
   /** Writes wait until the running callbacks have ended. */
   private corked = false
   private failure: unknown = undefined
+  /** An oldest operation that is overdue. `Watch` sets it. */
+  private overdue: Op | undefined = undefined
   private executed = false
   /** Who is told when the abort under way is over; `undefined` while none is. */
   private aborting: Set<(failure: unknown) => void> | undefined = undefined
@@ -152,6 +182,26 @@ export class Pipeline<Op extends Operation<Op>> {
 
   get isAborting(): boolean {
     return this.aborting !== undefined
+  }
+
+  /** The oldest operation takes much longer than expected, so no work is added. */
+  get isLate(): boolean {
+    return this.overdue !== undefined && this.overdue === this.oldest
+  }
+
+  /** Notes that this operation, if it is the oldest, is overdue. */
+  late(operation: Op): void {
+    this.overdue = operation
+  }
+
+  /** The packed reads that have not ended, those of the oldest operation first, those that are kept back last. */
+  waiting(): Array<Waiting> {
+    const reads: Array<Waiting> = []
+    for (let operation = this.oldest; operation !== undefined; operation = operation.next) {
+      operation.read?.collect(reads)
+    }
+    for (const read of this.held) read.collect(reads)
+    return reads
   }
 
   /** Packed reads that are kept back. */
@@ -282,10 +332,12 @@ export class Pipeline<Op extends Operation<Op>> {
     this.aborting = undefined
     const { held } = this
     this.held = []
+    // One for all of them, because they are lost together.
+    const cause = this.failure ?? new Error("Connection terminated")
     for (const read of held) {
       if (read.hasLeft()) read.drop()
       else if (failure === undefined) read.send()
-      else read.lost(new Error("Connection terminated"))
+      else read.lost(cause)
     }
     if (others !== undefined) for (const told of others) told(failure)
   }

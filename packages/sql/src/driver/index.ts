@@ -3,6 +3,7 @@
  *
  * @since 0.2.0
  */
+export * as Calls from "./Calls.js"
 export * as Cancel from "./Cancel.js"
 export * as Classify from "./Classify.js"
 export * as Configured from "./Configured.js"
@@ -23,3 +24,4 @@ export * as Tls from "./Tls.js"
 export * as Unreadable from "./Unreadable.js"
 export * as Unsendable from "./Unsendable.js"
 export * as Url from "./Url.js"
+export * as Watch from "./Watch.js"

@@ -4,7 +4,7 @@ import type { Limits } from "@sluice/sql/driver/Packing"
 import { Effect } from "effect"
 
 /** Everything harmless counts as short, so that a slow machine changes nothing, and a test may pack what is slow. */
-export const anyTime: Limits = { short: Infinity, ahead: Infinity, late: Infinity }
+export const anyTime: Limits = { short: Infinity, ahead: Infinity, late: Infinity, overdue: Infinity }
 
 /** The driver, and how many reads it has packed. */
 export const counted = <Driver extends { readonly packing: Packing<any> }>(driver: Driver) => {
@@ -35,7 +35,8 @@ export const reader = <Conn>(packing: Packing<Conn>, connection: Conn) => {
           interruptible: true,
           until: Infinity,
           resume,
-          answer: callback
+          answer: callback,
+          again: undefined
         })
       })
     )

@@ -5,7 +5,7 @@ import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Control, Mode, Phase } from "@sluice/sql/driver/Driver"
 import * as Literals from "@sluice/sql/driver/Literals"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
-import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
+import { type Awaited, type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
 import * as Unreadable from "@sluice/sql/driver/Unreadable"
 import * as Unsendable from "@sluice/sql/driver/Unsendable"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -344,7 +344,12 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     const reads = [read]
     this.preparing.set(text.key, reads)
     const operation = new Operation(this, text)
-    operation.read = { hasLeft: () => reads.every((read) => read.hasLeft()) }
+    operation.read = {
+      hasLeft: () => reads.every(({ read }) => read.hasLeft()),
+      collect: (all) => {
+        for (const { read } of reads) read.collect(all)
+      }
+    }
     this.send(operation, (failure) => {
       this.preparing.delete(text.key)
       for (const read of reads) read.prepared(operation, failure)
@@ -423,7 +428,7 @@ const nothing = read("")
 
 /** A read that waits for its statement to be prepared. */
 export interface PreparedRead {
-  readonly hasLeft: () => boolean
+  readonly read: Awaited
   readonly prepared: (operation: Operation, failure: unknown) => void
 }
 

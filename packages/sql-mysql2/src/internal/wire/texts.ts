@@ -1,4 +1,5 @@
 import * as changes from "../session/changes.js"
+import { onlyReads } from "./functions.js"
 import { keyOf } from "./mysql.js"
 
 /** What can be seen in the text of a statement without parsing it. */
@@ -40,8 +41,11 @@ const locks = /\b(?:for\s+(?:update|share)|lock\s+in\s+share\s+mode)\b/i
 /** A read that leaves nothing behind when its transaction has ended, as far as can be told without parsing. */
 export const isRead = (sql: string): boolean => reads.test(sql) && !writes.test(sql)
 
-/** A read that may share its connection with others. */
-export const isHarmless = (sql: string): boolean => isRead(sql) && !locks.test(sql)
+/**
+ * A read that may share its connection with others, and may be executed twice: it calls no function that the program has made,
+ * which could write.
+ */
+export const isHarmless = (sql: string): boolean => isRead(sql) && !locks.test(sql) && onlyReads(sql)
 
 const isSeveral = (sql: string): boolean => {
   const at = sql.indexOf(";")

@@ -14,9 +14,8 @@ export const isPreparable = (sql: string, params: ReadonlyArray<unknown>): boole
 
 const reads = /^\s*(?:select|values|table)\b/i
 
-/** Locks rows, makes a table, notifies, or is more than one statement. A literal with such a word only makes the read unpacked. */
-const harms =
-  /\b(?:into|temp|temporary|for\s+(?:no\s+key\s+update|key\s+share|update|share))\b|\bpg_notify\s*\(|;\s*\S/i
+/** Locks rows, makes a table, or is more than one statement. A literal that contains such a word only makes the read unpacked. */
+const harms = /\b(?:into|temp|temporary|for\s+(?:no\s+key\s+update|key\s+share|update|share))\b|;\s*\S/i
 
 /** A read that leaves nothing behind in the database. */
 export const isRead = (sql: string): boolean => reads.test(sql) && !harms.test(sql)

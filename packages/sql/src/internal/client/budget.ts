@@ -5,8 +5,11 @@
  * The sum is brought up to date only when a retry is asked for, so it costs an acquire nothing.
  */
 export interface Budget {
-  /** Takes one retry, if there is one. */
-  readonly take: () => boolean
+  /**
+   * Takes one retry, if there is one. All failures that one lost connection has caused take one together: `lost` is what has ended
+   * that connection.
+   */
+  readonly take: (lost: object | undefined) => boolean
 }
 
 const RETRY = 10
@@ -21,13 +24,16 @@ const MOST = 100 * RETRY
 export const make = (acquired: () => number): Budget => {
   let tenths = INITIAL
   let seen = acquired()
+  const paid = new WeakSet<object>()
   return {
-    take: () => {
+    take: (lost) => {
+      if (lost !== undefined && paid.has(lost)) return true
       const now = acquired()
       tenths = Math.min(MOST, tenths + now - seen)
       seen = now
       if (tenths < RETRY) return false
       tenths -= RETRY
+      if (lost !== undefined) paid.add(lost)
       return true
     }
   }

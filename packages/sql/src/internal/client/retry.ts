@@ -14,10 +14,11 @@ import * as policies from "./policy.js"
 import { GivenPolicy, isLeftToGivenPolicy, isRepeatable } from "./references.js"
 
 export interface Retrying {
-  /** One statement that commits by itself. Costs a frame while nothing fails. */
+  /** One statement that commits by itself. Costs a frame while nothing fails. `isHarmless`: it may be executed twice. */
   readonly statement: <A>(
     context: Context.Context<never>,
-    once: Effect.Effect<A, AcquireError | SqlError>
+    once: Effect.Effect<A, AcquireError | SqlError>,
+    isHarmless: boolean
   ) => Effect.Effect<A, SqlError>
   readonly transaction: <A, E, R>(
     context: Context.Context<never>,
@@ -47,6 +48,9 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
   const { timers } = cluster
   const budget = Budget.make(() => cluster.targets.reduce((sum, { pool }) => sum + Pool.unsafeStats(pool).acquired, 0))
 
+  /** Conflicts between transactions are no sign of a server that fails. */
+  const affords = (reason: SqlReason.SqlReason): boolean => policies.isConflict(reason) || budget.take(lostBy(reason))
+
   const repeat = <A, E, R>(first: Cause.Cause<E>, plan: Plan, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.clockWith((clock) => {
       const began = timers.now()
@@ -63,8 +67,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
           if (ScheduleDecision.isDone(decision)) return end(false)
           const pause = Math.max(0, ScheduleIntervals.start(decision.intervals) - wall)
           if (timers.now() + pause >= plan.until) return end(false)
-          // Conflicts between transactions are no sign of a server that fails.
-          if (plan.budget && !policies.isConflict(SqlReason.of(failure.value)) && !budget.take()) return end(true)
+          if (plan.budget && !affords(SqlReason.of(failure.value))) return end(true)
           state = changed
           const run = Effect.catchAllCause(once, (cause) => next(cause, attempts + 1))
           return pause > 0 ? Effect.zipRight(Effect.sleep(pause), run) : run
@@ -79,10 +82,11 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     context: Context.Context<never>,
     deadline: Instant,
     admits: (error: unknown) => boolean,
-    once: Effect.Effect<A, E, R>
+    once: Effect.Effect<A, E, R>,
+    isHarmless = false
   ): Effect.Effect<A, E, R> => {
     const failure = Cause.failureOption(cause)
-    const situation = { repeatable: isRepeatable(context), whole: false }
+    const situation = { repeatable: isHarmless || isRepeatable(context), whole: false }
     // Most failures are the program's own, and end here.
     if (
       Option.isNone(failure) ||
@@ -121,14 +125,15 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     })
 
   return {
-    statement: (context, once) =>
+    statement: (context, once, isHarmless) =>
       Effect.catchAllCause(once, (cause) =>
         unasked(
           Cause.map(cause, toSqlError),
           context,
           currentIn(context),
           () => true,
-          Effect.mapError(once, toSqlError)
+          Effect.mapError(once, toSqlError),
+          isHarmless
         )
       ),
     transaction: (context, isNested, call, once) => {
@@ -145,6 +150,10 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     given
   }
 }
+
+/** What has ended the connection, the same for everything that was lost with it; `undefined` if none was lost. */
+const lostBy = ({ cause, connection }: SqlReason.SqlReason): object | undefined =>
+  connection === "destroy" && typeof cause === "object" && cause !== null ? cause : undefined
 
 /** The failure, with how often it was tried. */
 const withAttempts = <E>(error: E, attempts: number, isDenied: boolean): E => {

@@ -94,6 +94,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       abort: driver.abort,
       concurrency: options.pool.concurrency ?? driver.packing?.depth,
       admits: driver.packing?.admits,
+      stalls: driver.packing?.stalls,
       classify: connectFailureKind,
       describe: driver.describe,
       ownSpans

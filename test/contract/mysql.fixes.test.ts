@@ -297,6 +297,21 @@ pairs(
     )
 
     fix(
+      "an array where a list is meant is refused",
+      "it is sent as JSON, and matches nothing",
+      {},
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const t = yield* table("id int")
+          yield* sql`insert into ${sql(t)} (id) values (${7})`
+          const exit = yield* Effect.exit(sql`select id from ${sql(t)} where id in (${[7, 8] as any})`)
+          return Exit.isSuccess(exit) ? exit.value.length : verdict(exit)
+        }),
+      { ours: "failure", original: 0 }
+    )
+
+    fix(
       "a stream gives the values that the statement gives",
       "it writes its parameters into the text, which gives others",
       {},

@@ -248,7 +248,7 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: "64M" } }), {
   it.effect("prepare: false: reads are packed as texts with the values in them, and the answers are the same", () =>
     onPacked({ pool: { maxSize: 2 }, prepare: false }, ({ packs }) =>
       Effect.gen(function* () {
-        const values = (n: number) => [n, `it's ${n} \\ "?"`, null, [n], { n }]
+        const values = (n: number) => [n, `it's ${n} \\ "?"`, null, `[${n}]`, { n }]
         const other = "select ? as n, ? as t, ? as nothing, ? as list, ? as object"
         yield* learn(other, values(0))
         const before = packs()

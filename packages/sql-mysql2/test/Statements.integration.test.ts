@@ -114,7 +114,17 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
 
   it.effect("prepared or not, a value means the same", () =>
     Effect.gen(function* () {
-      const values = [1, -2.5, 'it\'s \\ "q"', null, true, 2n ** 60n, new Date(1_700_000_000_000), [1, "a"], { a: [1] }]
+      const values = [
+        1,
+        -2.5,
+        'it\'s \\ "q"',
+        null,
+        true,
+        2n ** 60n,
+        new Date(1_700_000_000_000),
+        '[1,"a"]',
+        { a: [1] }
+      ]
       const read = (prepare: boolean) =>
         onPool({ prepare }, () =>
           Effect.gen(function* () {

@@ -408,11 +408,9 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   it.effect("a first read that fails, or cannot be sent, leaves its transaction open until the rollback", () =>
     Effect.gen(function* () {
       const { connection, first, rollback } = yield* counted
-      const circular: Record<string, unknown> = {}
-      circular["self"] = circular
       const failing: ReadonlyArray<readonly [string, ReadonlyArray<unknown>, SqlReason.Tag]> = [
         ["select nope", [], "SyntaxError"],
-        ["select ? as n", [circular], "InvalidUse"]
+        ["select ? as n, ? as m", [1], "InvalidUse"]
       ]
       yield* driver.execute(connection, "select ? as n", [1], "rows")
       for (const [sql, params, tag] of failing) {

@@ -173,4 +173,175 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       })
     )
   )
+
+  it.effect("a list is written by sql.in, and an array in its place says so, in every form", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const { client: sql } = yield* Sql.Sql
+        yield* table("listed", "n int")
+        yield* Sql.query("insert into listed values (7), (8), (9)")
+        const text = "select n from listed where n in (?)"
+        const array: any = [7, 8]
+        for (const effect of [
+          Sql.query(text, [array]),
+          Sql.query(text, [array], { prepare: false }),
+          sql.unsafe(text, [array]).values,
+          sql.unsafe(text, [array]).unprepared,
+          sql`select n from listed where n in (${array})`,
+          Stream.runCollect(sql.unsafe(text, [array]).stream),
+          Sql.withTransaction(Sql.query(text, [array])),
+          Sql.withConnection(Stream.runCollect(sql.unsafe(text, [array]).stream)),
+          Sql.query("delete from listed where n in (?)", [array])
+        ] as ReadonlyArray<Effect.Effect<unknown, any, Sql.Sql>>) {
+          const error = yield* Effect.flip(effect)
+          assert.match(error.message, /parameter 1 is an array.*sql\.in/)
+          yield* booksBalance
+        }
+        assert.deepEqual(yield* sql`select n from listed where n in ${sql.in([7, 8])} order by n`, [{ n: 7 }, { n: 8 }])
+      })
+    )
+  )
+
+  it.effect("integers are calculated with all of their digits, prepared or not", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* table("money", "n bigint, d decimal(38, 2)")
+        const rows: ReadonlyArray<readonly [string, ReadonlyArray<unknown>, unknown]> = [
+          ["? + 1", [9007199254740993n], "9007199254740994"],
+          ["? + 1", [9007199254740991], "9007199254740992"],
+          ["? + ?", [2n ** 63n, 1n], "9223372036854775809"],
+          ["? + 1", [10n ** 30n], "1000000000000000000000000000001"],
+          ["? + 1", [5], 6],
+          ["? + 1", [0.5], 1.5],
+          ["? / 2", [5], "2.5000"],
+          ["? * 2", [2 ** 53], 2 ** 54],
+          ["? = 9007199254740993", [9007199254740992n], 0]
+        ]
+        for (const prepare of [true, false]) {
+          for (const [text, params, expected] of rows) {
+            const [row] = yield* Sql.query<any>(`select ${text} as v`, params, { prepare })
+            assert.strictEqual(String(row.v), String(expected), text)
+          }
+          yield* Sql.query("delete from money", [], { prepare })
+          yield* Sql.query("insert into money values (?, ?)", [9007199254740993n, "123456789012345678.99"], { prepare })
+          yield* Sql.query("update money set n = n + ?, d = d + ?", [1, 1], { prepare })
+          assert.deepEqual(yield* Sql.query("select n, d from money"), [
+            { n: "9007199254740994", d: "123456789012345679.99" }
+          ])
+        }
+      })
+    )
+  )
+
+  it.effect("more or fewer parameters than placeholders are refused; the server would read other values", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const { client: sql } = yield* Sql.Sql
+        const before = yield* thread
+        for (const [text, params, says] of [
+          ["select ? as v", [1, 2], /1 placeholders and was given 2 parameters/],
+          ["select ? as v, ? as w", [1], /2 placeholders and was given 1 parameters/],
+          ["select 1 as v", [1], /0 placeholders and was given 1 parameters/],
+          ["select ? as v, ? as w", [1, 2, 3], /2 placeholders and was given 3 parameters/]
+        ] as const) {
+          for (const effect of [
+            Sql.query(text, params),
+            Sql.query(text, params),
+            Sql.query(text, params, { prepare: false }),
+            Stream.runCollect(sql.unsafe(text, params as any).stream),
+            Sql.withTransaction(Stream.runCollect(sql.unsafe(text, params as any).stream)),
+            Effect.all(
+              Array.from({ length: 4 }, () => Sql.query(text, params)),
+              { concurrency: 4 }
+            )
+          ] as ReadonlyArray<Effect.Effect<unknown, any, Sql.Sql>>) {
+            const error = yield* Effect.flip(effect)
+            assert.match(error.message, says)
+            assert.deepInclude(yield* reasonOf(effect), { _tag: "InvalidUse", outcome: "none", connection: "keep" })
+          }
+        }
+        assert.strictEqual(yield* thread, before)
+      })
+    )
+  )
+
+  it.effect("a typeCast of the program is given the same values, prepared or not", () =>
+    Effect.gen(function* () {
+      const seen: Array<unknown> = []
+      const typeCast = (field: { readonly name: string }, next: () => unknown) => {
+        const value = next()
+        if (field.name.startsWith("c")) seen.push(value)
+        return value
+      }
+      yield* onPool({ pool: { maxSize: 1 }, mysql2: { typeCast: typeCast as any } }, () =>
+        Effect.gen(function* () {
+          yield* table("casted", "c1 time(3), c2 datetime(3), c3 json, c4 float, c5 double")
+          yield* Sql.query(
+            "set sql_mode = ''; insert into casted values ('10:11:12', '2024-00-15', '[9007199254740993]', 0.1, 9.123456789012344)"
+          )
+          const read = "select c1, c2, c3, c5 from casted"
+          yield* Sql.query(read)
+          yield* Sql.query(read, [], { prepare: false })
+          assert.deepEqual(seen.slice(0, 4), [
+            "10:11:12.000",
+            new Date(Number.NaN),
+            ["9007199254740993"],
+            9.123456789012344
+          ])
+          assert.deepEqual(seen.slice(4), seen.slice(0, 4))
+          assert.deepEqual(yield* Sql.query("select c4 from casted"), [{ c4: 0.1 }])
+          assert.match(
+            (yield* Effect.flip(Sql.query("select c4 from casted", [], { prepare: false }))).message,
+            /FLOAT/
+          )
+        })
+      )
+    })
+  )
+
+  it.effect("dates are read and written in the time zone of the options, prepared or not", () =>
+    Effect.gen(function* () {
+      for (const timezone of ["Z", "+05:30", "-03:00"]) {
+        yield* onPool({ pool: { maxSize: 1 }, mysql2: { timezone } }, () =>
+          Effect.gen(function* () {
+            yield* table("zoned", "id int, d datetime(3)")
+            const offset = timezone === "Z" ? "+00:00" : timezone
+            const dates = ["2024-03-05T10:11:12.345", "0050-01-01T00:00:00.000", "9999-12-31T10:00:00.000"].map(
+              (text) => new Date(text + offset)
+            )
+            for (const prepare of [true, false]) {
+              yield* Sql.query("delete from zoned")
+              for (const [i, date] of dates.entries()) {
+                yield* Sql.query("insert into zoned values (?, ?)", [i, date], { prepare })
+              }
+              assert.deepEqual(yield* Sql.query("select cast(d as char) as t from zoned where id = 0"), [
+                { t: "2024-03-05 10:11:12.345" }
+              ])
+              for (const again of [true, false]) {
+                const rows = yield* Sql.query<any>("select d from zoned order by id", [], { prepare: again })
+                assert.deepStrictEqual(
+                  rows.map(({ d }) => d),
+                  dates
+                )
+              }
+            }
+          })
+        )
+      }
+    })
+  )
+
+  it.effect("a charset without a character refuses a text with it, prepared or not", () =>
+    onPool({ pool: { maxSize: 1 }, mysql2: { charset: "latin1_swedish_ci" } }, () =>
+      Effect.gen(function* () {
+        for (const prepare of [true, false]) {
+          assert.deepEqual(yield* Sql.query("select ? as t", ["ä"], { prepare }), [{ t: "ä" }])
+          for (const value of ["€😀", { a: "😀" }]) {
+            const error = yield* Effect.flip(Sql.query("select ? as t", [value], { prepare }))
+            assert.match(error.message, /charset/)
+          }
+        }
+      })
+    )
+  )
 })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Profiles } from "@sluice/sql/driver/Profile"
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import * as texts from "../src/internal/wire/texts.js"
 import * as values from "../src/internal/wire/values.js"
 
@@ -75,26 +76,81 @@ it("a text with values is as long as the statement needs: 500 texts are remember
   assert.isFalse(known.of("select 0").unpreparable)
 })
 
-it("values that are written into a text mean what they mean beside it", () => {
-  const date = new Date()
-  const bytes = Buffer.from("x")
-  assert.deepStrictEqual(values.forText([1, "a", null, 5n, [1], { a: 1 }, date, bytes, { toJSON: () => "j" }]), [
-    1,
-    "a",
-    null,
-    "5",
-    "[1]",
-    '{"a":1}',
-    date,
-    bytes,
-    '"j"'
-  ])
-  for (const value of [1, true, 5n, null, undefined, "plain", new Date(), bytes]) {
+const style = { encoding: "utf8", timezone: "Z", isMariaDb: true }
+
+const prepared = (...params: ReadonlyArray<unknown>): ReadonlyArray<values.Value> => {
+  const found = values.prepare(params, style, true)
+  if (found instanceof Unsendable) throw found
+  return found
+}
+
+it("values that are written into a text have the types that they have beside it", () => {
+  const rows: ReadonlyArray<readonly [unknown, string]> = [
+    [1, "1"],
+    [-5, "-5"],
+    [0.1, "0.1e0"],
+    [-0, "-0e0"],
+    [1e21, "1e+21"],
+    [2 ** 60, "1152921504606847000e0"],
+    [2n ** 70n, "1180591620717411303424"],
+    [true, "TRUE"],
+    [null, "NULL"],
+    ['it\'s \\ "q" \0', "'it\\'s \\\\ \\\"q\\\" \\0'"],
+    [Buffer.from("a"), "_binary X'61'"],
+    [new Uint16Array([1]), "_binary X'0100'"],
+    [new Date(Date.UTC(33, 2, 5, 1, 2, 3, 4) - 0), "TIMESTAMP'1933-03-05 01:02:03.004000'"],
+    [{ a: "x'" }, `'{\\"a\\":\\"x\\'\\"}'`],
+    [{ toJSON: () => "j" }, `'\\"j\\"'`]
+  ]
+  for (const [value, literal] of rows) {
+    assert.strictEqual(values.written("?", prepared(value), style, "strings"), literal)
+  }
+  assert.strictEqual(
+    values.written("?", prepared({ a: 1 }), { ...style, isMariaDb: false }, "strings"),
+    `CAST('{\\"a\\":1}' AS JSON)`
+  )
+  for (const value of prepared(1, true, 5n, null, "plain", new Date(), Buffer.from("'"))) {
     assert.isTrue(values.isSafeWithoutEscapes(value))
   }
-  for (const value of ["it's", "back\\slash", 'double"', "new\nline", [1], {}]) {
+  for (const value of prepared("it's", "back\\slash", 'double"', "new\nline", { a: 1 })) {
     assert.isFalse(values.isSafeWithoutEscapes(value))
   }
+})
+
+it("a question mark in a string, a name or a comment is no placeholder", () => {
+  const one = prepared(7)
+  const rows: ReadonlyArray<readonly [string, values.Quotes]> = [
+    ["select '?', ?", "strings"],
+    ["select 'it''s ?', ?", "strings"],
+    ["select 'it\\'s ?', ?", "strings"],
+    ['select "?", ?', "strings"],
+    ['select "a\\"?", ?', "strings"],
+    ["select `a?``?`, ?", "strings"],
+    ["select /* ? */ ?", "strings"],
+    ["select ? -- ?", "strings"],
+    ["select ? -- ?\n", "strings"],
+    ["select ? # it's ?", "strings"],
+    ["select ? --\n", "strings"],
+    ["select 1 --?", "strings"],
+    ["select /*! ? */ 1", "strings"],
+    ['select "a\\", ?', "ansi"],
+    ["select '\\', ?", "withoutEscapes"],
+    ["select ? /* ?", "strings"],
+    ["select ?, '?", "strings"]
+  ]
+  for (const [sql, quotes] of rows) {
+    const written = values.written(sql, one, style, quotes)
+    assert.isString(written, sql)
+    assert.strictEqual((written as string).split("7").length, 2, sql)
+  }
+  for (const sql of ["select '?'", "select ?, ?", 'select "?"']) {
+    assert.match(
+      (values.written(sql, one, style, "strings") as Unsendable).message,
+      /placeholders and was given 1 parameters/
+    )
+  }
+  const long = `select '${"x".repeat(5_000_000)}', ?`
+  assert.strictEqual((values.written(long, one, style, "strings") as string).length, long.length)
 })
 
 describe("what may share a connection is seen in the text", () => {

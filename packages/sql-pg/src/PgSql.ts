@@ -6,13 +6,14 @@
 import type * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
-import { makeCompiler, PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
+import { PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
 import type { Configured } from "@sluice/sql/driver/Configured"
 import * as Layers from "@sluice/sql/driver/Layers"
 import * as Runtime from "@sluice/sql/driver/Runtime"
 import * as Sql from "@sluice/sql/Sql"
 import { type ConfigError, Effect, type Layer, Option, type Scope, Stream } from "effect"
 import type { FromPoolConfig, ListenEvent, PgSqlConfig } from "./Config.js"
+import * as compiler from "./internal/compiler.js"
 import { driver, packed } from "./internal/driver.js"
 import * as endpoint from "./internal/endpoint.js"
 import * as FromPool from "./internal/fromPool.js"
@@ -45,7 +46,7 @@ const start = Effect.fnUntraced(function* (
     endpoints,
     {
       madeAt,
-      compiler: makeCompiler(config.transformQueryNames, config.transformJson),
+      compiler: compiler.make(config.transformQueryNames, config.transformJson),
       system: "postgresql"
     }
   )

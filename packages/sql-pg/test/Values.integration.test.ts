@@ -1,3 +1,4 @@
+import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
@@ -19,6 +20,8 @@ const failing = {
         : pg.types.getTypeParser(oid, format)
   } as any
 }
+
+const renaming = { transformQueryNames: (name: string) => name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`) }
 
 const thousand = "select g from generate_series(1, 1000) g"
 
@@ -330,6 +333,85 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("v
           }
           assert.strictEqual((yield* reasonOf(read)).code, "42P01")
         }
+      })
+    )
+  )
+
+  it.effect("sql.json sends any value as its JSON", () =>
+    Effect.gen(function* () {
+      const values = ["str", '{"a":1}', [1], [], {}, { a: [1, null] }, 5, true, "", [null], new Date(0), ['😀\n"\\']]
+      for (const config of [{}, renaming]) {
+        yield* onPool({ ...config, pool: { maxSize: 1 } }, () =>
+          Effect.gen(function* () {
+            const sql = yield* PgClient.PgClient
+            yield* Sql.query("create table documents (id int, j json, b jsonb)")
+            for (const [id, value] of values.entries()) {
+              const json = sql.json(value)
+              yield* sql`insert into documents (id, j, b) values (${id}, ${json}, ${json})`
+              yield* sql`insert into documents ${sql.insert({ id, j: json, b: json })}`.unprepared
+              const expected = JSON.parse(JSON.stringify(value))
+              for (const rows of [
+                yield* sql`select j, b from documents where id = ${id}`,
+                yield* sql.withTransaction(sql`select j, b from documents where id = ${id} and b = ${json}`)
+              ]) {
+                assert.deepEqual(rows, [
+                  { j: expected, b: expected },
+                  { j: expected, b: expected }
+                ])
+              }
+            }
+            yield* sql`insert into documents (id, j) values (${99}, ${sql.json(null)})`
+            assert.deepEqual(yield* sql`select id from documents where j is null`, [{ id: 99 }])
+            for (const [value, _tag] of [
+              [Number.NaN, "InvalidData"],
+              [() => 1, "InvalidData"],
+              [1n, "InvalidUse"],
+              [{ big: [1n] }, "InvalidUse"]
+            ] as const) {
+              const reason = yield* reasonOf(sql`select ${sql.json(value)}::json`)
+              assert.deepInclude(reason, { _tag, outcome: "none", connection: "keep" })
+            }
+            yield* Sql.query("drop table documents")
+          })
+        )
+      }
+    })
+  )
+
+  it.effect("sql.json renames the fields of objects where names are transformed", () =>
+    onPool({ ...renaming, transformResultNames: (name) => name }, () =>
+      Effect.gen(function* () {
+        const sql = yield* PgClient.PgClient
+        const value = { userId: [{ firstName: 1 }, null], n: { lastName: 2 } }
+        assert.deepEqual(yield* sql`select ${sql.json(value)}::json as j`, [
+          { j: { user_id: [{ first_name: 1 }, null], n: { last_name: 2 } } }
+        ])
+        assert.deepEqual(yield* sql.withoutTransforms()`select ${sql.json(value)}::json as j`, [{ j: value }])
+      })
+    )
+  )
+
+  it.effect("a text with a NUL is refused, and costs no connection", () =>
+    onPool({ pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        const { client } = yield* Sql.Sql
+        const before = yield* pid
+        const text = "select 'a\0b' as v"
+        for (const effect of [
+          Sql.query(text),
+          Sql.query(`${text}, $1::int as n`, [1]),
+          client.unsafe(text).unprepared,
+          client.unsafe(text).values,
+          Stream.runDrain(client.unsafe(text).stream),
+          Sql.withTransaction(Sql.query(text)),
+          Sql.withTransaction(Stream.runDrain(client.unsafe(text).stream)),
+          Effect.all([Sql.query(text), Sql.query(text)], { concurrency: 2 })
+        ] as ReadonlyArray<Effect.Effect<unknown, any, Sql.Sql>>) {
+          assert.match((yield* Effect.flip(effect)).message, /NUL/)
+          assert.deepInclude(yield* reasonOf(effect), { _tag: "InvalidUse", outcome: "none", connection: "keep" })
+          yield* booksBalance
+        }
+        assert.strictEqual(yield* pid, before)
       })
     )
   )

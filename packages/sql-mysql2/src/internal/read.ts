@@ -1,13 +1,13 @@
+import { SqlError } from "@effect/sql/SqlError"
 import type { PackedRequest } from "@sluice/sql/driver/Driver"
 import * as Packing from "@sluice/sql/driver/Packing"
-import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { relieve } from "./cancel.js"
 import * as classify from "./classify.js"
 import type { MysqlConnection } from "./session/connection.js"
 import { isRepreparationRefused } from "./wire/faults.js"
 import { Operation } from "./wire/operation.js"
 import { isHarmless, type Text } from "./wire/texts.js"
-import * as values from "./wire/values.js"
+import type { Value } from "./wire/values.js"
 
 export type Packer = Packing.Packer<MysqlConnection>
 
@@ -16,8 +16,8 @@ export const makePacker = (limits: Packing.Limits): Packer => new Packing.Packer
 /** What a packed read knows besides its request. */
 interface State {
   readonly text: Text
-  /** The values as they are sent beside the text. */
-  readonly sent: ReadonlyArray<unknown>
+  /** The values as they can be sent. */
+  readonly sent: ReadonlyArray<Value>
 }
 
 type Read = Packing.Read<MysqlConnection, State>
@@ -25,8 +25,8 @@ type Read = Packing.Read<MysqlConnection, State>
 const prepareRead = (connection: MysqlConnection, { params, sql }: PackedRequest) => {
   const refusal = connection.refusal(sql)
   if (refusal !== undefined) return refusal
-  const sent = values.prepare(params, false)
-  return sent instanceof Unsendable ? connection.unsendable(sent) : { text: connection.texts.of(sql), sent }
+  const sent = connection.parameters(params, false)
+  return sent instanceof SqlError ? sent : { text: connection.texts.of(sql), sent }
 }
 
 /**
@@ -44,7 +44,7 @@ const write = (read: Read): void => {
     connection.prepareFor({ read, prepared: (operation, failure) => isPrepared(read, operation, failure) }, text)
     return
   }
-  const written = prepared || params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
+  const written = prepared || params.length === 0 ? text.sql : connection.write(text.sql, sent)
   if (typeof written !== "string") {
     read.refused(written)
     return

@@ -7,7 +7,7 @@
 import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Statement from "@effect/sql/Statement"
+import type * as Statement from "@effect/sql/Statement"
 import { type ConfigError, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
 import * as Router from "../Router.js"
 import { type Service, Sql } from "../Sql.js"
@@ -15,6 +15,7 @@ import * as Topology from "../Topology.js"
 import * as Configured from "./Configured.js"
 import type { Driver } from "./Driver.js"
 import type { Endpoint, Resolved } from "./Endpoints.js"
+import * as Names from "./Names.js"
 import * as Runtime from "./Runtime.js"
 
 /**
@@ -154,9 +155,7 @@ export const start = <E extends Endpoint<unknown>, Conn>(
     madeAt: more.madeAt,
     compiler: more.compiler,
     transformRows:
-      transformResultNames === undefined
-        ? undefined
-        : Statement.defaultTransforms(transformResultNames, transformJson).array,
+      transformResultNames === undefined ? undefined : Names.ofRows(transformResultNames, transformJson !== false),
     spanAttributes: [
       ...Object.entries(spanAttributes),
       ["db.system.name", more.system],

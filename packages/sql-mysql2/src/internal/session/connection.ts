@@ -39,6 +39,8 @@ export interface Server {
   readonly settings: string
   /** The COMMIT, not bounded by the statement timeout of the session. */
   readonly commit: string
+  /** In a new session a double quote is the quote of a name. */
+  readonly quotesNames: boolean
   /** Bytes of a packet that the server accepts. It closes the connection over a larger one. */
   readonly longest: number
 }
@@ -83,6 +85,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     reports: false,
     settings: "",
     commit: "COMMIT",
+    quotesNames: false,
     longest: Infinity
   }
   private status_ = Mysql.AUTOCOMMIT
@@ -95,6 +98,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   private retired = false
   readonly texts = new Texts()
   private cursors = 0
+  private writing: (values.Style & { readonly charset: number }) | undefined = undefined
   /** Prepared statements that are closed with the next operation. */
   readonly orphans: Array<Mysql.Prepared> = []
   /** Packed reads that wait for their statement to be prepared, by its key. */
@@ -214,23 +218,40 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     return !isLeft
   }
 
+  /** How values are written on this connection. */
+  get style(): values.Style {
+    const { _isMariaDB: isMariaDb, config } = this.wire
+    const { charsetNumber, timezone } = config
+    // A statement may change the character set.
+    if (this.writing?.charset !== charsetNumber) {
+      const encoding = Mysql.encodings[charsetNumber] ?? "utf8"
+      this.writing = { charset: charsetNumber, encoding, isMariaDb, timezone }
+    }
+    return this.writing
+  }
+
+  /** Parameters as they can be sent, or why they cannot. `isWritten`: they are written into the text. */
+  parameters(params: ReadonlyArray<unknown>, isWritten: boolean): ReadonlyArray<values.Value> | SqlError {
+    if (params.length === 0) return none
+    const sent = values.prepare(params, this.style, isWritten)
+    return sent instanceof Unsendable.Unsendable ? this.unsendable(sent) : sent
+  }
+
   /** The text with the values in it. */
-  write(sql: string, params: ReadonlyArray<unknown>, mode: Mode): string | SqlError {
-    // In the mode `unprepared` lists and objects are written as `mysql2` does. In the others a value means what it means prepared.
-    const isOwn = mode === "unprepared"
-    const sent = values.prepare(params, isOwn)
-    if (sent instanceof Unsendable.Unsendable) return this.unsendable(sent)
-    if ((this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0 && !sent.every(values.isSafeWithoutEscapes)) {
+  write(sql: string, params: ReadonlyArray<values.Value>): string | SqlError {
+    const escapesNothing = (this.status_ & Mysql.NO_BACKSLASH_ESCAPES) !== 0
+    if (escapesNothing && !params.every(values.isSafeWithoutEscapes)) {
       return this.unsendable(
         new Unsendable.Unsendable(
           "a value cannot be written into a text while sql_mode has NO_BACKSLASH_ESCAPES: prepare the statement, or take that mode away"
         )
       )
     }
+    const quotes = escapesNothing ? "withoutEscapes" : this.server.quotesNames ? "ansi" : "strings"
     try {
-      const text = this.wire.format(sql, isOwn ? sent : values.forText(sent))
-      const problem = this.problemOf(text)
-      return problem === undefined ? text : this.unsendable(problem)
+      const text = values.written(sql, params, this.style, quotes)
+      const problem = text instanceof Unsendable.Unsendable ? text : this.problemOf(text)
+      return problem === undefined ? (text as string) : this.unsendable(problem)
     } catch (problem) {
       return this.unsendable(problem)
     }
@@ -422,6 +443,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
 
 /** Bytes of a packet that are not its text. */
 const ROOM = 16
+
+const none: ReadonlyArray<never> = []
 
 /** The text of an operation without a statement. */
 const nothing = read("")

@@ -3,13 +3,12 @@ import type { Instant } from "@sluice/pool/Deadline"
 import * as Cancel from "@sluice/sql/driver/Cancel"
 import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
-import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import * as Commands from "../wire/commands.js"
 import * as Mysql from "../wire/mysql.js"
-import { mismatch, Operation } from "../wire/operation.js"
+import { Operation } from "../wire/operation.js"
 import type { Text } from "../wire/texts.js"
-import * as values from "../wire/values.js"
+import { mismatch, type Value } from "../wire/values.js"
 import type { MysqlConnection } from "./connection.js"
 
 /** Rows of one piece of a transaction's cursor. */
@@ -60,7 +59,7 @@ class Reading extends Operation {
     this.connection.wire.resume()
   }
 
-  begin(sending: ReadonlyArray<unknown> | string): void {
+  begin(sending: ReadonlyArray<Value> | string): void {
     if (typeof sending === "string") this.query(sending, false)
     else this.executePrepared(sending, false)
   }
@@ -71,13 +70,12 @@ const sendingOf = (
   connection: MysqlConnection,
   text: Text,
   params: ReadonlyArray<unknown>
-): ReadonlyArray<unknown> | string | SqlError => {
+): ReadonlyArray<Value> | string | SqlError => {
   const mode: Mode = "rows"
-  if (connection.prepares(text, params, mode)) {
-    const sent = values.prepare(params, false)
-    return sent instanceof Unsendable ? connection.unsendable(sent) : sent
-  }
-  return params.length === 0 ? text.sql : connection.write(text.sql, params, mode)
+  const isPrepared = connection.prepares(text, params, mode)
+  const values = connection.parameters(params, !isPrepared)
+  if (isPrepared || values instanceof SqlError) return values
+  return params.length === 0 ? text.sql : connection.write(text.sql, values)
 }
 
 const failureOf = (connection: MysqlConnection, operation: Operation, params: ReadonlyArray<unknown>): SqlError =>
@@ -197,7 +195,7 @@ class Piece extends Reading {
     return this.statement !== undefined
   }
 
-  open(params: ReadonlyArray<unknown>, name: string): void {
+  open(params: ReadonlyArray<Value>, name: string): void {
     const { wire } = this.connection
     const { sql } = this.text
     wire.addCommand(
@@ -208,12 +206,18 @@ class Piece extends Reading {
           // The statement belongs to this cursor alone. Executing it again, for the same text, would close the cursor.
           Mysql.disown(wire, Mysql.keyOf(sql, name), statement)
           this.statement = statement
-          const problem = mismatch(statement, params)
+          const problem = mismatch(statement.placeholders, params)
           if (problem !== undefined) {
             this.unsendable(problem)
             return
           }
-          this.cursor = new Commands.OpenCursor(this, { sql, values: params, statement, rowsAsArray: false })
+          this.cursor = new Commands.OpenCursor(this, {
+            sql,
+            values: params,
+            statement,
+            style: this.connection.style,
+            rowsAsArray: false
+          })
           this.run(this.cursor)
         },
         name

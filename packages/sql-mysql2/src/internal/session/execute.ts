@@ -1,10 +1,8 @@
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
-import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import { Operation } from "../wire/operation.js"
-import * as values from "../wire/values.js"
 import type { MysqlConnection } from "./connection.js"
 
 /**
@@ -48,16 +46,13 @@ const start = (
   const commits = mode === "command" && sql === "COMMIT"
   let written = commits ? connection.server.commit : sql
   operation.leavesNothing = commits
-  let sent = params
-  if (prepared) {
-    const checked = values.prepare(params, false)
-    if (checked instanceof Unsendable) {
-      resume(Effect.fail(connection.unsendable(checked)))
-      return
-    }
-    sent = checked
-  } else if (params.length > 0) {
-    const text = connection.write(sql, params, mode)
+  const sent = connection.parameters(params, !prepared)
+  if (sent instanceof SqlError) {
+    resume(Effect.fail(sent))
+    return
+  }
+  if (!prepared && params.length > 0) {
+    const text = connection.write(sql, sent)
     if (typeof text !== "string") {
       resume(Effect.fail(text))
       return

@@ -55,6 +55,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
           thread: isOwn ? thread : undefined,
           reports,
           longest: Number(longest),
+          quotesNames: /\bANSI_QUOTES\b/.test(mode),
           // MariaDB would end a COMMIT that waits. The time limit of MySQL is for SELECT alone.
           commit:
             reports && isMariaDb(connection) && connection.endpoint.statementTimeout > 0

@@ -1,10 +1,14 @@
 import {
   type Command,
+  ConnectionConfig,
   CURSOR_EXISTS,
   ExecuteCommand,
+  type Field,
   type Header,
   LAST_ROW_SENT,
+  learn,
   MORE_RESULTS,
+  NAMED_PARAMETERS,
   type Packet,
   PingCommand,
   PrepareCommand,
@@ -12,12 +16,14 @@ import {
   QueryCommand,
   type Receiver,
   ResetCommand,
-  type Shape,
+  requestOf,
   type State,
   type Statement,
   type StatementOptions,
   type Wire
 } from "./mysql.js"
+import { type Plan, plan, Reader } from "./rows.js"
+import * as values from "./values.js"
 
 /*
  * `mysql2` discards the status of the session that the server sends after each result (the flags of the EOF packet), and calls
@@ -61,16 +67,61 @@ export const sendBehind = (wire: Wire, command: Ahead): void => {
   if (!wire._command || command.writeAhead(wire)) wire.addCommand(command)
 }
 
-const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: boolean) => {
+/** The columns of a result. The server describes them at each execution, as a rule in the same bytes. */
+interface Shape {
+  readonly described: ReadonlyArray<Packet>
+  readonly fields: ReadonlyArray<Field>
+  readonly Parser: new () => NonNullable<Statement["_rowParser"]>
+  readonly plan: Plan
+}
+
+/** A prepared statement, and what it is executed with. */
+interface Execution extends StatementOptions {
+  readonly statement: Prepared
+  readonly values: ReadonlyArray<values.Value>
+  readonly style: values.Style
+}
+
+/** Executes a prepared statement with parameters that this driver has written. `mysql2` would send every number as a double. */
+class Executed extends ExecuteCommand {
+  /** The server keeps the rows until it is asked for them. */
+  protected get opensCursor(): boolean {
+    return false
+  }
+
+  override start(_packet: Packet | undefined, connection: Wire): State {
+    const execution = this._executeOptions as Execution
+    const { statement, style } = execution
+    this._connection = connection
+    this.options = ConnectionConfig.queryOptions(connection.config, execution)
+    const named = (connection.config.clientFlags & connection.serverCapabilityFlags & NAMED_PARAMETERS) !== 0
+    try {
+      connection.writePacket(
+        requestOf(values.execution(statement.id, execution.values, style, named, this.opensCursor))
+      )
+      return ExecuteCommand.prototype.resultsetHeader
+    } catch (problem) {
+      ;(this.onResult as (error: unknown) => void)(problem)
+      return ended
+    }
+  }
+}
+
+const tapped = <Options extends StatementOptions>(
+  Base: new (options: Options) => Statement,
+  keepsRows: boolean,
+  isPrepared: boolean
+) => {
   // `mysql2` has one function for the rows of both protocols.
   const row = Base.prototype.row
   return class extends writableAhead(Base) {
     /** Rows that nobody wants are skipped unread. */
     discards = false
+    reader: Reader | undefined = undefined
 
     constructor(
       readonly receiver: Receiver,
-      options: StatementOptions
+      options: Options
     ) {
       super(options as any)
       this.onResult = (error: { readonly fatal?: boolean } | null) => {
@@ -87,13 +138,24 @@ const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: b
           return true
         }
         if (packet.isEOF()) this.receiver.flags(packet.eofStatusFlags())
-        else if (this.discards && this.next === row) return false
+        else if (this.next === row) {
+          if (this.discards) return false
+          this.readWell()
+        } else learn(packet)
       }
       const over = super.execute(packet, connection)
       if (!keepsRows && this._currentRows !== null && this._currentRows.length > 0) {
         this.receiver.row(this._currentRows.pop())
       }
       return over
+    }
+
+    /** Rows are read in one way, whichever protocol they come by. */
+    readWell(): void {
+      const parser = this._rowParser
+      if (parser === null || parser === this.reader) return
+      this.reader = new Reader(parser, plan(this._currentFields!, this.options, isPrepared))
+      this._rowParser = this.reader
     }
 
     override doneInsert(header: Header | null): State {
@@ -121,7 +183,7 @@ const tapped = (Base: new (options: StatementOptions) => Statement, keepsRows: b
 }
 
 /** A text; several statements may be in it, and the values already are. */
-export const Query = tapped(QueryCommand, true)
+export const Query = tapped(QueryCommand, true, false)
 
 /**
  * A prepared statement with its values.
@@ -129,7 +191,7 @@ export const Query = tapped(QueryCommand, true)
  * `mysql2` needs longer to read the columns, and to find the parser of such rows, than to read a row. So if the bytes of the
  * columns are those of the last execution, its fields and its parser are used again. All else is left to `mysql2`.
  */
-export class Execute extends tapped(ExecuteCommand, true) {
+export class Execute extends tapped<Execution>(Executed, true, true) {
   /** The columns of the last execution, as long as those that come are the same. */
   private shape: Shape | undefined = undefined
   private seen = 0
@@ -143,7 +205,7 @@ export class Execute extends tapped(ExecuteCommand, true) {
     const { next, statement } = this
     const kind = this.asArrays ? 1 : 0
     if (next === ExecuteCommand.prototype.resultsetHeader && this._resultIndex === 0) {
-      const shape = statement.shapes?.[kind]
+      const shape = statement.shapes?.[kind] as Shape | undefined
       if (shape !== undefined && packet.buffer[packet.offset] === shape.fields.length) {
         this.shape = shape
         return false
@@ -170,7 +232,8 @@ export class Execute extends tapped(ExecuteCommand, true) {
     const { statement } = this
     statement.shapes ??= [undefined, undefined]
     const Parser = this._rowParser!.constructor as Shape["Parser"]
-    statement.shapes[kind] = { described, fields: this._fields[0]!, Parser }
+    const fields = this._fields[0]!
+    statement.shapes[kind] = { described, fields, Parser, plan: plan(fields, this.options, true) } satisfies Shape
   }
 
   private get asArrays(): boolean {
@@ -191,7 +254,7 @@ export class Execute extends tapped(ExecuteCommand, true) {
     }
     if (seen === fields.length) {
       this.receiver.flags(packet.eofStatusFlags())
-      this.parser = new shape.Parser()
+      this.parser = new Reader(new shape.Parser(), shape.plan)
       this.seen++
       return false
     }
@@ -229,7 +292,7 @@ export class Execute extends tapped(ExecuteCommand, true) {
   }
 
   /** Another result follows: `mysql2` reads it. */
-  private goOn(fields: ReadonlyArray<unknown>): boolean {
+  private goOn(fields: ReadonlyArray<Field>): boolean {
     this.shape = undefined
     this._rows.push(this.rows)
     this._fields.push(fields.slice())
@@ -253,10 +316,10 @@ const isSame = (known: Packet, { buffer, end, start }: Packet): boolean =>
   known.end === end - start && buffer.compare(known.buffer, 0, known.end, start, end) === 0
 
 /** As `Query`; each row is told. */
-export const QueryRows = tapped(QueryCommand, false)
+export const QueryRows = tapped(QueryCommand, false, false)
 
 /** As `Execute`; each row is told. */
-export const ExecuteRows = tapped(ExecuteCommand, false)
+export const ExecuteRows = tapped<Execution>(Executed, false, true)
 
 /** Prepares a statement, and calls `prepared` with it. The command that uses the statement may be added then. */
 export class Prepare extends writableAhead(PrepareCommand) {
@@ -320,11 +383,6 @@ export const Reset = answeredByOk(ResetCommand)
 /** Whether a packet executes a prepared statement. */
 export const isExecute = ({ buffer }: { readonly buffer: Buffer }): boolean => buffer[4] === 0x17
 
-/** In a COM_STMT_EXECUTE, after the header, the command and the number of the statement. */
-const CURSOR_TYPE = 9
-
-const READ_ONLY = 1
-
 /**
  * Executes a prepared statement so that the server keeps the rows until `Fetch` asks for them. A statement that cannot have a
  * cursor gives all its rows at once.
@@ -332,17 +390,8 @@ const READ_ONLY = 1
 export class OpenCursor extends ExecuteRows {
   isOpen = false
 
-  override start(packet: Packet | undefined, connection: Wire): State {
-    const write = connection.writePacket
-    connection.writePacket = (packet) => {
-      packet.buffer[CURSOR_TYPE]! |= READ_ONLY
-      write.call(connection, packet)
-    }
-    try {
-      return super.start(packet, connection)
-    } finally {
-      connection.writePacket = write
-    }
+  protected get opensCursor(): boolean {
+    return true
   }
 
   override execute(packet: Packet | undefined, connection: Wire): boolean {
@@ -355,6 +404,7 @@ export class OpenCursor extends ExecuteRows {
   }
 
   read(packet: Packet): unknown {
+    this.readWell()
     return this._rowParser!.next(packet, this._currentFields, this.options)
   }
 }

@@ -8,6 +8,8 @@ import MysqlModule from "mysql2"
 export interface Wire extends NodeJS.EventEmitter {
   readonly stream: import("node:net").Socket
   readonly config: WireConfig
+  readonly _isMariaDB: boolean
+  readonly serverCapabilityFlags: number
   readonly threadId: number
   readonly clientEncoding: string
   /** The command that the packets that come belong to. */
@@ -22,7 +24,7 @@ export interface Wire extends NodeJS.EventEmitter {
   }
   _resetSequenceId(): void
   _bumpSequenceId(packets: number): void
-  writePacket(packet: { readonly buffer: Buffer }): void
+  writePacket(packet: Request): void
   write(buffer: Buffer): void
   addCommand<C>(command: C): C
   format(sql: string, values: ReadonlyArray<unknown>): string
@@ -40,6 +42,8 @@ export interface WireConfig {
   readonly password: string | undefined
   readonly database: string | undefined
   readonly charsetNumber: number
+  readonly clientFlags: number
+  readonly timezone: string
   /** A number, when the server has agreed to compress. */
   readonly compress?: boolean | number | undefined
 }
@@ -49,22 +53,57 @@ export interface Prepared {
   readonly id: number
   /** The number of its parameters. */
   placeholders?: number
-  /** What its rows were like the last time, as objects and as arrays. */
-  shapes?: [objects: Shape | undefined, arrays: Shape | undefined]
+  /** What its rows were like the last time, as objects and as arrays: see `commands.ts`. */
+  shapes?: [objects: unknown, arrays: unknown]
   /** Sends a COM_STMT_CLOSE, which has no answer. */
   close: () => void
 }
 
 export interface Packet {
-  readonly buffer: Buffer
+  buffer: Buffer
   readonly sequenceId: number
-  readonly start: number
-  readonly offset: number
-  readonly end: number
+  start: number
+  offset: number
+  end: number
   isError(): boolean
   isEOF(): boolean
   eofStatusFlags(): number
   asError(encoding: string): Error & { sql?: string }
+}
+
+/** A packet to the server. The first 4 bytes are for its header. */
+export interface Request {
+  readonly buffer: Buffer
+  length(): number
+  writeHeader(sequenceId: number): void
+}
+
+/** What `mysql2` makes packets with. */
+export interface PacketClass {
+  new (
+    id: number,
+    buffer: Buffer,
+    start: number,
+    end: number
+  ): Packet & {
+    writeLengthCodedString(text: string, encoding: string): void
+    readLengthCodedString(encoding: string): string
+    readLengthCodedBuffer(): Buffer
+    readDateTime(timezone: string | undefined): Date | null
+    parseDate(timezone: string | undefined): Date | null
+    parseDateTime(timezone: string | undefined): Date | null
+    readFloat(): number
+    parseFloat(length: number | null): number | null
+    parseJson(encoding: string): unknown
+  }
+  lengthCodedStringLength(text: string, encoding: string): number
+}
+
+/** A column of a result. */
+export interface Field {
+  readonly name: string
+  readonly columnType: number
+  readonly decimals: number
 }
 
 /** What an OK packet says. */
@@ -104,13 +143,15 @@ export interface Command {
 }
 
 export interface Statement extends Command {
-  readonly options: unknown
+  options: unknown
+  _connection: Wire
+  readonly _executeOptions: unknown
   readonly statement: Prepared
-  _fields: Array<Array<unknown>>
+  _fields: Array<Array<Field>>
   _fieldCount: number
   _receivedFieldsCount: number
   _currentRows: Array<unknown> | null
-  _currentFields: Array<unknown> | null
+  _currentFields: Array<Field> | null
   _rows: Array<unknown>
   _resultIndex: number
   _localStreamError: unknown
@@ -123,16 +164,8 @@ export interface Statement extends Command {
   resultsetHeader(packet: Packet, connection: Wire): State
 }
 
-/** The columns of a result. The server describes them at each execution, as a rule in the same bytes. */
-export interface Shape {
-  readonly described: ReadonlyArray<Packet>
-  readonly fields: ReadonlyArray<unknown>
-  readonly Parser: new () => NonNullable<Statement["_rowParser"]>
-}
-
 export interface StatementOptions {
   readonly sql: string
-  readonly values?: ReadonlyArray<unknown> | undefined
   readonly statement?: Prepared | undefined
   readonly rowsAsArray?: boolean | undefined
   readonly infileStreamFactory?: unknown
@@ -166,7 +199,24 @@ export const QueryCommand: new (options: StatementOptions) => Statement = Mysql.
   {}
 ).constructor
 
-export const ConnectionConfig: new (options: object) => WireConfig = Mysql.ConnectionConfig
+export const ConnectionConfig: {
+  new (options: object): WireConfig
+  /** The options of a statement. */
+  queryOptions(config: WireConfig, own: object): unknown
+} = Mysql.ConnectionConfig
+
+/** The encodings of collations, by number. */
+export const encodings: ReadonlyArray<string> = Mysql.CharsetToEncoding
+
+/** A parameter that a program has given a type with `TypedParameter` of `mysql2`. */
+export interface Typed {
+  readonly type: number
+  readonly value: unknown
+}
+
+const TypedClass: new () => Typed = Mysql.TypedParameter.NULL().constructor
+
+export const isTyped = (value: object): value is Typed => value instanceof TypedClass
 
 export const createConnection: (options: object) => Wire = Mysql.createConnection
 
@@ -191,6 +241,9 @@ export const LAST_ROW_SENT = 0x80
 /** In this session a backslash in a literal is a character like others. */
 export const NO_BACKSLASH_ESCAPES = 0x200
 
+/** The client may name parameters. Then each parameter has a name, which may be empty. */
+export const NAMED_PARAMETERS = 0x8000000
+
 /** The key that `mysql2` keeps a statement under. */
 export const keyOf = (sql: string, owner?: string): string =>
   Mysql.Connection.statementKey({ sql, rowsAsArray: undefined, ...(owner === undefined ? {} : { nestTables: owner }) })
@@ -202,3 +255,33 @@ export const disown = (wire: Wire, key: string, statement: Prepared): void => {
   // From now on `close` is the method of its class again.
   delete (statement as { close?: unknown }).close
 }
+
+let Packet: PacketClass | undefined
+
+/** `mysql2` does not export the class of its packets: it is that of the first one that comes. */
+export const learn = (packet: Packet): PacketClass => {
+  Packet ??= packet.constructor as PacketClass
+  return Packet
+}
+
+/** A text in an encoding that is not UTF-8, and the text that these bytes are read as. */
+export const encode = (text: string, encoding: string): { readonly bytes: Buffer; readonly read: string } => {
+  const Class = Packet!
+  const size = 4 + Class.lengthCodedStringLength(text, encoding)
+  const packet = new Class(0, Buffer.alloc(size), 0, size)
+  packet.writeLengthCodedString(text, encoding)
+  packet.offset = 4
+  const read = packet.readLengthCodedString(encoding)
+  packet.offset = 4
+  return { bytes: packet.readLengthCodedBuffer(), read }
+}
+
+/** A packet of these bytes. */
+export const requestOf = (buffer: Buffer): Request => ({
+  buffer,
+  length: () => buffer.length,
+  writeHeader: (sequenceId) => {
+    buffer.writeUIntLE(buffer.length - 4, 0, 3)
+    buffer[3] = sequenceId
+  }
+})

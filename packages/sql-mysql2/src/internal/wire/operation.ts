@@ -2,11 +2,11 @@ import type { Mode } from "@sluice/sql/driver/Driver"
 import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
-import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { mayEndSession } from "../classify.js"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
+import { mismatch, type Style, type Value } from "./values.js"
 
 /** What an operation needs of the connection that it is sent on. */
 export interface Connection {
@@ -14,6 +14,7 @@ export interface Connection {
   readonly pipeline: Pipeline.Pipeline<Operation>
   readonly inTransaction: boolean
   readonly isAutocommit: boolean
+  readonly style: Style
   /** The server has reported the status of its session. */
   observe(status: number): void
   /** The server has reported changes of its session. */
@@ -76,7 +77,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   }
 
   /** Executes the text as a prepared statement, and prepares it first if the server does not have it. */
-  executePrepared(values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+  executePrepared(values: ReadonlyArray<Value>, rowsAsArray: boolean): void {
     const { wire } = this.connection
     const known = wire._statements.get(this.text.key)
     if (known !== undefined) this.execute(known, values, rowsAsArray)
@@ -93,20 +94,27 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.post(new Commands.Prepare(this, this.text.sql, () => this.answered(undefined)))
   }
 
-  execute(statement: Mysql.Prepared, values: ReadonlyArray<unknown>, rowsAsArray: boolean): void {
+  execute(statement: Mysql.Prepared, values: ReadonlyArray<Value>, rowsAsArray: boolean): void {
     if (this.condemned) {
       this.finish(cancelled())
       return
     }
-    const problem = mismatch(statement, values)
+    const problem = mismatch(statement.placeholders, values)
     if (problem !== undefined) {
       this.unsendable(problem)
       return
     }
     const { sql } = this.text
+    const { style } = this.connection
     // `mysql2` decides by `sql` and `rowsAsArray` how rows are read.
     this.run(
-      new (this.keepsRows ? Commands.Execute : Commands.ExecuteRows)(this, { sql, values, statement, rowsAsArray })
+      new (this.keepsRows ? Commands.Execute : Commands.ExecuteRows)(this, {
+        sql,
+        values,
+        statement,
+        style,
+        rowsAsArray
+      })
     )
   }
 
@@ -208,15 +216,6 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.connection.hasAnswered(this)
   }
 }
-
-/** The server would take the bytes of one value for those of another. */
-export const mismatch = (
-  { placeholders }: Mysql.Prepared,
-  { length }: ReadonlyArray<unknown>
-): Unsendable | undefined =>
-  placeholders === undefined || placeholders === length
-    ? undefined
-    : new Unsendable(`it has ${placeholders} placeholders and was given ${length} parameters`, { code: "1210" })
 
 /** The error that the server would have sent. */
 const cancelled = () =>

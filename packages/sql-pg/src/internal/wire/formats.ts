@@ -2,6 +2,7 @@
  * How the server writes values. `pg` can read one style of dates and intervals, and one encoding. It turns a value in another
  * style into null, or into a wrong value. Here the statement fails instead.
  */
+import * as Json from "@sluice/sql/driver/Json"
 import * as Pg from "./pg.js"
 
 /**
@@ -71,6 +72,11 @@ const DATES = [1082, 1114, 1184]
 const ARRAYS_OF_DATES = [1115, 1182, 1185]
 const INTERVAL = 1186
 const ARRAY_OF_INTERVALS = 1187
+const ARRAY_OF_NUMERICS = 1231
+const JSONS = [114, 3802]
+const ARRAYS_OF_JSONS = [199, 3807]
+
+const isPlain = (value: any): boolean => value?.[0]?.a === 1
 
 /** The parsers of `pg` itself. A parser that the program has given instead is used as it is. */
 const original = new Map<number, Parser>()
@@ -78,12 +84,25 @@ for (const [oids, sample, isRight] of [
   [DATES, "2000-01-02 03:04:05+00", (value: any) => value instanceof Date],
   [ARRAYS_OF_DATES, '{"2000-01-02 03:04:05+00"}', (value: any) => value?.[0] instanceof Date],
   [[INTERVAL], "1 year", (value: any) => value?.years === 1],
-  [[ARRAY_OF_INTERVALS], '{"1 year"}', (value: any) => value?.[0]?.years === 1]
+  [[ARRAY_OF_INTERVALS], '{"1 year"}', (value: any) => value?.[0]?.years === 1],
+  [[ARRAY_OF_NUMERICS], "{0.5}", (value: any) => value?.[0] === 0.5],
+  [JSONS, '[{"a":1}]', isPlain],
+  [ARRAYS_OF_JSONS, '{"{\\"a\\":1}"}', isPlain]
 ] as const) {
   for (const oid of oids) {
     const parser = Pg.types.getTypeParser(oid, "text")
     if (isRight(parser(sample))) original.set(oid, parser)
   }
+}
+
+/** Whether a type has a parser in `original`, by its number. Asked for each column of each statement. */
+const isGuarded = new Uint8Array(Math.max(...original.keys()) + 1)
+for (const oid of original.keys()) isGuarded[oid] = 1
+
+/** Reads an array, each element that is not NULL with `read`. */
+const array = (read: Parser): Parser => {
+  const transform = (element: string | null) => (element === null ? null : read(element))
+  return (text) => Pg.types.arrayParser.create(text, transform).parse()
 }
 
 /** `1 year 2 mons -3 days 04:05:06.7`: the IntervalStyle `postgres`. */
@@ -92,7 +111,16 @@ const readableInterval =
 
 const hasNull = (value: unknown): boolean => Array.isArray(value) && value.some((one) => one === null || hasNull(one))
 
-/** The type parsers of a connection: those of its client. A parser of `pg` that would give a wrong value fails instead. */
+/** An interval without end is a number, as a date without end is with `pg`. */
+const interval =
+  (parser: Parser): Parser =>
+  (text) =>
+    text === "infinity" ? Number.POSITIVE_INFINITY : text === "-infinity" ? Number.NEGATIVE_INFINITY : parser(text)
+
+/**
+ * The type parsers of a connection: those of its client. Where a parser of `pg` would give a wrong value it fails instead, or
+ * another parser gives the right one: integers in JSON that a number cannot hold, and elements of `numeric[]`, are texts.
+ */
 export class Parsers implements Pg.Types {
   private readonly guarded = new Map<number, Parser>()
 
@@ -105,8 +133,8 @@ export class Parsers implements Pg.Types {
     const { reported } = this
     const parser = this.types.getTypeParser(oid, format)
     if (!reported.isUtf8) throw unreadable("a result", reported)
-    // Results are always asked for as text. Only these types have more than one style.
-    if (oid < 1082 || oid > 1187 || original.get(oid) !== parser) return parser
+    // Results are always asked for as text.
+    if (isGuarded[oid] !== 1 || original.get(oid) !== parser) return parser
     const known = this.guarded.get(oid)
     if (known !== undefined) return known
     const guarded = this.guard(oid, parser)
@@ -117,16 +145,28 @@ export class Parsers implements Pg.Types {
   private guard(oid: number, parser: Parser): Parser {
     const { reported } = this
     switch (oid) {
-      case INTERVAL:
+      case 114:
+      case 3802:
+        return Json.parse
+      case 199:
+      case 3807:
+        return array(Json.parse)
+      case ARRAY_OF_NUMERICS:
+        return array((text) => text)
+      case INTERVAL: {
+        const read = interval(parser)
         return (text) => {
           if (!readableInterval.test(text)) throw unreadable("an interval", reported)
-          return parser(text)
+          return read(text)
         }
-      case ARRAY_OF_INTERVALS:
+      }
+      case ARRAY_OF_INTERVALS: {
+        const read = array(interval(original.get(INTERVAL) ?? Pg.types.getTypeParser(INTERVAL, "text")))
         return (text) => {
           if (!reported.isReadable) throw unreadable("an array of intervals", reported)
-          return parser(text)
+          return read(text)
         }
+      }
       case 1115:
       case 1182:
       case 1185:

@@ -160,7 +160,14 @@ export const Client: new (config: Record<string, unknown> & More) => WireClient 
 export type StartupParameters = (options: string | undefined) => Readonly<Record<string, string>>
 
 /** The type parsers of all clients. */
-export const types: Types = Pg.types
+export const types: Types & {
+  readonly arrayParser: {
+    readonly create: (
+      text: string,
+      transform: (element: string | null) => unknown
+    ) => { readonly parse: () => ReadonlyArray<unknown> }
+  }
+} = Pg.types
 export const Result: new (rowMode: "array" | undefined, types: Types) => WireResult = Pg.Result
 export const Connection: new (config: { ssl: unknown; sslNegotiation: string; stream: unknown }) => Wire = Pg.Connection
 

@@ -268,8 +268,9 @@ export interface Limits {
  */
 export const limits: Limits = { short: 1, ahead: 4, late: 8, overdue: 20 }
 
+/** Not by `instanceof`, which a proxy may refuse to answer. */
 const isLarge = (value: unknown): boolean =>
-  (typeof value === "string" || value instanceof Uint8Array) && value.length > LARGE
+  typeof value === "string" ? value.length > LARGE : ArrayBuffer.isView(value) && value.byteLength > LARGE
 
 /**
  * What a driver says about packing, for the connections that have this packer.

@@ -2,6 +2,7 @@ import type { Mode } from "@sluice/sql/driver/Driver"
 import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
+import { thrown, Unsendable } from "@sluice/sql/driver/Unsendable"
 import { mayEndSession } from "../classify.js"
 import * as Commands from "./commands.js"
 import type * as Mysql from "./mysql.js"
@@ -187,7 +188,8 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   unsendable(error: unknown): void {
     this.unsent = true
     this.running = undefined
-    this.failure = error
+    // What was thrown may be anything, also nothing.
+    this.failure = error instanceof Unsendable ? error : thrown(undefined, error)
     this.connection.pipeline.withdraw(this)
   }
 

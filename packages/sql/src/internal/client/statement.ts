@@ -1,4 +1,4 @@
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Original from "@effect/sql/Statement"
 import {
   Context,
@@ -13,6 +13,8 @@ import {
   Tracer
 } from "effect"
 import type { Mode } from "../../driver/Driver.js"
+import { thrown } from "../../driver/Unsendable.js"
+import * as SqlReason from "../../SqlReason.js"
 import * as Spans from "./spans.js"
 
 /** What statements of one client have in common. */
@@ -68,6 +70,18 @@ const replaced = <A>(
       : transformer.value(statement, sql, fiber.getFiberRefs(), span)
   })
 
+type Compiled = readonly [sql: string, params: ReadonlyArray<unknown>]
+
+/** The text and the parameters of a statement. The compiler looks at each value, and a value may throw then. */
+const compile = (statement: Original.Statement<any>, withoutTransform: boolean): Compiled | SqlError => {
+  try {
+    return statement.compile(withoutTransform)
+  } catch (cause) {
+    const { message } = thrown(undefined, cause)
+    return SqlReason.toError(SqlReason.make("InvalidUse", { cause }), `the statement was not sent: ${message}`)
+  }
+}
+
 /**
  * A statement of `@effect/sql` without a scope and without segments, and without a span where nobody looks. In a fiber that is
  * observed it has the span of the original statement, which shows no literal.
@@ -120,8 +134,10 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
     return Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
       const { kit } = this
       if (isObserved(fiber)) return this.traced(mode, transform, withoutTransform, operation)
-      const [sql, params] = this.compile(withoutTransform)
-      return transformed(kit.run(fiber, runtimeFlags, sql, params, mode), transform)
+      const compiled = compile(this, withoutTransform)
+      return compiled instanceof SqlError
+        ? Effect.fail(compiled)
+        : transformed(kit.run(fiber, runtimeFlags, compiled[0], compiled[1], mode), transform)
     })
   }
 
@@ -134,7 +150,9 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
     const { kit } = this
     return Effect.useSpan("sql.execute", Spans.ofStatement, (span) =>
       Effect.flatMap(replaced(kit, this, span), (statement) => {
-        const [sql, params] = statement.compile(withoutTransform)
+        const compiled = compile(statement, withoutTransform)
+        if (compiled instanceof SqlError) return Effect.fail(compiled)
+        const [sql, params] = compiled
         kit.spans.ofStatement(span, operation, sql)
         return Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
           transformed(kit.run(fiber, runtimeFlags, sql, params, mode), transform)
@@ -168,7 +186,9 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
     return Stream.unwrapScoped(
       Effect.flatMap(Effect.makeSpanScoped("sql.execute", Spans.ofStatement), (span) =>
         Effect.map(replaced(kit, this, span), (statement) => {
-          const [sql, params] = statement.compile()
+          const compiled = compile(statement, false)
+          if (compiled instanceof SqlError) return Stream.fail(compiled)
+          const [sql, params] = compiled
           kit.spans.ofStatement(span, "executeStream", sql)
           return kit.stream(sql, params, kit.transformRows)
         })

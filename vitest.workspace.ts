@@ -6,7 +6,7 @@ const unit = ["packages/*/test/**/*.test.ts", "test/unit/**/*.test.ts"]
 const integration = [
   "packages/*/test/**/*.integration.test.ts",
   "packages/examples/*/test/**/*.test.ts",
-  "test/{contract,flow}/**/*.test.ts"
+  "test/{contract,flow,packages}/**/*.test.ts"
 ]
 
 /** Tests that measure time or want the whole machine: they run one file after the other, after all other tests. */

@@ -1,9 +1,10 @@
-// Compiles the sources of all packages together (they import each other by name) and gives each package its `dist`.
+// Compiles the sources of all packages together (they import each other by name) and gives each package its `dist`, with maps
+// that lead to its `src`, which is published too, and a copy of the changelog.
 // `node scripts/build.mjs [package ...]`: only those packages; without a name, all.
 import { spawnSync } from "node:child_process"
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { dirname, join } from "node:path"
+import { dirname, join, relative, resolve, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..")
@@ -29,8 +30,8 @@ writeFileSync(
     compilerOptions: {
       noEmit: false,
       declaration: true,
+      declarationMap: true,
       sourceMap: true,
-      inlineSources: true,
       rootDir: "..",
       outDir: "."
     },
@@ -44,9 +45,34 @@ const tsc = join(dirname(typescript), json(typescript).bin.tsc)
 const compiled = spawnSync(process.execPath, [tsc, "-p", project], { stdio: "inherit" })
 if (compiled.status !== 0) process.exit(compiled.status ?? 1)
 
+/**
+ * What the compiler infers of an error class names a type that only the newest `effect` has. This is what that type means, in
+ * words that every `effect` has that the packages allow.
+ */
+const forOlderEffect = (declarations) =>
+  declarations.replaceAll(
+    /import\("effect\/Types"\)\.VoidIfEmpty<(\{[^{}]*\})>/g,
+    'import("effect/Types").Equals<A, {}> extends true ? void : $1'
+  )
+
 for (const name of wanted) {
-  const dist = join(root, "packages", name, "dist")
+  const home = join(root, "packages", name)
+  const dist = join(home, "dist")
+  const compiledTo = join(out, "packages", name, "src")
   rmSync(dist, { recursive: true, force: true })
-  cpSync(join(out, "packages", name, "src"), dist, { recursive: true })
+  cpSync(compiledTo, dist, { recursive: true })
+  const files = readdirSync(dist, { recursive: true })
+  for (const file of files.filter((file) => file.endsWith(".d.ts"))) {
+    writeFileSync(join(dist, file), forOlderEffect(readFileSync(join(dist, file), "utf8")))
+  }
+  for (const file of files.filter((file) => file.endsWith(".map"))) {
+    const map = json(join(dist, file))
+    const sourceOf = (source) => resolve(dirname(join(compiledTo, file)), source)
+    const sources = map.sources.map((source) =>
+      relative(dirname(join(dist, file)), sourceOf(source)).replaceAll(sep, "/")
+    )
+    writeFileSync(join(dist, file), JSON.stringify({ ...map, sources }))
+  }
+  cpSync(join(root, "CHANGELOG.md"), join(home, "CHANGELOG.md"))
   console.log(`built packages/${name}/dist`)
 }

@@ -1,0 +1,212 @@
+/** The packages as a stranger gets them: built, packed, and put into an empty folder. */
+import { execFile } from "node:child_process"
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { promisify } from "node:util"
+import { MariaDbCluster, PgCluster } from "@sluice/testkit"
+import { Effect, Redacted } from "effect"
+
+export const root = join(import.meta.dirname, "../..")
+
+export const names = ["pool", "sql", "sql-pg", "sql-mysql2", "testkit"] as const
+
+export type Name = (typeof names)[number]
+
+export interface Packed {
+  readonly name: Name
+  readonly tarball: string
+  /** Where it was unpacked. */
+  readonly folder: string
+  readonly manifest: {
+    readonly name: string
+    readonly version: string
+    readonly dependencies?: Readonly<Record<string, string>>
+    readonly peerDependencies?: Readonly<Record<string, string>>
+    readonly [field: string]: unknown
+  }
+}
+
+const execute = promisify(execFile)
+
+/** Runs a program to its end. A failure shows what it has printed. */
+export const run = async (
+  program: string,
+  args: ReadonlyArray<string>,
+  cwd: string,
+  env: Readonly<Record<string, string>> = {}
+): Promise<string> => {
+  try {
+    const { stdout } = await execute(program, args, { cwd, env: { ...process.env, ...env }, maxBuffer: 2 ** 26 })
+    return stdout
+  } catch (error) {
+    const { stderr, stdout } = error as { readonly stdout?: string; readonly stderr?: string }
+    throw new Error(`${program} ${args.join(" ")} in ${cwd}: ${(error as Error).message}\n${stdout}\n${stderr}`)
+  }
+}
+
+/** The pnpm that runs these tests, else the one that is installed. */
+const pnpm = (args: ReadonlyArray<string>, cwd: string): Promise<string> => {
+  const own = process.env["npm_execpath"] ?? ""
+  if (!/pnpm/.test(own)) return run("pnpm", args, cwd)
+  return /\.[cm]?js$/.test(own) ? run(process.execPath, [own, ...args], cwd) : run(own, args, cwd)
+}
+
+/** Builds all packages, packs them as they are published, and unpacks them side by side in `folder`. */
+export const pack = async (folder: string): Promise<ReadonlyArray<Packed>> => {
+  await run(process.execPath, [join(root, "scripts/build.mjs")], root)
+  const tarballs = join(folder, "tarballs")
+  mkdirSync(tarballs)
+  return await Promise.all(
+    names.map(async (name) => {
+      // They are built already: without scripts, or each would build all of them again.
+      const to = join(tarballs, name)
+      await pnpm(["--config.ignore-scripts=true", "pack", "--pack-destination", to], join(root, "packages", name))
+      const tarball = join(to, readdirSync(to)[0]!)
+      const home = join(folder, ".store", name, "node_modules/@sluice", name)
+      mkdirSync(home, { recursive: true })
+      await run("tar", ["xzf", tarball, "--strip-components=1", "-C", home], folder)
+      return { name, tarball, folder: home, manifest: JSON.parse(readFileSync(join(home, "package.json"), "utf8")) }
+    })
+  )
+}
+
+const link = (target: string, path: string): void => {
+  mkdirSync(dirname(path), { recursive: true })
+  if (!existsSync(path)) symlinkSync(target, path, "dir")
+}
+
+/**
+ * Gives each package exactly what its manifest names, as a strict package manager does: from the other packages, or from what the
+ * workspace has installed for it.
+ */
+export const linkAll = (all: ReadonlyArray<Packed>): void => {
+  for (const { folder, manifest, name } of all) {
+    const around = join(folder, "../..")
+    for (const wanted of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
+      link(placeOf(wanted, all, [`packages/${name}`, "test"]), join(around, wanted))
+    }
+  }
+}
+
+/** Where a dependency is: it must be declared by one of `homes` in the workspace. */
+const placeOf = (wanted: string, all: ReadonlyArray<Packed>, homes: ReadonlyArray<string>): string => {
+  const ours = all.find(({ manifest }) => manifest.name === wanted)
+  if (ours !== undefined) return ours.folder
+  const found = homes.map((home) => join(root, home, "node_modules", wanted)).find((place) => existsSync(place))
+  if (found === undefined) throw new Error(`${wanted} is not installed in ${homes.join(" or ")}`)
+  return realpathSync(found)
+}
+
+export interface Program {
+  readonly name: string
+  /** The README that it stands in. */
+  readonly readme: string
+  readonly code: string
+}
+
+/** What a README says to install. */
+export const installLine = (readme: string): ReadonlyArray<string> => {
+  const line = /^npm install (.*)$/m.exec(readme)
+  if (line === null) throw new Error("there is no install line")
+  return line[1]!.split(" ").filter((word) => !word.startsWith("-"))
+}
+
+export const packageOf = (word: string): string => word.replace(/(.)@.*$/, "$1")
+
+/** The READMEs, by the name of their package; the one of the repository is that of `sluice`. */
+export const readmes: Readonly<Record<string, string>> = Object.fromEntries(
+  ["sluice", ...names].map((name) => [
+    name,
+    readFileSync(join(root, name === "sluice" ? "." : `packages/${name}`, "README.md"), "utf8")
+  ])
+)
+
+/** Every program of the READMEs. */
+export const programs: ReadonlyArray<Program> = Object.entries(readmes).flatMap(([name, readme]) =>
+  Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, code], i) => ({
+    name: `${name}-${i + 1}`,
+    readme: name,
+    code: code!
+  }))
+)
+
+export interface Urls {
+  readonly postgres: string
+  readonly mysql: string
+}
+
+/** The program with the addresses of servers that exist. */
+const onServers = (code: string, urls: Urls): string =>
+  code
+    .replaceAll(/"postgres:\/\/[^"]*"/g, JSON.stringify(urls.postgres))
+    .replaceAll(/"mysql:\/\/[^"]*"/g, JSON.stringify(urls.mysql))
+
+/** What the programs read and write. Each database gets it before they run. */
+export const tables = [
+  "create table payments (id varchar(20) primary key, amount int, state varchar(20), synced boolean default false)",
+  "create table accounts (balance int)"
+]
+
+/** A server of each kind, with the tables. */
+export const servers = Effect.gen(function* () {
+  const pg = yield* PgCluster.make()
+  const mysql = yield* MariaDbCluster.make()
+  for (const table of tables) yield* Effect.zip(pg.primary.query(table), mysql.primary.query(table))
+  return { postgres: Redacted.value(pg.primary.url), mysql: Redacted.value(mysql.primary.url) }
+})
+
+/** Writes programs of READMEs, and a configuration of the compiler that looks into all types. */
+export const writePrograms = (folder: string, all: ReadonlyArray<Program>, urls: Urls): void => {
+  mkdirSync(join(folder, "src"), { recursive: true })
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "stranger", private: true, type: "module" }))
+  const compilerOptions = {
+    target: "ES2022",
+    lib: ["ES2023", "ESNext.Disposable"],
+    module: "NodeNext",
+    types: ["node"],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    rootDir: "src",
+    outDir: "dist"
+  }
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["src"] }))
+  for (const { code, name } of all) writeFileSync(join(folder, "src", `${name}.ts`), onServers(code, urls))
+}
+
+/** Links what an install line names, and what every program in TypeScript has, into an empty folder. */
+export const linkInto = (folder: string, words: ReadonlyArray<string>, all: ReadonlyArray<Packed>): void => {
+  for (const word of [...words.map(packageOf), "@types/node"]) {
+    link(placeOf(word, all, ["packages/sql-pg", "packages/sql-mysql2", "."]), join(folder, "node_modules", word))
+  }
+}
+
+/** The compiler of the workspace. */
+export const compile = (folder: string): Promise<string> =>
+  run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", folder], folder)
+
+/** Runs a compiled program, and gives what it has printed. */
+export const runProgram = (folder: string, { name, readme }: Program, urls: Urls): Promise<string> => {
+  const url = readme === "sql-mysql2" ? urls.mysql : urls.postgres
+  return run(process.execPath, [join("dist", `${name}.js`)], folder, { DATABASE_URL: url, REPLICA_URL: url })
+}
+
+/** What each program prints. */
+export const prints: Readonly<Record<string, RegExp>> = {
+  "sluice-1": /^\[ \[.*\], \[.*\], \[.*\] \]$/ms,
+  "pool-1": /^hello Ada\nhello Grace\nhello Edsger\nhello whoever is up\n0 leased, 0 waiting$/m,
+  "sql-1": /^\[ \{ id: 'p-1' \} \]$/m,
+  "sql-pg-1": /1 of 10 connections are in use/,
+  "sql-mysql2-1": /1 of 10 connections are in use/,
+  "testkit-1": /^\[ \{ id: 1 \} \]$/m,
+  "testkit-2": /^\[ \{ id: 1 \} \]$/m
+}
+
+export const filesOf = (folder: string): ReadonlyArray<string> =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" }).map((file) => file.replaceAll("\\", "/"))
+
+/** The modules that can be imported by their own path. */
+export const modulesOf = (folder: string): ReadonlyArray<string> =>
+  filesOf(join(folder, "dist"))
+    .filter((file) => file.endsWith(".d.ts") && !file.startsWith("internal/") && !file.endsWith("index.d.ts"))
+    .map((file) => `./${file.slice(0, -".d.ts".length)}`)

@@ -76,10 +76,13 @@ export const that =
 export const flag: Check = that("true or false", (value) => typeof value === "boolean")
 
 /**
+ * A text. A NUL in it is refused: it ends a text in the protocols of databases, and what comes after it would be read as something
+ * else.
+ *
  * @since 0.2.0
  * @category checks
  */
-export const text: Check = that("a text", (value) => typeof value === "string")
+export const text: Check = that("a text without a NUL", (value) => typeof value === "string" && !value.includes("\0"))
 
 /**
  * @since 0.2.0

@@ -11,7 +11,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
-import { millisOf, shown } from "@sluice/pool/OptionTable"
+import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, Stream } from "effect"
@@ -35,7 +35,7 @@ export interface ConnectionOptions {
    * Longest wait for the connection.
    *
    * - Unit: duration. Default: `withAcquireTimeout`, then the pool's `acquireTimeout`. 0: only a connection that is free.
-   * - The first statement fails: with `AcquireTimeout`, or with `InvalidUse` for a value that is no duration.
+   * - The first statement fails with `AcquireTimeout`.
    */
   readonly acquireTimeout?: Duration.DurationInput | undefined
   /** Who is served first when all connections are in use. Default: `withPriority`, then `normal`. */
@@ -121,7 +121,7 @@ export interface Service {
   ) => Effect.Effect<ReadonlyArray<any>, SqlError>
   readonly withConnection: (
     options: ConnectionOptions
-  ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   readonly withTransaction: (
     options: TransactionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
@@ -145,6 +145,10 @@ export interface Service {
  * @category tags
  */
 export class Sql extends Context.Tag("@sluice/sql/Sql")<Sql, Service>() {}
+
+const queryTable: OptionTable.Table<QueryOptions> = { prepare: OptionTable.flag }
+
+const isQueryOptions = (options: QueryOptions): boolean => OptionTable.problems(options, queryTable).length === 0
 
 /**
  * Runs one statement and gives its rows.
@@ -172,7 +176,7 @@ export const query = <A extends object = Record<string, unknown>>(
 ): Effect.Effect<ReadonlyArray<A>, SqlError, Sql> =>
   // A `flatMap` of the tag would take three steps of the fiber more, and a short statement has fifteen.
   Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<ReadonlyArray<A>, SqlError>) =>
-    typeof text === "string" && Array.isArray(params)
+    typeof text === "string" && Array.isArray(params) && (options === undefined || isQueryOptions(options))
       ? Context.unsafeGet(fiber.currentContext as Context.Context<Sql>, Sql).query(
           text,
           params,
@@ -181,7 +185,9 @@ export const query = <A extends object = Record<string, unknown>>(
       : Effect.fail(
           // Not the values: they may be secrets.
           invalidUse(
-            `Sql.query takes a text and an array of parameters, and was given ${typeof text} and ${typeof params}`
+            typeof text === "string" && Array.isArray(params)
+              ? `Sql.query: ${OptionTable.problems(options, queryTable).join("; ")}`
+              : `Sql.query takes a text and an array of parameters, and was given ${typeof text} and ${typeof params}`
           )
         )
   )
@@ -193,7 +199,8 @@ export const query = <A extends object = Record<string, unknown>>(
  *
  * **When to use:** for statements that need one session (temporary tables, SET), and for a request that runs many statements.
  *
- * - Fails as its statements do: an acquire that fails is the failure of the first statement.
+ * - Fails as its statements do: an acquire that fails is the failure of the first statement. Options that have no meaning, or that
+ *   do not exist, fail with `InvalidUse`, and nothing is run.
  * - Interruption: at any moment; the connection is given back at once, and a running statement is cancelled.
  * - A fiber that outlives it goes on with connections of the pool.
  * - If the connection is lost, the next statement gets another one, unless the session had been changed (SET, temporary
@@ -219,7 +226,7 @@ export const withConnection: <Arg extends Effect.Effect<any, any, any> | Connect
   effectOrOptions: Arg
 ) => Arg extends Effect.Effect<infer A, infer E, infer R>
   ? Effect.Effect<A, E, R | Sql>
-  : <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Sql> = ((arg: any) =>
+  : <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R | Sql> = ((arg: any) =>
   Effect.isEffect(arg)
     ? Effect.flatMap(Sql, (sql) => sql.withConnection({})(arg))
     : (effect: Effect.Effect<any, any, any>) => Effect.flatMap(Sql, (sql) => sql.withConnection(arg)(effect))) as any
@@ -355,9 +362,11 @@ export const withPriority: (
 export const withAcquireTimeout =
   (duration: Duration.DurationInput) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-    millisOf(duration) === undefined
+    OptionTable.millisOf(duration) === undefined
       ? Effect.fail(
-          invalidUse(`Sql.withAcquireTimeout takes a duration of at least 0, and was given ${shown(duration)}`)
+          invalidUse(
+            `Sql.withAcquireTimeout takes a duration of at least 0, and was given ${OptionTable.shown(duration)}`
+          )
         )
       : Effect.provideService(effect, Pool.CurrentAcquireTimeout, duration)
 
@@ -396,7 +405,7 @@ export const withDeadline =
     return Number.isNaN(millis)
       ? Effect.fail(
           invalidUse(
-            `Sql.withDeadline takes a Date, a DateTime or milliseconds since the epoch, and was given ${shown(instant)}`
+            `Sql.withDeadline takes a Date, a DateTime or milliseconds since the epoch, and was given ${OptionTable.shown(instant)}`
           )
         )
       : Effect.clockWith((clock) => Deadline.until(Deadline.ofEpochMillis(clock, millis))(effect))

@@ -20,7 +20,7 @@
  * @since 0.1.0
  */
 
-import { millisOf, shown } from "@sluice/pool/OptionTable"
+import * as OptionTable from "@sluice/pool/OptionTable"
 import { Data, type Duration, Either, type Schedule } from "effect"
 import type { Policy } from "./internal/client/policy.js"
 import * as policies from "./internal/client/policy.js"
@@ -88,8 +88,52 @@ export class InvalidPolicy extends Data.TaggedError("InvalidPolicy")<{ readonly 
   }
 }
 
-const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Either.Either<Policy, InvalidPolicy> => {
-  const problems: Array<string> = []
+const { anything } = OptionTable
+
+/** The names. The values are checked one by one, because some depend on others. */
+const table: OptionTable.Table<Options> = {
+  max: anything,
+  backoffBase: anything,
+  backoffExponent: anything,
+  backoffCap: anything,
+  timeout: anything,
+  budget: anything
+}
+
+const matchTable: OptionTable.Table<MatchOptions> = { ...table, match: anything }
+
+/** What other libraries for retries call these. */
+const elsewhere: OptionTable.Elsewhere = {
+  retries: "use max, which counts the first run too",
+  attempts: "use max, which counts the first run too",
+  maxRetries: "use max, which counts the first run too",
+  maxAttempts: "use max, which counts the first run too",
+  numOfAttempts: "use max, which counts the first run too",
+  factor: "use backoffExponent",
+  minTimeout: "use backoffBase",
+  startingDelay: "use backoffBase",
+  delay: "use backoffBase",
+  maxTimeout: "use backoffCap",
+  maxDelay: "use backoffCap",
+  maxRetryTime: "use timeout",
+  randomize: "leave it out: every pause is random",
+  jitter: "leave it out: every pause is random",
+  backoffJitter: "leave it out: every pause is random",
+  report: "use Effect.tapError inside of what is run again",
+  onRetry: "use Effect.tapError inside of what is run again"
+}
+
+const check = (
+  options: Options,
+  match: ReadonlyArray<unknown> | undefined,
+  isMatch = false
+): Either.Either<Policy, InvalidPolicy> => {
+  const problems = [
+    ...OptionTable.problems(options, isMatch ? matchTable : table, {
+      elsewhere: isMatch ? elsewhere : { ...elsewhere, match: "use SqlRetry.fromMatch" }
+    })
+  ]
+  if (typeof options !== "object" || options === null) return Either.left(new InvalidPolicy({ problems }))
   const number = (name: "max" | "backoffExponent", low: number, high: number, whole: boolean): number | undefined => {
     const value = options[name]
     if (value === undefined) return undefined
@@ -106,8 +150,9 @@ const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Eit
   ): number | undefined => {
     const value = options[name]
     if (value === undefined) return undefined
-    const ms = millisOf(value) ?? Number.NaN
-    if (!(ms >= low && ms <= high)) problems.push(`${name} must be a duration ${range}, and is ${shown(value)}`)
+    const ms = OptionTable.millisOf(value) ?? Number.NaN
+    if (!(ms >= low && ms <= high))
+      problems.push(`${name} must be a duration ${range}, and is ${OptionTable.shown(value)}`)
     return ms
   }
   const max = number("max", 1, 100, true)
@@ -120,7 +165,7 @@ const check = (options: Options, match: ReadonlyArray<unknown> | undefined): Eit
   }
   const { budget } = options
   if (budget !== undefined && typeof budget !== "boolean") {
-    problems.push(`budget must be true or false, and is ${shown(budget)}`)
+    problems.push(`budget must be true or false, and is ${OptionTable.shown(budget)}`)
   }
   if (match !== undefined) {
     if (!Array.isArray(match) || match.length === 0) problems.push("match must name at least one failure")
@@ -185,7 +230,8 @@ export const make = (options: Options = {}): Either.Either<Policy, InvalidPolicy
  * @since 0.1.0
  * @category constructors
  */
-export const fromMatch = (options: MatchOptions): Either.Either<Policy, InvalidPolicy> => check(options, options.match)
+export const fromMatch = (options: MatchOptions): Either.Either<Policy, InvalidPolicy> =>
+  check(options, options?.match ?? [], true)
 
 /**
  * What `Sql.retry()` and `withTransaction({ retry: true })` use: the defaults of `make`, within the budget.

@@ -50,6 +50,8 @@ describe("a url", () => {
     ["db://h/d#secret", "percent-encoded"],
     ["db://u:100%secret@h/d", "percent-encoded"],
     ["db://[::1/d", "percent-encoded"],
+    ["db://u%00secret@h", "percent-encoded"],
+    ["db://h?a=%00secret", "percent-encoded"],
     ["secret", "percent-encoded"],
     ["", "percent-encoded"],
     ["db://h?a=1&a=2", "twice"]

@@ -22,7 +22,8 @@ export const make = (transform?: (name: string) => string): Statement.Compiler =
       const names = namesOf(columns)
       const first = `SELECT ${names.map((name) => `? AS ${name}`).join(", ")}`
       const more = ` UNION ALL SELECT ${names.map(() => "?").join(", ")}`.repeat(values.length - 1)
-      const table = `(${first}${more}) AS ${alias}`
+      // The alias is a name that the program gives, and must not become more than a name.
+      const table = `(${first}${more}) AS ${escape(alias)}`
       return returning === undefined
         ? [table, values.flat()]
         : [`${table} RETURNING ${returning[0]}`, [...values.flat(), ...returning[1]]]

@@ -40,18 +40,22 @@ const unreadable: Either.Either<never, string> = Either.left(`the url cannot be 
 export const SEVERAL_HOSTS =
   "names several hosts, and here each server has an address of its own: give the one that takes writes as `primary` and the others as `replicas`"
 
-const decoded = (text: string | undefined): string | undefined =>
-  text === undefined || text === "" ? undefined : decodeURIComponent(text)
+/** A NUL would end the text in the protocols of databases, and what comes after it would be read as something else. */
+const decoded = (text: string | undefined): string | undefined => {
+  const found = text === undefined || text === "" ? undefined : decodeURIComponent(text)
+  if (found?.includes("\0") === true) throw new URIError("a NUL")
+  return found
+}
 
 const wordsOf = (query: string): Either.Either<Record<string, string>, string> => {
   const words: Record<string, string> = {}
   for (const pair of query.split("&")) {
     if (pair === "") continue
     const at = pair.indexOf("=")
-    const name = decodeURIComponent(at < 0 ? pair : pair.slice(0, at))
+    const name = decoded(at < 0 ? pair : pair.slice(0, at)) ?? ""
     if (!/^[\w.-]+$/.test(name)) return unreadable
     if (Object.hasOwn(words, name)) return Either.left(`the url says ${name} twice`)
-    words[name] = at < 0 ? "" : decodeURIComponent(pair.slice(at + 1))
+    words[name] = at < 0 ? "" : (decoded(pair.slice(at + 1)) ?? "")
   }
   return Either.right(words)
 }

@@ -28,6 +28,9 @@ const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint)
         statementTimeout === 0 ? "" : `, max_execution_time = ${statementTimeout}`
       }`
 
+/** A word of the server as a literal of it. No such word has a backslash in it. */
+const quoted = (word: string): string => `'${word.replaceAll("'", "''")}'`
+
 const WHO = `SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode,
   @@time_zone AS zone, @@lc_time_names AS language, GREATEST(@@max_allowed_packet, @@net_buffer_length) AS longest`
 
@@ -63,7 +66,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
               : "COMMIT",
           // The handshake and the server's init_connect decide how values are read and written. A reset gives the session the
           // values of the server instead, so these are set again.
-          settings: `${settings}, sql_mode = '${mode}', time_zone = '${zone}', lc_time_names = '${language}'; SET ${connection.endpoint.names}`
+          settings: `${settings}, sql_mode = ${quoted(mode)}, time_zone = ${quoted(zone)}, lc_time_names = ${quoted(language)}; SET ${connection.endpoint.names}`
         }
         connection.renewed()
       }

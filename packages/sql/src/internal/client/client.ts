@@ -4,8 +4,10 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
+import * as OptionTable from "@sluice/pool/OptionTable"
 import type * as Pool from "@sluice/pool/Pool"
 import type { AcquireError } from "@sluice/pool/PoolError"
+import * as PoolOptions from "@sluice/pool/PoolOptions"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, Effect, Either, type Fiber, RuntimeFlags, Stream } from "effect"
 import type { Mode, PackedRequest } from "../../driver/Driver.js"
@@ -37,6 +39,12 @@ export interface PinOptions extends Pool.AcquireOptions {
   readonly intent?: Intent | undefined
 }
 
+const pinTable: OptionTable.Table<PinOptions> = {
+  acquireTimeout: OptionTable.that("a duration of at least 0", (value) => OptionTable.millisOf(value) !== undefined),
+  priority: OptionTable.oneOf(...Object.keys(Priority.rank)),
+  intent: OptionTable.oneOf("read", "write")
+}
+
 /** What `Sql` and `SqlClient` are both made of. */
 export interface Core {
   readonly client: Client.SqlClient
@@ -45,7 +53,9 @@ export interface Core {
     params: ReadonlyArray<unknown>,
     prepare: boolean
   ) => Effect.Effect<ReadonlyArray<any>, SqlError>
-  readonly withConnection: (options: PinOptions) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly withConnection: (
+    options: PinOptions
+  ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   readonly withTransaction: (
     options: Options.Input
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
@@ -182,9 +192,11 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
       })
     })
 
-  const withConnection =
-    ({ intent, ...acquire }: PinOptions) =>
-    <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  const withConnection: Core["withConnection"] = (pinOptions) => {
+    const problems = OptionTable.problems(pinOptions, pinTable, { elsewhere: PoolOptions.elsewhere() })
+    if (problems.length > 0) return () => Effect.fail(invalidUse(`withConnection: ${problems.join("; ")}`))
+    const { intent, ...acquire } = pinOptions
+    return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
       Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
         const context = fiber.currentContext
         const inside = intent === undefined ? context : Context.add(context, CurrentIntent, intent)
@@ -195,6 +207,7 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
           Contexts.within(effect, () => blocks.enter(inside, block, connectionIn), restore)
         )
       })
+  }
 
   /** `effect` as a transaction of the fiber with this context. */
   const transaction = <A, E, R>(

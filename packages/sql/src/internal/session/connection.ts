@@ -1,6 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
-import { millisOf, shown } from "@sluice/pool/OptionTable"
 import { Effect } from "effect"
 import type { ConnectionState } from "../../driver/Driver.js"
 import { invalidUse } from "../client/errors.js"
@@ -11,14 +10,8 @@ import { deadlineWhileWaiting, lostInside } from "./failures.js"
 import { type Block, giveBack, type Pin } from "./pin.js"
 
 /** Leases a connection. It is in the pin before anything can interrupt, so that closing the pin gives it back. */
-const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<Conn, SqlError> => {
-  const timeout = pin.options?.acquireTimeout
-  if (timeout !== undefined && millisOf(timeout) === undefined) {
-    return Effect.fail(
-      invalidUse(`withConnection: acquireTimeout must be a duration of at least 0, and is ${shown(timeout)}`)
-    )
-  }
-  return Route.hold(
+const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<Conn, SqlError> =>
+  Route.hold(
     pin.cluster,
     intent,
     (connection, release) => {
@@ -27,7 +20,6 @@ const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<C
     },
     pin.options
   )
-}
 
 /** The pin's connection if it can be used as it is. To be called by the holder of the lock only. */
 export const usable = <Conn>({ pin, transaction }: Block<Conn>, asked: Intent | undefined): Conn | undefined => {

@@ -1,8 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never } from "@sluice/pool/Deadline"
-import { millisOf, shown } from "@sluice/pool/OptionTable"
-import type { Duration } from "effect"
-import { Either } from "effect"
+import * as OptionTable from "@sluice/pool/OptionTable"
+import { Duration, Either } from "effect"
 import type { BeginOptions } from "../../driver/Driver.js"
 import { invalidUse } from "../client/errors.js"
 import * as Given from "../client/given.js"
@@ -47,35 +46,55 @@ const FLOOR = 20
 /** A call that has little time altogether keeps a fifth of it for COMMIT, because with all of `FLOOR` it could never commit. */
 const SHARE = 0.2
 
-const isolations: ReadonlyArray<unknown> = ["read uncommitted", "read committed", "repeatable read", "serializable"]
+const duration = OptionTable.that("a duration of at least 0", (value) => OptionTable.millisOf(value) !== undefined)
+
+const table: OptionTable.Table<Input> = {
+  // These words become part of BEGIN, so none is taken that is not in this list.
+  isolation: OptionTable.oneOf("read uncommitted", "read committed", "repeatable read", "serializable"),
+  readOnly: OptionTable.flag,
+  deferrable: OptionTable.flag,
+  commitTimeout: duration,
+  timeout: duration,
+  verifyCommit: OptionTable.flag,
+  retry: (value) => Either.match(Given.decode(value), { onLeft: (problem) => [problem], onRight: () => [] })
+}
+
+const elsewhere: OptionTable.Elsewhere = {
+  isolationLevel: "use isolation",
+  transactionIsolation: "use isolation",
+  accessMode: "use readOnly: true or false",
+  mode: "use readOnly: true or false",
+  retries: "use retry: true, or a policy of SqlRetry",
+  maxRetries: "use retry: true, or a policy of SqlRetry",
+  maxWait: "use Sql.withAcquireTimeout around it",
+  acquireTimeout: "use Sql.withAcquireTimeout around it",
+  priority: "use Sql.withPriority around it",
+  intent: "use Sql.read around it, or readOnly: true",
+  savepoint: "leave it out: a nested withTransaction is a savepoint",
+  name: "leave it out: savepoints have names of their own",
+  statementTimeout: "use timeout, or the option statementTimeout of the Layer"
+}
 
 export const decode = (input: Input): Either.Either<Options, SqlError> => {
-  const problems: Array<string> = []
-  const duration = (name: "commitTimeout" | "timeout"): number | undefined => {
-    const value = input[name]
-    if (value === undefined) return undefined
-    const millis = millisOf(value)
-    if (millis === undefined) problems.push(`${name} must be a duration of at least 0, and is ${shown(value)}`)
-    return millis
-  }
-  const commitTimeout = duration("commitTimeout") ?? DEFAULT_COMMIT_TIMEOUT
-  const timeout = duration("timeout")
-  const { deferrable, isolation, readOnly } = input
-  // The words of an isolation level become part of BEGIN, so none is taken that is not in this list.
-  if (isolation !== undefined && !isolations.includes(isolation)) {
-    problems.push(`isolation must be one of ${isolations.map(shown).join(", ")}, and is ${shown(isolation)}`)
-  }
-  const retry = Given.decode(input.retry)
-  if (Either.isLeft(retry)) problems.push(retry.left)
+  const problems = OptionTable.problems(input, table, { elsewhere })
   if (problems.length > 0) return Either.left(invalidUse(`withTransaction: ${problems.join("; ")}`))
+  const {
+    commitTimeout = DEFAULT_COMMIT_TIMEOUT,
+    deferrable,
+    isolation,
+    readOnly,
+    retry,
+    timeout,
+    verifyCommit
+  } = input
   return Either.right({
     deferrable,
     isolation,
     readOnly,
-    commitTimeout,
-    retry: Either.getOrUndefined(retry),
-    timeout,
-    verifyCommit: input.verifyCommit === true
+    commitTimeout: Duration.toMillis(commitTimeout),
+    retry: Either.getOrUndefined(Given.decode(retry)),
+    timeout: timeout === undefined ? undefined : Duration.toMillis(timeout),
+    verifyCommit: verifyCommit === true
   })
 }
 

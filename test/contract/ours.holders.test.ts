@@ -11,8 +11,10 @@ import { SqlClient, SqlResolver } from "@effect/sql"
 import type { SqlError } from "@effect/sql/SqlError"
 import { assert } from "@effect/vitest"
 import { Sql, SqlRetry } from "@sluice/sql"
+import { FaultProxy } from "@sluice/testkit"
 import { Deferred, type Duration, Effect, Fiber, Schema, Stream } from "effect"
 import { booksBalance, eventually, unique } from "./contract.js"
+import { Server } from "./databases.js"
 import { ours, table } from "./ours.js"
 
 type Work = Effect.Effect<unknown, unknown, Sql.Sql | SqlClient.SqlClient>
@@ -129,6 +131,19 @@ ours("what holds the only connection", ({ dialect, it, onPool, optionsOf, words 
         yield* Sql.withTransaction(Stream.runForEach(client`select 1`.stream, () => Sql.query("select 1")))
       })
     )
+  )
+
+  it.effect("a statement that is on its way: its text, and not what the driver sends ahead of it", () =>
+    Effect.gen(function* () {
+      const proxy = yield* FaultProxy.make({ target: yield* Server })
+      yield* onPool({ at: { port: proxy.port }, pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          yield* proxy.delay("2 seconds")
+          said(yield* timeoutBeside(Sql.query(words.sleep(0))), busy)
+          yield* proxy.heal
+        })
+      )
+    }).pipe(Effect.scoped)
   )
 
   it.effect("a resolver: the span of its batch, which bears the name that the program gave", () =>

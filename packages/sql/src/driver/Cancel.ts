@@ -111,9 +111,7 @@ const ready = ({ pipeline }: Cancellable): Effect.Effect<void> =>
 /** Packed reads are short: most end before a cancel could reach them. */
 const grace = (connection: Cancellable): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { current } = connection.pipeline
-    const oldest = current?.isMark ? current.next : current
-    return oldest?.read === undefined
+    return connection.pipeline.asked?.read === undefined
       ? Effect.void
       : atMost(connection.pipeline.timers, GRACE + connection.endpoint.roundTrip.ms, ready(connection))
   })

@@ -160,6 +160,12 @@ export class Pipeline<Op extends Operation<Op>> {
     return this.oldest
   }
 
+  /** The oldest one that a caller has sent. A mark ahead of it is the driver's own. */
+  get asked(): Op | undefined {
+    const { oldest } = this
+    return oldest?.isMark ? oldest.next : oldest
+  }
+
   /** Operations under way. */
   get depth(): number {
     return this.count

@@ -163,10 +163,11 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 
   describe(): string | undefined {
-    const { current } = this.pipeline
-    if (current !== undefined) {
-      return `${current.isStream ? "reading a stream" : "busy"}: ${Literals.without("mysql", current.text.sql, SHOWN)}`
+    const { asked, current } = this.pipeline
+    if (asked !== undefined) {
+      return `${asked.isStream ? "reading a stream" : "busy"}: ${Literals.without("mysql", asked.text.sql, SHOWN)}`
     }
+    if (current !== undefined) return "busy"
     return this.inTransaction ? "idle in transaction" : undefined
   }
 

@@ -121,11 +121,12 @@ export class PgConnection implements Owner<Operation>, Packable {
   }
 
   describe(): string | undefined {
-    const { current } = this.pipeline
-    if (current !== undefined) {
-      const doing = current instanceof CursorQuery ? "reading a stream" : "busy"
-      return `${doing}: ${Literals.without("postgresql", current.text, SHOWN)}`
+    const { asked, current } = this.pipeline
+    if (asked !== undefined) {
+      const doing = asked instanceof CursorQuery ? "reading a stream" : "busy"
+      return `${doing}: ${Literals.without("postgresql", asked.text, SHOWN)}`
     }
+    if (current !== undefined) return "busy"
     return this.inTransaction ? "idle in transaction" : undefined
   }
 

@@ -102,7 +102,8 @@ const values: Readonly<Record<string, () => unknown>> = {
   "a map": () => new Map([["a", 1]]),
   "a set": () => new Set([1]),
   "an object": () => ({ a: 1 }),
-  "an object without a prototype": () => Object.assign(Object.create(null), { a: 1 }): () => new Point(1, 2),
+  "an object without a prototype": () => Object.assign(Object.create(null), { a: 1 }),
+  "an instance of a class": () => new Point(1, 2),
   "what only looks like a list": () => new Hollow(),
   "a String": () => new String("boxed"),
   "a Number": () => new Number(5),
@@ -210,15 +211,7 @@ const dialects: { readonly [D in Database]: Dialect } = {
     both: "select ? as v, ? as n",
     table: "create table sending (v longblob, n int)",
     into: "insert into sending values (?, ?)",
-    refused: [
-      ...everywhere,
-      "undefined",
-      "NaN",
-      "Infinity",
-      "-Infinity",
-      "a map",
-      "a set",
-                ]
+    refused: [...everywhere, "undefined", "NaN", "Infinity", "-Infinity", "a map", "a set"]
   }
 }
 

@@ -104,6 +104,19 @@ describe.each(packages.filter(({ name }) => !edges.includes(name)))("the house: 
   })
 })
 
+/** Where nobody's statement waits: a connection is opened or closed there, or the wait is begun by `AsyncContext` elsewhere. */
+const ownWaits = /\/(?:AsyncContext|internal\/runtime\/lend|driver\/(?:Connect|Runtime)|internal\/cancel)\.ts$/
+
+describe.each(packages.filter(({ name }) => /^@sluice\/(?:pool|sql(?:-\w+)?)$/.test(name)))(
+  "the house: $name",
+  ({ sources }) => {
+    it("waits by AsyncContext.async, so that a caller goes on in its own async context", () => {
+      const found = [...sources].filter(([file, source]) => /\bEffect\.async\b/.test(source) && !ownWaits.test(file))
+      expect(found.map(([file]) => file)).toEqual([])
+    })
+  }
+)
+
 describe("the house", () => {
   it("has a root that depends on none of its packages", () => {
     const { dependencies, devDependencies } = packageAt(".").manifest

@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as AsyncContext from "./AsyncContext.js"
 export * as Backoff from "./Backoff.js"
 export * as Deadline from "./Deadline.js"
 export * as OptionTable from "./OptionTable.js"

@@ -1,9 +1,10 @@
+import { AsyncLocalStorage } from "node:async_hooks"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Clock, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Runtime, Scope, Stream } from "effect"
 import { fast } from "./support/fastClock.js"
 import { atOnce, backends, eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
 import { logged } from "./support/logged.js"
@@ -32,6 +33,33 @@ const closed = eventually(
 )
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("listen", (it) => {
+  it.effect("each listener gets its notifications in its own async context", () =>
+    onPool({}, (name) =>
+      Effect.gen(function* () {
+        const sql = yield* PgClient.PgClient
+        const runtime = yield* Effect.runtime<never>()
+        const storage = new AsyncLocalStorage<number>()
+        const seen: Array<readonly [listener: number, store: number | undefined]> = []
+        const fibers = [0, 1, 2].map((listener) =>
+          storage.run(listener, () =>
+            Runtime.runFork(runtime)(
+              Stream.runForEach(sql.listen("contexts"), () =>
+                Effect.sync(() => seen.push([listener, storage.getStore()]))
+              )
+            )
+          )
+        )
+        yield* listening(name, 'LISTEN "contexts"')
+        for (let sent = 1; sent <= 3; sent++) {
+          yield* sql.notify("contexts", "now")
+          yield* came("all have heard it", () => seen.length === 3 * sent)
+        }
+        for (const [listener, store] of seen) assert.strictEqual(store, listener)
+        yield* Fiber.interruptAll(fibers)
+      })
+    )
+  )
+
   it.effect(
     "all listeners of a client share one connection, which no pool counts: maxSize 1 goes on with its statements",
     () =>

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import type { Timers } from "@sluice/pool/Deadline"
 import { Effect } from "effect"
 import type { Phase } from "./Driver.js"
@@ -73,7 +74,7 @@ export interface Abort<in Conn> {
 }
 
 const elapsed = (timers: Timers["Type"], millis: number): Effect.Effect<void> =>
-  Effect.async((resume) => {
+  AsyncContext.async((resume) => {
     const timer = timers.set(timers.now() + millis, () => resume(Effect.void))
     return Effect.sync(timer.cancel)
   })
@@ -93,7 +94,7 @@ export const atMost = <E>(
 
 /** Until `operation` is no longer under way. */
 const ended = (operation: Operation<any>): Effect.Effect<void> =>
-  Effect.async((resume) => {
+  AsyncContext.async((resume) => {
     const { onEnd } = operation
     if (onEnd === undefined) return resume(Effect.void)
     operation.onEnd = (failure) => {
@@ -103,7 +104,7 @@ const ended = (operation: Operation<any>): Effect.Effect<void> =>
   })
 
 const ready = ({ pipeline }: Cancellable): Effect.Effect<void> =>
-  Effect.async((resume) => {
+  AsyncContext.async((resume) => {
     const leave = pipeline.whenReady(() => resume(Effect.void))
     return Effect.sync(leave)
   })
@@ -118,7 +119,7 @@ const grace = (connection: Cancellable): Effect.Effect<void> =>
 
 /** Waits for the end of the abort that is under way. */
 const joined = (connection: Cancellable): Effect.Effect<void, SqlError> =>
-  Effect.async((resume) => {
+  AsyncContext.async((resume) => {
     const leave = connection.pipeline.onAbortEnd((failure) =>
       resume(
         failure === undefined

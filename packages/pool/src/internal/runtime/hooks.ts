@@ -2,7 +2,9 @@
  * Runs the hooks of a program: each bounded, and none inside of a transition of the engine. What each outcome leads to stands in
  * `PoolHooks`.
  */
+
 import { Cause, Context, Effect, Exit, type Fiber, Runtime, RuntimeFlags } from "effect"
+import * as AsyncContext from "../../AsyncContext.js"
 import * as Deadline from "../../Deadline.js"
 import type { HookFailed } from "../../PoolError.js"
 import type { PoolHooks } from "../../PoolHooks.js"
@@ -116,7 +118,7 @@ export class Hooks<A> {
         if (!(allowed > 0) || allowed === Infinity || spent < 1) return Effect.succeed(options)
         return Effect.succeed({ ...options, acquireTimeout: Math.max(1, allowed - spent) })
       }
-      return Effect.async((resume) => {
+      return AsyncContext.async((resume) => {
         let hasLeft = false
         const stop = bounded.run(runtime, effectOf("beforeAcquire", beforeAcquire), bound, (exit) => {
           if (!hasLeft) resume(goOn(exit))
@@ -132,7 +134,7 @@ export class Hooks<A> {
   /** `afterAcquire`, for a caller that waits for it. */
   after(visit: Visit, elapsed: number): Effect.Effect<void> {
     // A fiber may be interrupted before it comes to the hook.
-    return Effect.async((resume) => {
+    return AsyncContext.async((resume) => {
       const leave = this.startAfter(visit, elapsed, () => resume(Effect.void))
       return Effect.sync(leave)
     })

@@ -2,6 +2,7 @@
  * How the verbs of `Pool` lend a connection to a fiber: the masks, the wait, and what gives the connection back.
  */
 import { Context, Duration, Effect, Fiber, Option, RuntimeFlags, RuntimeFlagsPatch, Scope } from "effect"
+import { async, capture } from "../../AsyncContext.js"
 import * as Deadline from "../../Deadline.js"
 import * as OptionTable from "../../OptionTable.js"
 import { type AcquireError, InvalidOptions } from "../../PoolError.js"
@@ -90,8 +91,9 @@ export const lendAsync = <A, B, E>(
     const fiber = currentFiber()
     if (options !== undefined && !isValid(options)) return resume(misuse(engine, fiber, options))
     const lease = engine.takeShared(fiber)
-    if (lease === undefined) resume(waitAsync(engine, fiber, register, options))
-    else start(engine, lease, register, resume)
+    if (lease === undefined) return resume(waitAsync(engine, fiber, register, options))
+    const context = capture()
+    start(engine, lease, register, (effect) => context.runInAsyncScope(resume, undefined, effect))
   })
 
 /** Waits for a shared lease. The work begins before anything can interrupt, and then gives the connection back by itself. */
@@ -119,7 +121,7 @@ const waitAsync = <A, B, E>(
         })
         return within(
           restore,
-          Effect.async<B, E>((callback) => {
+          async<B, E>((callback) => {
             resume = callback
             if (result !== undefined) callback(result)
           })
@@ -214,7 +216,7 @@ const currentFiber = (): Fiber.RuntimeFiber<any, any> =>
 const park = <A>(waiter: Waiter<A>, restore: Restore): Effect.Effect<void, AcquireError> =>
   within(
     restore,
-    Effect.async<void, AcquireError>((resume) => {
+    async<void, AcquireError>((resume) => {
       waiter.resume = resume
       // The waiter may have been served or refused before: at once, or while the fiber had yielded on the way here.
       if (!waiter.queued) resume(waiter.error === undefined ? Effect.void : Effect.fail(waiter.error as AcquireError))

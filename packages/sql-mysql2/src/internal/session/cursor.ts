@@ -1,4 +1,5 @@
 import { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import type { Instant } from "@sluice/pool/Deadline"
 import * as Cancel from "@sluice/sql/driver/Cancel"
 import type { Cursor, Mode } from "@sluice/sql/driver/Driver"
@@ -145,7 +146,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
   }
 
   const next = (until: Instant) =>
-    Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+    AsyncContext.async<ReadonlyArray<any>, SqlError>((resume) => {
       wake = () => {
         wake = undefined
         if (refused !== undefined) return resume(Effect.fail(refused))
@@ -172,7 +173,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
       }
     })
 
-  const rest = Effect.async<void>((resume) => {
+  const rest = AsyncContext.async<void>((resume) => {
     const leave = connection.pipeline.whenReady(() => resume(Effect.void))
     return Effect.sync(leave)
   })
@@ -243,7 +244,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
 
   /** `again` is what is done instead if the preparation was at fault. */
   const operate = (until: Instant, begin: (piece: Piece) => void, again?: () => Effect.Effect<Piece, SqlError>) =>
-    Effect.async<Piece, SqlError>((resume) => {
+    AsyncContext.async<Piece, SqlError>((resume) => {
       const refusal = connection.refusal(text.sql)
       if (refusal !== undefined) return resume(Effect.fail(refusal))
       const piece = new Piece(connection, text)

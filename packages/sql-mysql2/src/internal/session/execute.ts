@@ -1,4 +1,5 @@
 import { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import { type Instant, never } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
@@ -18,7 +19,7 @@ export const execute = (
   until: Instant = never
 ): Effect.Effect<any, SqlError> =>
   // No canceller: the fiber of an interrupted statement does not wait. The next user of the connection aborts the statement.
-  Effect.async((resume) => start(connection, sql, params, mode, until, resume, false, begin))
+  AsyncContext.async((resume) => start(connection, sql, params, mode, until, resume, false, begin))
 
 /** Whether it is a text of `driver.begin`. No other command ends with these words. */
 const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)

@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import * as classify from "../classify.js"
@@ -97,7 +98,7 @@ const operate = (
   connection: MysqlConnection,
   command: new (receiver: Operation) => object
 ): Effect.Effect<void, SqlError> =>
-  Effect.async((resume) => {
+  AsyncContext.async((resume) => {
     if (connection.isDead) {
       return resume(
         Effect.fail(connection.error(connection.pipeline.fatal ?? new Error("Connection closed"), "unsent"))

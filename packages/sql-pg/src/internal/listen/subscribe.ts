@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -17,7 +18,13 @@ export const make = (hub: Hub, label: string, { pool, proxy }: PgSqlConfig): Eve
       Effect.withFiberRuntime(({ currentContext }) => {
         const set = currentContext.unsafeMap.get(Pool.CurrentAcquireTimeout.key) as Duration.DurationInput | undefined
         const patience = Duration.toMillis(Duration.decode(set ?? pool?.acquireTimeout ?? "5 seconds"))
-        return Effect.succeed(hub.listen(channel, patience, Deadline.currentIn(currentContext)))
+        const context = AsyncContext.capture()
+        // What the program does with events, it does in its own context, and not in that of the socket.
+        return Effect.succeed(
+          Stream.mapChunksEffect(hub.listen(channel, patience, Deadline.currentIn(currentContext)), (events) =>
+            Effect.as(AsyncContext.enter(context), events)
+          )
+        )
       })
     )
 }

@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import type { Instant } from "@sluice/pool/Deadline"
 import type { Cursor } from "@sluice/sql/driver/Driver"
 import { Unsendable } from "@sluice/sql/driver/Unsendable"
@@ -44,7 +45,7 @@ const joined = (connection: PgConnection, asked: Asked, portal: string, bound: B
   let isOpen = false
   let isComplete = false
   const next = (until: Instant) =>
-    Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+    AsyncContext.async<ReadonlyArray<any>, SqlError>((resume) => {
       if (isComplete) return resume(Effect.succeed([]))
       if (connection.isDead) {
         return resume(
@@ -88,7 +89,7 @@ const single = (connection: PgConnection, asked: Asked, portal: string, bound: B
     wake?.()
   }
   const next = (until: Instant) =>
-    Effect.async<ReadonlyArray<any>, SqlError>((resume) => {
+    AsyncContext.async<ReadonlyArray<any>, SqlError>((resume) => {
       wake = () => {
         wake = undefined
         resume(
@@ -122,7 +123,7 @@ const single = (connection: PgConnection, asked: Asked, portal: string, bound: B
       }
     })
   /** If the server does not answer in time the connection stays busy, and its owner aborts it. */
-  const close = Effect.async<void>((resume) => {
+  const close = AsyncContext.async<void>((resume) => {
     if (state !== "waiting" || connection.isDead) return resume(Effect.void)
     const { timers } = pipeline
     const timer = timers.set(timers.now() + CLOSE, () => resume(Effect.void))

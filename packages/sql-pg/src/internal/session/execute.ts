@@ -1,4 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import { type Instant, never } from "@sluice/pool/Deadline"
 import type { Mode } from "@sluice/sql/driver/Driver"
 import { Unsendable } from "@sluice/sql/driver/Unsendable"
@@ -43,7 +44,7 @@ export const execute = (
   until: Instant = never
 ): Effect.Effect<any, SqlError> =>
   // No canceller: the fiber of an interrupted statement does not wait. The next user of the connection aborts the statement.
-  Effect.async((resume) => start(connection, { sql, params, mode, before, until, resume }, undefined))
+  AsyncContext.async((resume) => start(connection, { sql, params, mode, before, until, resume }, undefined))
 
 const nothing: ReadonlyArray<string> = []
 

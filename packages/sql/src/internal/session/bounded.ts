@@ -1,3 +1,4 @@
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import type { Instant, Timers } from "@sluice/pool/Deadline"
 import { Effect, Exit, Fiber } from "effect"
 
@@ -16,7 +17,7 @@ const exitBefore = <A, E>(
   at: Instant,
   work: Fiber.RuntimeFiber<A, E>
 ): Effect.Effect<Exit.Exit<A, E> | undefined> =>
-  Effect.async((resume) => {
+  AsyncContext.async((resume) => {
     const timer = timers.set(at, () => resume(Effect.succeed(undefined)))
     const ended = (exit: Exit.Exit<A, E>): void => {
       timer.cancel()

@@ -1,3 +1,4 @@
+import * as AsyncContext from "@sluice/pool/AsyncContext"
 import type { Instant, Timer, Timers } from "@sluice/pool/Deadline"
 import { type Cause, Effect, type Scope } from "effect"
 import type { Restore } from "../client/contexts.js"
@@ -65,7 +66,7 @@ const take = <E>(
     }
     const waiter: Waiter = { granted: false, resume: undefined, timer: undefined }
     lock.waiters.push(waiter)
-    const wait = Effect.async<void, E>((resume) => {
+    const wait = AsyncContext.async<void, E>((resume) => {
       if (waiter.granted) return resume(Effect.void)
       waiter.resume = resume
       if (bound === undefined) return

@@ -61,7 +61,12 @@ export const prepare = (
     }
     const values = new Array<Value>(length)
     for (index = 0; index < length; index++) {
-      const value = valueOf(params[index], index, style)
+      const param = params[index]
+      if (typeof param === "number" && Number.isFinite(param)) {
+        values[index] = param
+        continue
+      }
+      const value = valueOf(param, index, style)
       if (value instanceof Unsendable) return value
       values[index] = value
     }
@@ -208,22 +213,27 @@ export const execution = (
   cursor: boolean
 ): Buffer => {
   const count = values.length
-  const bytes = new Array<number>(count)
+  // Bytes of each value, without the length that stands before it.
+  const sizes = new Array<number>(count)
   let size = 0
-  for (let i = 0; i < count; i++) size += bytes[i] = sizeOf(values[i]!, encoding)
+  for (let i = 0; i < count; i++) {
+    const value = values[i]!
+    const own = sizeOf(value, encoding)
+    sizes[i] = own
+    size += hasLength(value) ? prefix(own) + own : own
+  }
   const head = 4 + 1 + 4 + 1 + 4 + (named ? prefix(count) : 0)
   const types = count === 0 ? 0 : ((count + 7) >> 3) + 1 + count * (named ? 3 : 2)
   const all = Buffer.allocUnsafe(head + types + size)
-  all.writeUInt32LE(0, 0)
-  all[4] = 0x17
-  all.writeUInt32LE(statement, 5)
-  all[9] = (cursor ? 1 : 0) | (named ? 8 : 0)
-  let at = all.writeUInt32LE(1, 10)
+  let at = writeLow(all, 0, 0)
+  all[at++] = 0x17
+  at = writeLow(all, statement, at)
+  all[at++] = (cursor ? 1 : 0) | (named ? 8 : 0)
+  at = writeLow(all, 1, at)
   if (named) at = writeLength(all, count, at)
   if (count === 0) return all
   const nulls = at
-  at += (count + 7) >> 3
-  all.fill(0, nulls, at)
+  for (let i = 0; i < count; i += 8) all[at++] = 0
   all[at++] = 1
   for (let i = 0; i < count; i++) {
     const value = values[i]!
@@ -232,7 +242,7 @@ export const execution = (
     all[at++] = typeof value === "bigint" && !fitsSigned(value) ? UNSIGNED : 0
     if (named) all[at++] = 0
   }
-  for (let i = 0; i < count; i++) at = write(all, values[i]!, at, bytes[i]!, encoding, timezone)
+  for (let i = 0; i < count; i++) at = write(all, values[i]!, at, sizes[i]!, encoding, timezone)
   return all
 }
 
@@ -256,10 +266,13 @@ const typeOf = (value: Value, isMariaDb: boolean): number => {
   }
 }
 
-const textSize = (text: string, encoding: string): number => {
-  const length = encoding === "utf8" ? Buffer.byteLength(text) : encode(text, encoding).length
-  return prefix(length) + length
-}
+const textSize = (text: string, encoding: string): number =>
+  encoding === "utf8" ? Buffer.byteLength(text) : encode(text, encoding).length
+
+/** Whether the length of the value is sent before it. */
+const hasLength = (value: Value): boolean =>
+  typeof value === "string" ||
+  (typeof value === "object" && value !== null && !(value instanceof Date) && !(value instanceof Double))
 
 const sizeOf = (value: Value, encoding: string): number => {
   switch (typeof value) {
@@ -275,15 +288,24 @@ const sizeOf = (value: Value, encoding: string): number => {
       if (value instanceof Date) return DATE_BYTES
       if (value instanceof Json) return textSize(value.text, encoding)
       if (value instanceof Double) return 8
-      if (value instanceof Decimal) return textSize(value.text, "utf8")
-      return prefix(value.length) + value.length
+      return value instanceof Decimal ? value.text.length : value.length
   }
+}
+
+// Byte by byte, because the methods of a Buffer that check their range take several times as long.
+const writeLow = (all: Buffer, value: number, at: number): number => {
+  all[at] = value
+  all[at + 1] = value >>> 8
+  all[at + 2] = value >>> 16
+  all[at + 3] = value >>> 24
+  return at + 4
 }
 
 const writeLength = (all: Buffer, length: number, at: number): number => {
   switch (prefix(length)) {
     case 1:
-      return all.writeUInt8(length, at)
+      all[at] = length
+      return at + 1
     case 3:
       return all.writeUInt16LE(length, all.writeUInt8(0xfc, at))
     case 4:
@@ -294,26 +316,18 @@ const writeLength = (all: Buffer, length: number, at: number): number => {
 }
 
 const writeText = (all: Buffer, text: string, at: number, size: number, encoding: string): number => {
-  if (encoding !== "utf8") return writeBytes(all, encode(text, encoding), at)
-  // `size` counts the length that stands before the text, too.
-  const length = size - (size <= 251 ? 1 : size < 65_539 ? 3 : size < 16_777_220 ? 4 : 9)
-  const from = writeLength(all, length, at)
-  return from + all.write(text, from)
-}
-
-const writeBytes = (all: Buffer, bytes: Buffer, at: number): number => {
-  const from = writeLength(all, bytes.length, at)
-  return from + bytes.copy(all, from)
+  const from = writeLength(all, size, at)
+  return from + (encoding === "utf8" ? all.write(text, from, size) : encode(text, encoding).copy(all, from))
 }
 
 const write = (all: Buffer, value: Value, at: number, size: number, encoding: string, timezone: string): number => {
   switch (typeof value) {
     case "boolean":
-      return all.writeUInt8(value ? 1 : 0, at)
+      all[at] = value ? 1 : 0
+      return at + 1
     case "number":
       if (!isInteger(value)) return all.writeDoubleLE(value, at)
-      // Two halves, because that is faster than a bigint.
-      return all.writeInt32LE(Math.floor(value / 0x1_0000_0000), all.writeUInt32LE(value >>> 0, at))
+      return writeLow(all, Math.floor(value / 0x1_0000_0000), writeLow(all, value >>> 0, at))
     case "bigint":
       return fitsSigned(value) ? all.writeBigInt64LE(value, at) : all.writeBigUInt64LE(value, at)
     case "string":
@@ -323,7 +337,10 @@ const write = (all: Buffer, value: Value, at: number, size: number, encoding: st
       if (value instanceof Json) return writeText(all, value.text, at, size, encoding)
       if (value instanceof Double) return all.writeDoubleLE(value.number, at)
       if (value instanceof Decimal) return writeText(all, value.text, at, size, "utf8")
-      if (!(value instanceof Date)) return writeBytes(all, value, at)
+      if (!(value instanceof Date)) {
+        const from = writeLength(all, size, at)
+        return from + value.copy(all, from)
+      }
       const [year, month, day, hour, minute, second, millisecond] = fieldsOf(value, timezone)
       all[at] = DATE_BYTES - 1
       all.writeUInt16LE(year, at + 1)
@@ -332,7 +349,7 @@ const write = (all: Buffer, value: Value, at: number, size: number, encoding: st
       all[at + 5] = hour
       all[at + 6] = minute
       all[at + 7] = second
-      return all.writeUInt32LE(millisecond * 1_000, at + 8)
+      return writeLow(all, millisecond * 1_000, at + 8)
     }
   }
 }

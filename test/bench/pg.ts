@@ -11,6 +11,7 @@ import {
   type Database,
   layerScenario,
   levels,
+  millis,
   scenariosOf,
   share,
   warmMillis
@@ -97,6 +98,7 @@ const goals = (results: Results) => {
   const alone = at("point read", 1)
   const delay = at("delay", 200)
   const mix = at("mix", 50)
+  const late = at("late", 50)
   const slowish = at("20 ms", 50)
   return [
     ...[10, 50, 200].flatMap((callers) => {
@@ -129,6 +131,12 @@ const goals = (results: Results) => {
       atLeast(`${at(name, 50)}: Sql, against pg-pool named`, rate(at(name, 50), ours, reference), 1)
     ),
     atMost(`${mix}: Sql.query, p99 of the others against pg-pool's`, p99(mix, ours, reference), 1.2),
+    atMost(
+      `${late}: Sql.query, the slowest of the others`,
+      results.value(late, ours, "worst")?.median,
+      100_000,
+      millis
+    ),
     atLeast(`${slowish}: Sql.query, against pg-pool named`, rate(slowish, ours, reference), 0.95),
     atMost(`${cold}: Sql.query, time against pg-pool's`, results.ratio(cold, ours, reference)?.median, 1.2),
     atMost("layer: SqlClient, time against @effect/sql-pg's", results.ratio("layer", client, theirs)?.median, 1.2),

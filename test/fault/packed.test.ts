@@ -140,7 +140,7 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
   )
 
   it.effect(
-    "reads that all wait for a lock take no more connections than there are, and each is sent twice at most",
+    "reads that all wait for a lock take no more connections than there are, and each is sent three times at most",
     () =>
       onEager(3, () =>
         Effect.gen(function* () {
@@ -154,11 +154,11 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
           const { acquired, connecting, size, waiting: inQueue } = yield* stats
           assert.isAtMost(size + connecting, 3)
           assert.isAtMost(inQueue, 2)
-          assert.isAtMost(acquired - before.acquired, 120)
+          assert.isAtMost(acquired - before.acquired, 180)
           // The holder of the lock has a connection, and needs no other one.
           yield* unlock
           yield* Fiber.join(waiting.fiber)
-          assert.isAtMost((yield* stats).acquired - before.acquired, 120)
+          assert.isAtMost((yield* stats).acquired - before.acquired, 180)
         }).pipe(Effect.scoped)
       )
   )
@@ -220,16 +220,16 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
         yield* learn(texts.sleep, [0, 0])
         const [first] = yield* server.sessions(name)
         const late = yield* Effect.fork(Effect.either(sleep(30, 0)))
-        const second = yield* Effect.fork(sleep(1.5, 1))
+        const second = yield* Effect.fork(Sql.query<{ id: number }>(texts.sleep, [1.5, 1]))
+        const others = Effect.map(server.sessions(name), (all) => all.filter((one) => one.id !== first!.id))
         yield* eventually(
           "it runs on another connection",
-          Effect.map(server.sessions(name), (sessions) => sessions.filter((one) => one.isExecuting).length === 2)
+          Effect.map(others, (all) => all.some((one) => one.isExecuting))
         )
-        const { acquired } = yield* stats
+        const [other] = yield* others
         yield* server.endSession(first!.id)
-        yield* Fiber.join(second)
-        // The late one alone has been run again.
-        assert.isAtMost((yield* stats).acquired - acquired, 1)
+        const [row] = yield* Fiber.join(second)
+        assert.strictEqual(row!.id, other!.id)
         yield* Fiber.interrupt(late)
       })
     )

@@ -51,6 +51,7 @@ export class Round {
     return {
       p50: percentile(sorted, 0.5) * 1000,
       p99: percentile(sorted, 0.99) * 1000,
+      worst: percentile(sorted, 1) * 1000,
       fairness: (least * this.done.length) / this.total
     }
   }

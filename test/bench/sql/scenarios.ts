@@ -45,6 +45,7 @@ export interface Work<Name> {
   readonly workload: SqlSettings["workload"]
   readonly names: ReadonlyArray<Name>
   readonly roundMillis?: number
+  readonly columns?: ReadonlyArray<Column>
 }
 
 const worksOf = <Name extends string>({ pinning, pooled }: Database<Name>): ReadonlyArray<Work<Name>> => [
@@ -64,7 +65,7 @@ export const scenariosOf = <Name extends string>(
 
   const scenario = (
     callers: number,
-    { name, names, roundMillis, title, workload }: Work<Name>,
+    { columns: more = [], name, names, roundMillis, title, workload }: Work<Name>,
     url = directUrl
   ): Scenario => ({
     name: at(name, callers),
@@ -74,7 +75,7 @@ export const scenariosOf = <Name extends string>(
     asRate: true,
     opsPerCall: callers,
     reference,
-    columns,
+    columns: [...columns, ...more],
     warmMillis,
     ...(roundMillis === undefined ? {} : { roundMillis }),
     cases: names.map((name) => {
@@ -101,6 +102,14 @@ export const scenariosOf = <Name extends string>(
     names: pooled,
     roundMillis: 1_000
   })
+  const late = scenario(50, {
+    name: "late",
+    title: "one read of 1,000 takes 250 ms, and its text does not show it; latency of the others",
+    workload: "late",
+    names: slowish,
+    roundMillis: 1_000,
+    columns: [{ title: "worst µs", metric: "worst" }]
+  })
   const delay: Work<Name> = {
     name: "delay",
     title: `point reads through a network with a round trip of ${roundTripMillis} ms`,
@@ -120,6 +129,7 @@ export const scenariosOf = <Name extends string>(
     ...point,
     ...works.map((work) => scenario(50, work)),
     mix,
+    late,
     scenario(200, delay, delayedUrl),
     scenario(50, slow),
     ...levels
@@ -154,5 +164,7 @@ export const comparing = (results: Results) => ({
   rate: (scenario: string, name: string, other: string) => results.ratio(scenario, other, name)?.median,
   p99: (scenario: string, name: string, other: string) => results.ratio(scenario, name, other, "p99")?.median
 })
+
+export const millis = (micros: number): string => `${Math.round(micros / 1000)} ms`
 
 export const share = (value: number): string => value.toFixed(2)

@@ -92,23 +92,38 @@ const steps = {
 
 const sleep = (name: string, tagged: Spoken["tagged"]) => step(name, 1, () => [], tagged)
 
+/** One text, which is short, or late as one that waits for a lock. */
+const lasting = (seconds: number, tagged: Spoken["tagged"]) => step("lasting", 1, (key) => [key, seconds], tagged)
+
+const lastingIn = {
+  postgresql: (seconds: number) =>
+    lasting(seconds, (sql, [id, time]) => sql`select ${id}::int as id, pg_sleep(${time}::float8)`),
+  mysql: (seconds: number) => lasting(seconds, (sql, [id, time]) => sql`select ${id} as id, sleep(${time})`)
+}
+
 const sleeping = {
   postgresql: {
+    prompt: lastingIn.postgresql(0),
+    late: lastingIn.postgresql(0.25),
     slow: sleep("slow", (sql) => sql`select pg_sleep(0.1)`),
     slowish: sleep("slowish", (sql) => sql`select pg_sleep(0.02)`)
   },
   mysql: {
+    prompt: lastingIn.mysql(0),
+    late: lastingIn.mysql(0.25),
     slow: sleep("slow", (sql) => sql`select sleep(0.1)`),
     slowish: sleep("slowish", (sql) => sql`select sleep(0.02)`)
   }
 } as const
 
-type Name = keyof typeof steps | "slow" | "slowish"
+type Name = keyof typeof steps | keyof typeof sleeping.postgresql
 
 interface Plan {
   readonly shape: Workload["shape"]
   readonly steps: readonly [Name, ...Array<Name>]
   readonly slowEvery?: number
+  /** Default `slow`. */
+  readonly slow?: Name
 }
 
 const plans = {
@@ -120,7 +135,8 @@ const plans = {
   transaction: { shape: "transaction", steps: ["balance", "deposit", "insert"] },
   pinned: { shape: "pinned", steps: ["point", "point", "point"] },
   mix: { shape: "one", steps: ["point"], slowEvery: 100 },
-  slowish: { shape: "one", steps: ["slowish"] }
+  slowish: { shape: "one", steps: ["slowish"] },
+  late: { shape: "one", steps: ["prompt"], slowEvery: 1_000, slow: "late" }
 } as const satisfies Record<string, Plan>
 
 export interface Workload {
@@ -142,9 +158,10 @@ export const workloadOf = ({ dialect, workload }: Pick<SqlSettings, "dialect" | 
   const {
     shape,
     steps: [first, ...rest],
-    slowEvery = 0
+    slowEvery = 0,
+    slow = "slow"
   }: Plan = plans[workload]
-  return { shape, steps: [written(first), ...rest.map(written)], slowEvery, slow: written("slow") }
+  return { shape, steps: [written(first), ...rest.map(written)], slowEvery, slow: written(slow) }
 }
 
 export interface SqlSettings {

@@ -145,7 +145,7 @@ export interface PackedRequest {
   readonly answer: (effect: Effect.Effect<any, SqlError>) => void
   /**
    * Executes the statement once more, on another connection of the pool, in a fiber of its own. `sent` is called when it has that
-   * connection; not if the fiber ends before. `undefined`: it is executed here alone.
+   * connection; not if the fiber ends before. `undefined`: it is executed here and nowhere else.
    */
   readonly again: ((request: PackedRequest, sent: () => void) => Fiber.RuntimeFiber<any, SqlError>) | undefined
 }

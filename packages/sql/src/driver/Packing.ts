@@ -93,8 +93,8 @@ export class Read<Conn extends Packable, State> implements Held {
   private isTold: boolean
   /** It was sent on another connection as well. */
   private isMoved: boolean
-  /** Executes it on another connection, until that has ended. */
-  private copy: Fiber.RuntimeFiber<unknown, SqlError> | undefined
+  /** Until its execution on another connection has ended. */
+  private copy: Copy | undefined
   private timer: Timer | undefined
 
   // Assigned here, because initializers of fields cost each read some nanoseconds more.
@@ -140,15 +140,15 @@ export class Read<Conn extends Packable, State> implements Held {
 
   move(told: () => void): void {
     this.isMoved = true
-    let isSent = false
     const sent = (): void => {
-      if (isSent) return
-      isSent = true
+      if (copy.isSent) return
+      copy.isSent = true
       told()
     }
-    const copy = this.request.again!(this.request, sent)
+    const copy: Copy = { isSent: false, fiber: undefined }
     this.copy = copy
-    copy.addObserver((exit) => {
+    copy.fiber = this.request.again!(this.request, sent)
+    copy.fiber.addObserver((exit) => {
       sent()
       // Else the caller has got it already, or waits for the copy itself.
       if (this.copy !== copy) return
@@ -163,7 +163,7 @@ export class Read<Conn extends Packable, State> implements Held {
   stay(): void {
     const { copy } = this
     this.copy = undefined
-    copy?.unsafeInterruptAsFork(FiberId.none)
+    copy?.fiber?.unsafeInterruptAsFork(FiberId.none)
   }
 
   send(): void {
@@ -186,10 +186,11 @@ export class Read<Conn extends Packable, State> implements Held {
   /** It is not sent, for this reason. */
   refused(error: SqlError): void {
     const { copy } = this
-    if (copy === undefined || SqlReason.of(error).connection === "keep") this.end(Effect.fail(error))
-    else {
+    if (copy?.fiber === undefined || !copy.isSent || SqlReason.of(error).connection === "keep") {
+      this.end(Effect.fail(error))
+    } else {
       this.copy = undefined
-      this.end(answerOf(copy, error))
+      this.end(answerOf(copy.fiber, error))
     }
   }
 
@@ -216,6 +217,13 @@ export class Read<Conn extends Packable, State> implements Held {
     if (this.copy !== undefined) this.stay()
     this.request.resume(effect)
   }
+}
+
+/** A read on another connection. */
+interface Copy {
+  /** It has that connection. */
+  isSent: boolean
+  fiber: Fiber.RuntimeFiber<unknown, SqlError> | undefined
 }
 
 /** The server has answered: with rows, or with an error that the statement would have had here as well. */

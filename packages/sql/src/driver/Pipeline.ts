@@ -77,7 +77,7 @@ export interface Awaited {
  */
 export interface Waiting extends Awaited {
   readonly profile: Profile
-  /** Whether it may be sent on another connection as well. It is sent there once at most. */
+  /** Whether it may be sent on another connection as well. From each connection it is sent on one other at most. */
   readonly mayMove: () => boolean
   /** Sends it on another connection as well. `told` is called when it was sent there, or will not be. */
   readonly move: (told: () => void) => void

@@ -41,8 +41,6 @@ export class Profile {
   mean = 0
   /** Milliseconds that the reads behind it are expected to wait for it. */
   work = 0
-  /** Connections whose oldest read has this text and takes much longer than expected. `Watch` counts them. */
-  late = 0
   private unmeasured = 0
 
   constructor(
@@ -50,9 +48,9 @@ export class Profile {
     readonly harmless: boolean
   ) {}
 
-  /** Harmless, known to need less than `ms` milliseconds, and nothing shows at the moment that it needs more. */
+  /** Harmless, and known to need less than `ms` milliseconds. */
   isShorter(ms: number): boolean {
-    return this.harmless && this.samples >= SAMPLES && this.mean < ms && this.late === 0
+    return this.harmless && this.samples >= SAMPLES && this.mean < ms
   }
 
   /** Whether this execution should be measured. */

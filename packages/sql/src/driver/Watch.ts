@@ -8,7 +8,6 @@ import type { Instant, Timers } from "@sluice/pool/Deadline"
 import type { Effect } from "effect"
 import { type Cancellable, GRACE } from "./Cancel.js"
 import type { Operation, Waiting } from "./Pipeline.js"
-import type { Profile } from "./Profile.js"
 
 /** Milliseconds between two looks at the connections on which something is under way. */
 const INTERVAL = 5
@@ -33,8 +32,6 @@ export interface Watchable extends Cancellable {
 /** An oldest operation that is overdue. */
 interface Late {
   readonly head: Operation<any>
-  /** The text whose read is late; `undefined` until that is sure, and if nothing says which one it is. */
-  profile: Profile | undefined
   /** It was still the oldest at the next look. Between two looks this process has read what lay in its sockets. */
   isSure: boolean
   /** The reads behind it that are to be sent on other connections. */
@@ -48,7 +45,7 @@ interface Late {
  *
  * 1. If nobody awaits it, it is cancelled.
  * 2. If it is overdue, the reads behind it are sent on other connections as well, and the first answer counts. They ask for a
- *    connection one after the other, so that the pool opens no more connections than are needed. Each is sent once more at most.
+ *    connection one after the other, so that the pool opens no more connections than are needed.
  *
  * @since 0.2.0
  * @category models
@@ -82,7 +79,7 @@ export class Watch<Conn extends Watchable> {
       const { pipeline } = connection
       const current: Operation<any> | undefined = pipeline.current
       const isOver = current === undefined || connection.isDead
-      if (late !== undefined && (isOver || late.head !== current)) this.forget(connection, late)
+      if (late !== undefined && late.head !== current) this.watched.set(connection, undefined)
       if (isOver) this.watched.delete(connection)
       else this.lookAt(connection, current, now)
     }
@@ -99,7 +96,7 @@ export class Watch<Conn extends Watchable> {
     const late = this.watched.get(connection)
     if (late !== undefined) this.goOn(connection, late)
     else if (this.isOverdue(connection, current, elapsed)) {
-      const noted: Late = { head: current, profile: undefined, isSure: false, behind: [], isMoving: false }
+      const noted: Late = { head: current, isSure: false, behind: [], isMoving: false }
       this.watched.set(connection, noted)
     }
     pipeline.expire(elapsed)
@@ -111,11 +108,6 @@ export class Watch<Conn extends Watchable> {
     return isPacked && elapsed >= Math.max(this.overdue, OVERDUE_TIMES * work, endpoint.roundTrip.ms)
   }
 
-  private forget(connection: Conn, late: Late): void {
-    if (late.profile !== undefined) late.profile.late--
-    this.watched.set(connection, undefined)
-  }
-
   private goOn(connection: Conn, late: Late): void {
     const { pipeline } = connection
     const waiting = pipeline.waiting()
@@ -124,17 +116,13 @@ export class Watch<Conn extends Watchable> {
     if (!late.isSure) {
       late.isSure = true
       pipeline.late(late.head)
-      if (first !== undefined) {
-        late.profile = first.profile
-        late.profile.late++
-      }
     }
     const behind: Array<Waiting> = []
     // Reads of the same text come last, because what keeps the first may keep them as well.
     const last: Array<Waiting> = []
     for (const read of waiting) {
       if (read.hasLeft()) read.stay()
-      else if (read.mayMove()) (read.profile === late.profile ? last : behind).push(read)
+      else if (read.mayMove()) (read.profile === first?.profile ? last : behind).push(read)
     }
     late.behind = behind.concat(last).reverse()
     this.move(connection, late)

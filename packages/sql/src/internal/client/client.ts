@@ -6,12 +6,10 @@ import * as Statement from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import type * as Pool from "@sluice/pool/Pool"
-import type { AcquireError } from "@sluice/pool/PoolError"
 import * as PoolOptions from "@sluice/pool/PoolOptions"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, Effect, Either, type Fiber, RuntimeFlags, Stream } from "effect"
-import type { Mode, PackedRequest } from "../../driver/Driver.js"
-import { forkAs } from "../../driver/Fork.js"
+import type { Mode } from "../../driver/Driver.js"
 import type { Cluster } from "../routing/cluster.js"
 import { CurrentIntent, type Intent, intentOf } from "../routing/intent.js"
 import * as Route from "../routing/route.js"
@@ -22,7 +20,8 @@ import * as PinStatement from "../session/statement.js"
 import * as Transaction from "../session/transaction.js"
 import * as Blocks from "./blocks.js"
 import * as Contexts from "./contexts.js"
-import { invalidUse, toSqlError } from "./errors.js"
+import * as Elsewhere from "./elsewhere.js"
+import { invalidUse } from "./errors.js"
 import * as Given from "./given.js"
 import * as Retry from "./retry.js"
 import * as Spans from "./spans.js"
@@ -73,6 +72,7 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
   const { packing } = driver
   const retrying = Retry.make(cluster)
   const blocks = Blocks.make(cluster)
+  const again = packing && Elsewhere.again(cluster, packing)
 
   /** A statement of a fiber: on the connection of the block that it is inside of, else on one of the pool's. */
   const statement: Statements.Kit["run"] = (fiber, flags, sql, params, mode) => {
@@ -92,29 +92,6 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
       driver.execute(connection, sql, params, mode, undefined, until)
     )
     return retrying.statement(context, once, false)
-  }
-
-  /**
-   * A packed read once more, as it would be executed if it came now: alone, if its text has turned out to be slow. What the pool
-   * knows of its caller, such as the priority, it knows of this fiber.
-   */
-  const again = ({ fiber: caller, mode, params, sql }: PackedRequest, sent: () => void) => {
-    const once = Effect.withFiberRuntime<any, AcquireError | SqlError>((fiber) => {
-      const context = fiber.currentContext
-      const intent = intentOf(context)
-      const until = Deadline.currentIn(context)
-      return packing?.packs(sql, mode, params)
-        ? Route.share<Conn, any>(cluster, intent, (connection, resume, answer) => {
-            sent()
-            const more = { sql, params, mode, fiber, interruptible: true, until, resume, answer, again: undefined }
-            packing.start(connection, more)
-          })
-        : Route.lend(cluster, intent, (connection) => {
-            sent()
-            return driver.execute(connection, sql, params, mode, undefined, until)
-          })
-    })
-    return forkAs(cluster.scope, caller, Effect.mapError(once, toSqlError))
   }
 
   /** The first statement of a transaction may be run again like one that stands alone: nothing else is lost with it. */

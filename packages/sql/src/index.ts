@@ -3,6 +3,7 @@
  */
 export * as Router from "./Router.js"
 export * as Sql from "./Sql.js"
+export * as SqlHooks from "./SqlHooks.js"
 export * as SqlReason from "./SqlReason.js"
 export * as SqlRetry from "./SqlRetry.js"
 export * as Topology from "./Topology.js"

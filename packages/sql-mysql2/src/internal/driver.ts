@@ -52,6 +52,10 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   connect,
   ping: session.ping,
   reset: session.reset,
+  baseline: {
+    isMissing: (connection) => !connection.hasBaseline,
+    set: (connection) => connection.setBaseline()
+  },
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),

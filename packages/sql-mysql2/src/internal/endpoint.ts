@@ -29,7 +29,7 @@ const MAX_PLANS = 100
 const options: OptionTable.Table<
   Omit<
     MysqlSqlConfig,
-    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates"
+    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates" | "hooks"
   >
 > = {
   resetOnRelease: OptionTable.oneOf("auto", "always", "never"),

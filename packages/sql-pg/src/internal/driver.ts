@@ -127,6 +127,10 @@ export const driver: Driver<Endpoint, PgConnection> = {
   connect: (endpoint, signals) => connect(endpoint, signals),
   ping,
   reset,
+  baseline: {
+    isMissing: (connection) => !connection.hasBaseline,
+    set: (connection) => connection.setBaseline()
+  },
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),

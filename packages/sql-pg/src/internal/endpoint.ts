@@ -28,7 +28,7 @@ export interface Endpoint extends Omit<Endpoints.Endpoint<Pg.WireClient>, "datab
 const options: OptionTable.Table<
   Omit<
     PgSqlConfig,
-    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates"
+    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates" | "hooks"
   >
 > = {
   resetOnRelease: OptionTable.oneOf("auto", "always", "never"),
@@ -161,7 +161,9 @@ export const resolve = (config: PgSqlConfig): Effect.Effect<Endpoints.Resolved<E
           ? around.left
           : isProxied && connectionParameters.options
             ? "PgBouncer refuses the start-up parameter options; set these on the role or the database"
-            : undefined,
+            : isProxied && config.hooks?.onConnect !== undefined
+              ? "what hooks.onConnect sets would reach other clients of PgBouncer in transaction mode; set it on the role or the database (alter role … set …)"
+              : undefined,
         more: {
           database: database ?? user ?? "",
           // A reset behind a proxy would reach the server connection of another client.

@@ -185,6 +185,18 @@ export interface Driver<Endpoint, Conn> {
   /** Ends an open transaction and undoes what the program has changed in the session. */
   readonly reset: (connection: Conn) => Effect.Effect<void, SqlError>
   /**
+   * The state that the program gives each new session, and that counts as clean from then on. Neither does I/O.
+   *
+   * - `isMissing`: it was not given yet, or something has taken it away. True for a new connection, and after a `reset` that has
+   *   made the session new; not after one that has only ended a transaction.
+   * - `set`: the session is as it shall be. From now on `status` says `session` when its state may be another, also when a statement
+   *   has brought back the state from before.
+   */
+  readonly baseline: {
+    readonly isMissing: (connection: Conn) => boolean
+    readonly set: (connection: Conn) => void
+  }
+  /**
    * Cancels the statement that runs at the moment of the call, over another connection, and waits until the server has
    * confirmed it, so that the cancel cannot hit the next statement. If that statement has ended before the effect is run, the
    * effect does nothing, because the connection may have another user by then. A second abort of the same statement joins the

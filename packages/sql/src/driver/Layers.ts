@@ -145,13 +145,14 @@ export const start = <E extends Endpoint<unknown>, Conn>(
     readonly system: string
   }
 ): Effect.Effect<Runtime.Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> => {
-  const { duplicates, pool, spanAttributes = {}, startup, transformJson, transformResultNames } = config
+  const { duplicates, hooks, pool, spanAttributes = {}, startup, transformJson, transformResultNames } = config
   return Runtime.make(driver, {
     primary,
     replicas,
     pool,
     startup,
     duplicates,
+    hooks,
     madeAt: more.madeAt,
     compiler: more.compiler,
     transformRows:

@@ -6,6 +6,7 @@
  * @since 0.2.0
  */
 import * as OptionTable from "@sluice/pool/OptionTable"
+import * as PoolHooks from "@sluice/pool/PoolHooks"
 import * as PoolOptions from "@sluice/pool/PoolOptions"
 import { Duration, Effect, Redacted } from "effect"
 import type { RuntimeConfig } from "./Runtime.js"
@@ -92,10 +93,13 @@ const runtimeTable: OptionTable.Table<RuntimeConfig> = {
     ...PoolOptions.elsewhere("pool."),
     connect: "leave it out, the driver connects",
     validate: "leave it out, the driver validates",
-    reset: "use resetOnRelease beside pool"
+    reset: "use resetOnRelease beside pool",
+    hooks: "write it beside pool",
+    afterCreate: "use hooks.onConnect beside pool"
   }),
   startup: OptionTable.oneOf("eager", "lazy"),
-  duplicates: OptionTable.oneOf("warn", "error", "allow")
+  duplicates: OptionTable.oneOf("warn", "error", "allow"),
+  hooks: PoolHooks.check
 }
 
 const statementTimeoutCheck: OptionTable.Check = (value, path) => {
@@ -145,6 +149,10 @@ const otherOptions: OptionTable.Elsewhere = {
   hosts: "use primary and replicas",
   retry: "use Sql.retry, or withTransaction({ retry })",
   logging: "leave it out, statements are in spans",
+  onConnect: "use hooks.onConnect",
+  afterConnect: "use hooks.onConnect",
+  connectionInitSql: "use hooks.onConnect",
+  initSql: "use hooks.onConnect",
   lazy: 'use startup: "lazy"',
   lazyConnect: 'use startup: "lazy"',
   application_name: "use applicationName",

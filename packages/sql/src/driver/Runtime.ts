@@ -10,14 +10,16 @@ import type { Compiler } from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Effect, Fiber, type Scope, Stream } from "effect"
+import { Deferred, Effect, Fiber, type Scope, Stream } from "effect"
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
 import * as registry from "../internal/routing/registry.js"
 import type { Target } from "../internal/routing/target.js"
+import * as Hooks from "../internal/session/hooks.js"
 import type * as Router from "../Router.js"
 import type { Service } from "../Sql.js"
+import type { SqlHooks } from "../SqlHooks.js"
 import type * as Topology from "../Topology.js"
 import type { Driver } from "./Driver.js"
 
@@ -45,6 +47,8 @@ export interface RuntimeConfig {
    * closed. Through a `proxy` only the address counts.
    */
   readonly duplicates?: "warn" | "error" | "allow" | undefined
+  /** What the program does when a session is new, around each lease, and before a connection closes: see `SqlHooks`. */
+  readonly hooks?: SqlHooks | undefined
 }
 
 /**
@@ -111,22 +115,29 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const registration = yield* registry.make(options.madeAt ?? "at an unknown place", options.duplicates ?? "warn")
   // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
   const timers = yield* Deadline.ofContext
+  // The pools may connect before there is a client, which a hook waits for.
+  const made = yield* Deferred.make<Hooks.Core<Conn>>()
+  let core: Client.Core<Conn> | undefined
+  const client = Effect.suspend(() => (core === undefined ? Deferred.await(made) : Effect.succeed(core)))
   const cluster = yield* Effect.provideService(
     Cluster.make(driver, {
       primary: options.primary,
       replicas: options.replicas ?? [],
       pool: options.pool ?? {},
+      hooks: Hooks.make(driver, options.hooks, client),
       registration
     }),
     Deadline.Timers,
     timers
   )
-  if (options.startup !== "lazy") yield* connectOnce(cluster)
-  const core = Client.make(cluster, reactivity, {
+  const running = Client.make(cluster, reactivity, {
     compiler: options.compiler,
     transformRows: options.transformRows,
     spanAttributes: options.spanAttributes
   })
+  core = running
+  yield* Deferred.succeed(made, running)
+  if (options.startup !== "lazy") yield* connectOnce(cluster)
   // One after the other, because they take no time, and because a concurrent `forEach` of Effect 3.22 never ends when it is
   // interrupted at the moment at which its fiber has yielded and its children have not begun.
   const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
@@ -136,11 +147,11 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     endpoint: target.info.label
   })
   const sql: Service = {
-    client: core.client,
-    query: core.query,
-    withConnection: core.withConnection,
-    withTransaction: core.withTransaction,
-    retry: core.retry,
+    client: running.client,
+    query: running.query,
+    withConnection: running.withConnection,
+    withTransaction: running.withTransaction,
+    retry: running.retry,
     stats: Effect.sync(() => ({
       write: statsOf(cluster.primary),
       read: cluster.replicas.map(statsOf),
@@ -162,7 +173,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   }
   return {
     sql,
-    client: core.client,
+    client: running.client,
     router: cluster.router,
     topology: cluster.topology,
     apart: cluster.apart.connect

@@ -10,6 +10,7 @@ export interface FakeConnection {
   readonly host: string
   readonly timers: Deadline.Timers["Type"]
   readonly log: Array<string>
+  hasBaseline: boolean
   state: ConnectionState
   /** Ends the statement that runs, as cancelled. */
   running: (() => void) | undefined
@@ -77,6 +78,7 @@ export const make = (): Fake => {
                     host,
                     timers,
                     log: [],
+                    hasBaseline: false,
                     state: "idle",
                     running: undefined
                   }
@@ -94,7 +96,14 @@ export const make = (): Fake => {
         Effect.sync(() => {
           connection.log.push("(reset)")
           connection.state = "idle"
+          connection.hasBaseline = false
         }),
+      baseline: {
+        isMissing: (connection) => !connection.hasBaseline,
+        set: (connection) => {
+          connection.hasBaseline = true
+        }
+      },
       abort: (connection) => {
         const { running } = connection
         return Effect.sync(() => {

@@ -71,6 +71,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   readonly pipeline: Pipeline<Operation>
   /** The server must be asked for a clean session before the next user. */
   session = false
+  /** The session has the state that the program gives it. Set by `setBaseline`, unset by `renewed`. */
+  hasBaseline = false
   /** Another database was chosen. */
   moved = false
   /** Set when the server is known to take one statement behind the other. */
@@ -432,8 +434,16 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     this.pipeline.ended(first)
   }
 
+  /** See `Driver.baseline`. What was chosen as the database is no part of it, because no reset brings that back. */
+  setBaseline(): void {
+    this.hasBaseline = true
+    this.session = false
+    this.pipeline.renew()
+  }
+
   /** After a COM_RESET_CONNECTION and the settings that follow it. */
   renewed(): void {
+    this.hasBaseline = false
     this.session = false
     this.moved = false
     this.rolledBack = false

@@ -44,3 +44,6 @@ export const isSeenInTag = (tag: string, sql: string): boolean => {
       return false
   }
 }
+
+/** Whether a statement with this command tag may take away what the program has given the session at its beginning. */
+export const takesAway = (tag: string): boolean => /^(?:RESET|DISCARD|DEALLOCATE|UNLISTEN|CLOSE)\b/.test(tag)

@@ -49,6 +49,10 @@ export class PgConnection implements Owner<Operation>, Packable {
   readonly plans: Plans
   /** The session is dirty: see `changes.ts`. Set by `complete` and when a setting changes, unset by DISCARD ALL. */
   private isChanged = false
+  /** The session has the state that the program gives it. Set by `setBaseline`, unset by DISCARD ALL. */
+  hasBaseline = false
+  /** The program gives each session a state. */
+  private wantsBaseline = false
   /** Something in the session outlives DISCARD ALL. */
   private isBeyondReset = false
   /** An error has said that the connection must not be used again. */
@@ -215,14 +219,24 @@ export class PgConnection implements Owner<Operation>, Packable {
       : undefined
   }
 
+  /** See `Driver.baseline`. */
+  setBaseline(): void {
+    this.hasBaseline = true
+    this.wantsBaseline = true
+    this.isChanged = false
+    this.pipeline.renew()
+  }
+
   /** Called with the command tag of each statement that has succeeded. */
   private complete(tag: string): void {
     const { current } = this.pipeline
     if (tag === "DISCARD ALL" || tag === "DEALLOCATE ALL") {
       this.plans.clear()
-      if (tag === "DISCARD ALL") this.isChanged = false
+      if (tag === "DISCARD ALL") this.hasBaseline = false
+      this.isChanged = this.wantsBaseline || (tag !== "DISCARD ALL" && this.isChanged)
       return
     }
+    if (this.wantsBaseline && changes.takesAway(tag)) this.isChanged = true
     if (current === undefined) return
     // The text of a plan was examined when the plan was made: see `Plans.of`.
     const isSeen = current.plan === undefined && changes.isSeenInText(current.text)

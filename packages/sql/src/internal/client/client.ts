@@ -14,6 +14,7 @@ import type { Cluster } from "../routing/cluster.js"
 import { CurrentIntent, type Intent, intentOf } from "../routing/intent.js"
 import * as Route from "../routing/route.js"
 import { connect, isUnopened } from "../session/connection.js"
+import type * as Hooks from "../session/hooks.js"
 import * as Options from "../session/options.js"
 import * as Pin from "../session/pin.js"
 import * as PinStatement from "../session/statement.js"
@@ -45,7 +46,7 @@ const pinTable: OptionTable.Table<PinOptions> = {
 }
 
 /** What `Sql` and `SqlClient` are both made of. */
-export interface Core {
+export interface Core<Conn> extends Hooks.Core<Conn> {
   readonly client: Client.SqlClient
   readonly query: (
     text: string,
@@ -67,7 +68,11 @@ const isUrgent = (context: Context.Context<never>): boolean => {
   return priority === undefined || (priority !== "low" && priority !== "background")
 }
 
-export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Service, options: ClientOptions): Core => {
+export const make = <Conn>(
+  cluster: Cluster<Conn>,
+  reactivity: Reactivity.Service,
+  options: ClientOptions
+): Core<Conn> => {
   const { driver } = cluster
   const { packing } = driver
   const retrying = Retry.make(cluster)
@@ -216,7 +221,7 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
     return retrying.transaction(context, block?.transaction !== undefined, call, once)
   }
 
-  const withTransaction: Core["withTransaction"] = (input) => {
+  const withTransaction: Core<Conn>["withTransaction"] = (input) => {
     const decoded = Options.decode(input)
     if (Either.isLeft(decoded)) return () => Effect.fail(decoded.left)
     return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
@@ -275,7 +280,7 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
     reactiveMailbox: reactivity.query
   })
   client.safe = client
-  const query: Core["query"] = (text, params, prepare) =>
+  const query: Core<Conn>["query"] = (text, params, prepare) =>
     Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
       if (Statements.isObserved(fiber)) {
         const observed = client.unsafe(text, params)
@@ -285,7 +290,7 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
       return Statements.transformed(rows, options.transformRows)
     })
 
-  const retry: Core["retry"] = (policy) => {
+  const retry: Core<Conn>["retry"] = (policy) => {
     const decoded = Given.decode(policy === undefined ? true : policy)
     return (effect) => {
       if (Either.isLeft(decoded)) return Effect.fail(invalidUse(`Sql.retry: ${decoded.left}`))
@@ -299,5 +304,14 @@ export const make = <Conn>(cluster: Cluster<Conn>, reactivity: Reactivity.Servic
       )
     }
   }
-  return { client, query, withConnection, withTransaction, retry }
+
+  const inside: Hooks.Core<Conn>["inside"] = (connection, lost) => (effect) =>
+    Effect.uninterruptibleMask((restore) => {
+      const block = Pin.fixed(cluster, connection, lost)
+      return Effect.ensuring(
+        Contexts.within(effect, (context) => blocks.enter(context, block, connectionIn), restore),
+        Effect.sync(() => Pin.close(block))
+      )
+    })
+  return { client, query, withConnection, withTransaction, retry, inside }
 }

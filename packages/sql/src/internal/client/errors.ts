@@ -29,7 +29,11 @@ export const connectFailure = (cause: unknown, where: string): SqlError => {
   const message = cause instanceof Error ? cause.message : String(cause)
   return SqlReason.toError(
     SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }),
-    `cannot connect to ${where}: ${message}. Check that the address is right and that no firewall swallows what is sent there`
+    `cannot connect to ${where}: ${message}. ${
+      message.includes("the hook onConnect")
+        ? "Look for what the hook waits for"
+        : "Check that the address is right and that no firewall swallows what is sent there"
+    }`
   )
 }
 

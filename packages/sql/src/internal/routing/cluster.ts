@@ -7,6 +7,7 @@ import type { Driver } from "../../driver/Driver.js"
 import * as Router from "../../Router.js"
 import type * as Topology from "../../Topology.js"
 import { connectFailureKind, invalidOptions } from "../client/errors.js"
+import type { OfPool } from "../session/hooks.js"
 import * as LeftOpen from "../session/leftOpen.js"
 import * as Apart from "./apart.js"
 import * as Control from "./control.js"
@@ -41,10 +42,11 @@ export interface Cluster<Conn> {
   readonly acquireTimeout: number
 }
 
-export interface ClusterOptions<Endpoint> {
+export interface ClusterOptions<Endpoint, Conn> {
   readonly primary: Endpoint
   readonly replicas: ReadonlyArray<Endpoint>
   readonly pool: PoolConfig
+  readonly hooks: OfPool<Conn>
   readonly registration: Registry.Registration
 }
 
@@ -54,7 +56,7 @@ const ownSpans: ReadonlyArray<string> = ["sql.transaction", "sql.execute"]
 /** One pool per endpoint; identical endpoints share theirs. */
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   driver: Driver<Endpoint, Conn>,
-  options: ClusterOptions<Endpoint>
+  options: ClusterOptions<Endpoint, Conn>
 ) {
   const scope = yield* Effect.scope
   const timers = yield* Deadline.Timers
@@ -97,6 +99,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       stalls: driver.packing?.stalls,
       classify: connectFailureKind,
       describe: driver.describe,
+      hooks: options.hooks({ endpoint: info.label, role }),
       ownSpans
     }).pipe(Effect.mapError(invalidOptions))
     const made: Target<Conn> = new PoolTarget(role, info, pool, control)

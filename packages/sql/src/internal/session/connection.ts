@@ -10,8 +10,9 @@ import { deadlineWhileWaiting, lostInside } from "./failures.js"
 import { type Block, giveBack, type Pin } from "./pin.js"
 
 /** Leases a connection. It is in the pin before anything can interrupt, so that closing the pin gives it back. */
-const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<Conn, SqlError> =>
-  Route.hold(
+const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<Conn, SqlError> => {
+  if (pin.lost !== undefined) return Effect.fail(pin.lost())
+  return Route.hold(
     pin.cluster,
     intent,
     (connection, release) => {
@@ -20,6 +21,7 @@ const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<C
     },
     pin.options
   )
+}
 
 /** The pin's connection if it can be used as it is. To be called by the holder of the lock only. */
 export const usable = <Conn>({ pin, transaction }: Block<Conn>, asked: Intent | undefined): Conn | undefined => {
@@ -75,12 +77,12 @@ export const connect = <Conn>(
     const state = driver.status(lease.connection)
     const { hasSession } = pin
     // Executing on a dead connection fails at once, with the error that ended it.
-    const failLost = (what: string) =>
-      state === "dead"
-        ? Effect.flatMap(Effect.flip(driver.execute(lease.connection, "", [], "command")), (by) =>
-            Effect.fail(lostInside(what, by))
-          )
-        : Effect.fail(lostInside(what))
+    const failLost = (what: string) => {
+      const fail = (by?: SqlError) => Effect.fail(pin.lost?.(by) ?? lostInside(what, by))
+      return state === "dead"
+        ? Effect.flatMap(Effect.flip(driver.execute(lease.connection, "", [], "command")), fail)
+        : fail()
+    }
     const another = Effect.suspend(() => {
       if (inside !== undefined && !unopened) return failLost("a transaction")
       giveBack(pin)

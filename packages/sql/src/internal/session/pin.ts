@@ -32,6 +32,8 @@ export interface Pin<Conn> {
   hasSession: boolean
   savepoints: number
   opening: Opening | undefined
+  /** The pin belongs to a hook, and takes no lease: what its statements fail with when they would need one. */
+  readonly lost: ((by?: SqlError) => SqlError) | undefined
 }
 
 interface Lease<Conn> {
@@ -85,7 +87,26 @@ export const make = <Conn>(
     pendingCleanup: [],
     hasSession: false,
     savepoints: 0,
-    opening: undefined
+    opening: undefined,
+    lost: undefined
+  })
+
+/** The root block of a pin on this connection, or on none, for ever. */
+export const fixed = <Conn>(
+  cluster: Cluster<Conn>,
+  connection: Conn | undefined,
+  lost: (by?: SqlError) => SqlError
+): Block<Conn> =>
+  makeBlock({
+    cluster,
+    intent: undefined,
+    options: undefined,
+    lease: connection === undefined ? undefined : { connection, intent: undefined, release: () => {} },
+    pendingCleanup: [],
+    hasSession: true,
+    savepoints: 0,
+    opening: undefined,
+    lost
   })
 
 /** Whether statements of a fiber inside this block go to its connection. */

@@ -81,6 +81,20 @@ export const make: (config: MysqlSqlConfig) => Effect.Effect<MysqlSql, SqlError,
  * })
  * ```
  *
+ * @example
+ * ```ts
+ * import { MysqlSql } from "@sluice/sql-mysql2"
+ * import { Effect, Redacted } from "effect"
+ *
+ * // Every session has this role and time zone, also after a statement has changed them.
+ * const ReportsLive = MysqlSql.layer({
+ *   url: Redacted.make("mysql://app:secret@localhost:3306/pay"),
+ *   hooks: {
+ *     onConnect: ({ sql }) => Effect.all([sql`set role reporting`, sql`set time_zone = '+00:00'`])
+ *   }
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -102,6 +102,7 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
    * - Statements are not prepared by name, and short reads do not share connections.
    * - `statementTimeout` is not sent to the server. The client alone enforces it, one second later. Set `statement_timeout` on the
    *   role as well.
+   * - `hooks.onConnect` is refused with `InvalidOptions`: what it sets would reach other clients. Set it on the role.
    * - `listen` fails with `InvalidUse`: connect to the server itself to listen.
    * - Changes that a statement makes to its session outside of a transaction (SET, LISTEN, PREPARE, temporary tables, advisory
    *   locks of a session) are seen by the next client that PgBouncer gives that server connection to. They are neither noticed

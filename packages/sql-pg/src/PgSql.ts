@@ -175,6 +175,21 @@ export const listen = (channel: string): Stream.Stream<ListenEvent, SqlError, Pg
  * })
  * ```
  *
+ * @example
+ * ```ts
+ * import { PgSql } from "@sluice/sql-pg"
+ * import { Effect, Redacted } from "effect"
+ *
+ * // Every session has this role, search_path and time zone, also after a statement has changed them.
+ * const ReportsLive = PgSql.layer({
+ *   url: Redacted.make("postgres://app:secret@localhost:5432/pay"),
+ *   hooks: {
+ *     onConnect: ({ sql }) =>
+ *       Effect.all([sql`set role reporting`, sql`set search_path = reports, public`, sql`set time zone 'UTC'`])
+ *   }
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

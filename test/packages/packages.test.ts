@@ -99,7 +99,7 @@ describe("a README", () => {
   it.each(Object.keys(packed.readmes))(
     "of %s: its programs compile with all types looked into, and run",
     async (name) => {
-      const programs = packed.programs.filter(({ readme }) => readme === name)
+      const programs = packed.programsOf(name)
       expect(programs).not.toEqual([])
       const home = stranger(name, packed.installLine(packed.readmes[name]!))
       packed.writePrograms(home, programs, urls)

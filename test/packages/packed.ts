@@ -122,7 +122,7 @@ export const readmes: Readonly<Record<string, string>> = Object.fromEntries(
 )
 
 /** Every program of the READMEs. */
-export const programs: ReadonlyArray<Program> = Object.entries(readmes).flatMap(([name, readme]) =>
+const programs: ReadonlyArray<Program> = Object.entries(readmes).flatMap(([name, readme]) =>
   Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, code], i) => ({
     name: `${name}-${i + 1}`,
     readme: name,
@@ -185,11 +185,18 @@ export const linkInto = (folder: string, words: ReadonlyArray<string>, all: Read
 export const compile = (folder: string): Promise<string> =>
   run(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", folder], folder)
 
-/** Runs a compiled program, and gives what it has printed. */
-export const runProgram = (folder: string, { name, readme }: Program, urls: Urls): Promise<string> => {
+/** Runs a compiled program on a Node, and gives what it has printed. */
+export const runProgram = (
+  folder: string,
+  { name, readme }: Program,
+  urls: Urls,
+  [node, ...args]: readonly [string, ...ReadonlyArray<string>] = [process.execPath]
+): Promise<string> => {
   const url = readme === "sql-mysql2" ? urls.mysql : urls.postgres
-  return run(process.execPath, [join("dist", `${name}.js`)], folder, { DATABASE_URL: url, REPLICA_URL: url })
+  return run(node, [...args, join("dist", `${name}.js`)], folder, { DATABASE_URL: url, REPLICA_URL: url })
 }
+
+const everythingPrints = /^\["UniqueViolation",1000,\["one","two","four"\],\[\{"one":1\}\],3\]$/m
 
 /** What each program prints. */
 export const prints: Readonly<Record<string, RegExp>> = {
@@ -198,6 +205,8 @@ export const prints: Readonly<Record<string, RegExp>> = {
   "sql-1": /^\[ \{ id: 'p-1' \} \]$/m,
   "sql-pg-1": /1 of 10 connections are in use/,
   "sql-mysql2-1": /1 of 10 connections are in use/,
+  "sql-pg-everything": everythingPrints,
+  "sql-mysql2-everything": everythingPrints,
   "testkit-1": /^\[ \{ id: 1 \} \]$/m,
   "testkit-2": /^\[ \{ id: 1 \} \]$/m
 }
@@ -210,3 +219,50 @@ export const modulesOf = (folder: string): ReadonlyArray<string> =>
   filesOf(join(folder, "dist"))
     .filter((file) => file.endsWith(".d.ts") && !file.startsWith("internal/") && !file.endsWith("index.d.ts"))
     .map((file) => `./${file.slice(0, -".d.ts".length)}`)
+
+/**
+ * A program that does a little of everything: transactions, savepoints, streams, cancelled statements, priorities, retries,
+ * notifications. It prints what came out, which must be the same with every version that the packages allow.
+ */
+const everything = (driver: "sql-pg" | "sql-mysql2"): string => {
+  const isPg = driver === "sql-pg"
+  const name = isPg ? "PgSql" : "MysqlSql"
+  const [one, sleep] = isPg ? ["$1", "select pg_sleep(60)"] : ["?", "select sleep(60)"]
+  const series = isPg ? "select i from generate_series(1, 1000) as t (i)" : "select seq as i from seq_1_to_1000"
+  return `import { ${name}, Sql, SqlClient, SqlReason, SqlRetry } from "@sluice/${driver}"
+import { Config, Effect, Fiber, Redacted, Schedule, Stream } from "effect"
+
+const SqlLive = ${name}.layerConfig({ url: Config.redacted("DATABASE_URL"), pool: { maxSize: 3 } })
+
+const program = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql\`create table things (id int primary key, name varchar(20))\`
+  yield* sql.withTransaction(sql\`insert into things \${sql.insert([{ id: 1, name: "one" }, { id: 2, name: "two" }])}\`)
+  const nested = Sql.withTransaction(Effect.zipRight(Sql.query("insert into things values (3, 'three')"), Effect.fail("no")))
+  yield* Sql.withTransaction(Effect.zipRight(Effect.ignore(nested), Sql.query("insert into things values (4, 'four')")))
+  const twice = yield* Effect.either(Sql.query("insert into things values (${one}, 'again')", [1]))
+  const reason = twice._tag === "Left" ? SqlReason.of(twice.left)._tag : "none"
+  const running = yield* Effect.fork(Sql.query("${sleep}"))
+  yield* Effect.repeat(Sql.stats, { until: ({ write }) => write.using > 0, schedule: Schedule.spaced("1 millis") })
+  yield* Fiber.interrupt(running)
+  const count = yield* Stream.runCount(sql\`${series}\`.stream)
+  const names = yield* Effect.forEach([1, 2, 4], (id) => Sql.read(Sql.query<{ name: string }>("select name from things where id = ${one}", [id])), { concurrency: "unbounded" })
+  const policy = yield* SqlRetry.make({ max: 2, backoffBase: 1 })
+  const retried = yield* Sql.retry(policy)(Sql.withPriority("background")(Sql.query("select 1 as one")))
+  const second = yield* ${name}.make({ url: Redacted.make(process.env["DATABASE_URL"]!), duplicates: "allow" })
+  const seen = yield* second.client\`select count(*) as n from things\`
+  console.log(JSON.stringify([reason, count, names.flat().map(({ name }) => name), retried, Number(seen[0]!["n"])]))
+  yield* sql\`drop table things\`
+})
+
+Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(SqlLive)))
+`
+}
+
+/** The programs of a README, and one that does everything where there is a database. */
+export const programsOf = (readme: string): ReadonlyArray<Program> => [
+  ...programs.filter((program) => program.readme === readme),
+  ...(readme === "sql-pg" || readme === "sql-mysql2"
+    ? [{ name: `${readme}-everything`, readme, code: everything(readme) }]
+    : [])
+]

@@ -3,6 +3,8 @@
  *
  * @since 0.2.0
  */
+
+import type { Duplex } from "node:stream"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
@@ -123,7 +125,7 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
   readonly transformQueryNames?: ((str: string) => string) | undefined
   readonly transformJson?: boolean | undefined
   readonly spanAttributes?: Record<string, unknown> | undefined
-  readonly stream?: PgClientConfig["stream"]
+  readonly stream?: (() => Duplex) | undefined
 }
 
 /**

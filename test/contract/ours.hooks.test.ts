@@ -368,24 +368,36 @@ ours("hooks of ours", ({ dialect, end, it, onPool, optionsOf, session, sleep, wo
               { concurrency: "unbounded" }
             )
           }
-          assert.deepStrictEqual([before, waited.length, held.length], [150, 150, 150])
-          yield* Sql.withTransaction(Effect.zipRight(Sql.query("select 1"), Sql.query("select 2")))
-          yield* Sql.withConnection(Effect.zipRight(Sql.query("select 1"), Sql.query("select 2")))
+          // More where a read was held up and sent again on another connection.
+          const balanced = eventually(
+            "what was acquired is released",
+            Effect.sync(() => waited.length === held.length)
+          )
+          yield* balanced
+          assert.isAtLeast(waited.length, 150)
+          assert.isAtLeast(before, waited.length)
           const sql = yield* SqlClient.SqlClient
-          yield* Stream.runDrain(sql`select 1 as n`.stream)
-          assert.deepStrictEqual([before, waited.length, held.length], [153, 153, 153])
+          const works = {
+            transaction: Sql.withTransaction(Effect.zipRight(Sql.query("select 1"), Sql.query("select 2"))),
+            withConnection: Sql.withConnection(Effect.zipRight(Sql.query("select 1"), Sql.query("select 2"))),
+            stream: Stream.runDrain(sql`select 1 as n`.stream)
+          }
+          for (const [form, work] of Object.entries(works)) {
+            before = 0
+            waited.length = 0
+            held.length = 0
+            yield* work as Effect.Effect<unknown, unknown, Sql.Sql>
+            assert.deepStrictEqual([before, waited.length, held.length], [1, 1, 1], form)
+          }
           assert.deepStrictEqual([...where], ["primary sluice"])
           // A caller that leaves its statement has its end told, too.
           const left = yield* Effect.fork(sleep(60))
           yield* eventually(
             "it runs",
-            Effect.sync(() => waited.length === 154)
+            Effect.sync(() => waited.length === 2)
           )
           yield* Fiber.interrupt(left)
-          yield* eventually(
-            "it is told",
-            Effect.sync(() => held.length === 154)
-          )
+          yield* balanced
         })
       )
     }

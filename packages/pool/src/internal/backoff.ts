@@ -87,6 +87,9 @@ export const succeeded = (b: Backoff, open: number): Backoff => {
 /** The connection of a connect that succeeded was leased, or has passed a check. */
 export const proven = (b: Backoff): Backoff => (b.isUnproven ? { ...initial, width: b.width, softMax: b.softMax } : b)
 
+/** The connections of all connects that have succeeded since the last failure are gone, and none of them was used. */
+export const disproven = (b: Backoff): Backoff => (b.isUnproven ? { ...b, phase: "failing", isUnproven: false } : b)
+
 /** A connect failed, or ended without a connection that could be used. `paused` must follow. */
 export const failed = (
   b: Backoff,

@@ -101,6 +101,8 @@ export class Health<A> {
     state.later(() => state.host.close(entry))
     const cause = entry.isProven ? undefined : unusedCause[reason]
     // A pause that is running already follows this end as well: ten unused connections that die at once are one event.
-    if (cause !== undefined && state.backoff.notBefore <= now) state.backOff(new Error(cause), "unreachable", now)
+    if (cause === undefined) return
+    if (state.backoff.notBefore <= now) state.backOff(new Error(cause), "unreachable", now)
+    else state.disprove()
   }
 }

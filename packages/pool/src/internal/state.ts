@@ -137,6 +137,13 @@ export class State<A> {
     this.later(() => this.host.endBackOff())
   }
 
+  /** An unused connection has ended during the pause after another one. If it was the last one, connecting still fails. */
+  disprove(): void {
+    if (!this.backoff.isUnproven) return
+    for (const entry of this.entries()) if (!entry.isProven) return
+    this.setBackoff(Backoff.disproven(this.backoff))
+  }
+
   /** A connect has succeeded, and its connection is clean. */
   connectSucceeded(): void {
     this.setBackoff(Backoff.succeeded(this.backoff, this.open))

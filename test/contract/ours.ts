@@ -195,6 +195,7 @@ const dialects: { readonly [D in Database]: Dialect } = { postgresql, mysql }
 /** What a suite has, for one driver of ours. */
 export interface Subject {
   readonly it: Vitest.MethodsNonLive<Server, true>
+  readonly database: Database
   readonly words: Words
   readonly dialect: Dialect
   /** The options of a client of this name, which reaches the server at `at`. */
@@ -224,6 +225,7 @@ const subjectOf = (database: Database, it: Subject["it"]): Subject => {
     )
   return {
     it,
+    database,
     words,
     dialect,
     optionsOf,

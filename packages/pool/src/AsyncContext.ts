@@ -6,7 +6,8 @@
  *
  * What it does not do: it cannot change the waits of Effect itself. A fiber that waits for another one by a `Deferred`, a `Queue` or a
  * `Latch` goes on in the context of the fiber that has woken it, and a statement that begins there also goes on there. The services
- * in the `Context` of a fiber and its `FiberRef`s are never mixed up.
+ * in the `Context` of a fiber and its `FiberRef`s are never mixed up. Before version 3.20 Effect has one queue for all fibers, so
+ * fibers that are resumed at the same moment go on in the context of one of them.
  *
  * @since 0.2.0
  */

@@ -221,7 +221,8 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       assert.strictEqual(yield* after("rollback"), "idle")
       // The procedure has failed, and nothing in its failure says that it has left a transaction open.
       assert.strictEqual(yield* after("call opens()"), "transaction")
-      assert.strictEqual(yield* after("rollback"), "idle")
+      // Nor that it may have set a variable.
+      assert.strictEqual(yield* after("rollback"), "session")
       assert.strictEqual(yield* after("start transaction; select 1; selct"), "transaction")
       yield* driver.reset(connection)
       assert.strictEqual(driver.status(connection), "idle")

@@ -66,7 +66,15 @@ describe("what makes a session dirty", () => {
     "select set_config('a', 'b', true), set_config('c', 'd', false)",
     "select pg_advisory_lock(1)",
     "select pg_try_advisory_lock_shared (1)",
-    "select dblink_connect('a', 'b')"
+    "select dblink_connect('a', 'b')",
+    "select set_config /* it */ ('a', 'b', false)",
+    `select "set_config"('a', 'b', false)`,
+    `select U&"set\\005Fconfig"('a', 'b', false)`,
+    "select set_config('a', ', true)', false)",
+    "select set_config('a', 'b', true), 'set_config'",
+    "select pg_advisory_lock -- it\n(1)",
+    "select * from pg_temp_3.a",
+    "select lo_open(1, 2)"
   ]
   for (const sql of inText) it(`"${sql}" is seen in its text`, () => assert.isTrue(isSeenInText(sql)))
 

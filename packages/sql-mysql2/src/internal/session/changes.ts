@@ -1,7 +1,8 @@
 /**
  * What makes a session dirty: what a statement leaves in it that the next user of the connection must not find.
  *
- * 1. What the server reports with its answer: a variable, a temporary table, PREPARE, USE. `MysqlConnection.changed` hears it.
+ * 1. What the server reports with its answer: a variable, a temporary table, PREPARE, USE. `MysqlConnection.changed` hears it. With an
+ *    error it reports nothing, so what fails counts by its text.
  * 2. The text, for what no server reports.
  * 3. The text, for all of it, where the server reports nothing (before MySQL 5.7 and MariaDB 10.3, some proxies).
  * 4. A session without autocommit, which every answer shows.
@@ -11,17 +12,30 @@
  * that call such ones.
  */
 
+/** The name of a function alone counts, also in a literal, which may be executed: what follows a name has many forms. */
 const unreported =
-  /^\s*(?:lock\s+tables?|handler|flush\s+tables|set\s+(?:session\s+|local\s+)?transaction)\b|\bget_lock\s*\(|@\w+\s*:=/i
+  /^\s*(?:lock\s+tables?|handler|flush\s+tables|set\s+(?:session\s+|local\s+)?transaction)\b|\bget_lock\b|\binto\s*@|:=/i
 
-const reported = /^\s*(?:set|use|prepare|deallocate|call|do|execute|create\s+(?:or\s+replace\s+)?temporary)\b|;\s*\S/i
+const reported =
+  /^\s*(?:\/\*[\s\S]*?\*\/\s*)*(?:set|use|prepare|deallocate|call|do|execute|begin\s+not|create\s+(?:or\s+replace\s+)?temporary)\b|;\s*\S/i
+
+const reading = /^[\s(]*(?:select|with|values|table)\b/i
 
 /** What a statement of a text may leave in the session. */
 export interface Changes {
   /** What the server does not report (2). */
   readonly unreported: boolean
-  /** What a server that reports says itself (3). */
+  /** What a server that reports says itself, unless the statement fails (3). */
   readonly reported: boolean
+  /**
+   * It changes the session only by a function. With its rows the server sends no more than one flag, which for other statements
+   * means their position in the log.
+   */
+  readonly reading: boolean
 }
 
-export const read = (sql: string): Changes => ({ unreported: unreported.test(sql), reported: reported.test(sql) })
+export const read = (sql: string): Changes => ({
+  unreported: unreported.test(sql),
+  reported: reported.test(sql),
+  reading: reading.test(sql)
+})

@@ -14,6 +14,7 @@ import * as classify from "../classify.js"
 import type { Endpoint } from "../endpoint.js"
 import * as Commands from "../wire/commands.js"
 import * as faults from "../wire/faults.js"
+import { onlyReads } from "../wire/functions.js"
 import * as Mysql from "../wire/mysql.js"
 import { type Connection, Operation } from "../wire/operation.js"
 import {
@@ -412,8 +413,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
     if (isInside || (this.rolledBack && failure === undefined)) this.rolledBack = false
     else if (failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
-    // The isolation level may be set already, and would be that of the next transaction.
-    if (operation.begins && failure !== undefined) this.session = true
+    // The isolation level may be set already, and would be that of the next transaction. With an error no change is reported.
+    if (failure !== undefined && (operation.begins || mayHaveChanged(operation.text))) this.session = true
     if (operation.begins && isInside) {
       this.begun = sql
       this.partlyWritten = false
@@ -456,6 +457,10 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
 const ROOM = 16
 
 const none: ReadonlyArray<never> = []
+
+/** A statement of this text may have changed the session before it failed. */
+const mayHaveChanged = ({ changes: { reading, reported }, sql }: Text): boolean =>
+  reported || (reading && !onlyReads(sql))
 
 /** The text of an operation without a statement. */
 const nothing = read("")

@@ -15,6 +15,8 @@ export interface Connection {
   readonly pipeline: Pipeline.Pipeline<Operation>
   readonly inTransaction: boolean
   readonly isAutocommit: boolean
+  /** The session has to be cleaned before its next user. */
+  session: boolean
   readonly style: Style
   /** The server has reported the status of its session. */
   observe(status: number): void
@@ -147,6 +149,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
 
   flags(status: number): void {
     this.connection.observe(status)
+    if ((status & SESSION_CHANGED) !== 0 && this.text.changes.reading) this.connection.session = true
   }
 
   ok(header: Mysql.Header): void {
@@ -218,6 +221,9 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.connection.hasAnswered(this)
   }
 }
+
+/** The server would report a change of the session if the protocol had a place for it here. */
+const SESSION_CHANGED = 0x4000
 
 /** The error that the server would have sent. */
 const cancelled = () =>

@@ -47,7 +47,7 @@ export class PgConnection implements Owner<Operation>, Packable {
   /** The type parsers for rows. */
   readonly parsers: Pg.Types
   readonly plans: Plans
-  /** The session is dirty: see `changes.ts`. Set by `complete` and when a setting changes, unset by DISCARD ALL. */
+  /** A statement may have left something in the session: see `changes.ts`. Set by `send` and `complete`, unset by DISCARD ALL. */
   private isChanged = false
   /** The session has the state that the program gives it. Set by `setBaseline`, unset by DISCARD ALL. */
   hasBaseline = false
@@ -72,6 +72,7 @@ export class PgConnection implements Owner<Operation>, Packable {
     readonly packer: Packer<PgConnection> | undefined
   ) {
     this.pipeline = new Pipeline<Operation>(this, timers)
+    reported.begin()
     this.parsers = new Parsers(client, reported)
     const wire = client.connection
     this.plans = new Plans(wire, endpoint.server.names, changes.isSeenInText, reported.searchPath)
@@ -86,7 +87,6 @@ export class PgConnection implements Owner<Operation>, Packable {
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
     wire.on("parameterStatus", ({ parameterName, parameterValue }: Pg.ParameterStatus) => {
-      if (reported.set(parameterName, parameterValue)) this.isChanged = true
       if (parameterName === "search_path") this.plans.searchIn(parameterValue)
     })
   }
@@ -120,8 +120,13 @@ export class PgConnection implements Owner<Operation>, Packable {
       case "never":
         return "idle"
       case "auto":
-        return this.isChanged ? "session" : "idle"
+        return this.isDirty ? "session" : "idle"
     }
+  }
+
+  /** The next user would find what an earlier one has left in the session. */
+  get isDirty(): boolean {
+    return this.isChanged || this.reported.isChanged
   }
 
   describe(): string | undefined {
@@ -147,8 +152,17 @@ export class PgConnection implements Owner<Operation>, Packable {
   send(operation: Operation, onEnd: (failure: unknown) => void, until = never, isBounded = false): void {
     if (isBounded) this.pipeline.sendBounded(operation, onEnd, until)
     else this.pipeline.send(operation, onEnd, until)
+    // The text of a plan was examined when the plan was made: see `Plans.of`.
     if (operation.plan !== undefined) operation.plan.users++
+    // Now and not when it has succeeded, because it may fail, or its rows may not be read to the end.
+    else this.noteText(operation)
     this.client.query(operation)
+  }
+
+  private noteText({ text }: Operation): void {
+    if (!changes.isSeenInText(text)) return
+    this.isChanged = true
+    if (changes.outlivesReset(text)) this.isBeyondReset = true
   }
 
   ended({ plan }: Operation): void {
@@ -238,9 +252,8 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     if (this.wantsBaseline && changes.takesAway(tag)) this.isChanged = true
     if (current === undefined) return
-    // The text of a plan was examined when the plan was made: see `Plans.of`.
-    const isSeen = current.plan === undefined && changes.isSeenInText(current.text)
-    if (isSeen && changes.outlivesReset(current.text)) this.isBeyondReset = true
-    if (isSeen || changes.isSeenInTag(tag, current.text)) this.isChanged = true
+    if (changes.isSeenInTag(tag, current.text)) this.isChanged = true
+    // A text may begin with DISCARD ALL.
+    else if (current.plan === undefined) this.noteText(current)
   }
 }

@@ -18,33 +18,45 @@ export class Reported {
   /** Reported by PostgreSQL 18 and later. */
   searchPath = ""
 
-  /** Notes a setting. Gives whether it is one that decides how values are written, and this is a change of it. */
-  set(name: string, value: string): boolean {
+  /** The settings that the session has begun with, from `begin` on. */
+  private first: ReadonlyMap<string, string> | undefined = undefined
+  private readonly now = new Map<string, string>()
+  /** The settings that are not as they were at the beginning. */
+  private readonly changed = new Set<string>()
+
+  /** The session has begun: the settings are those that its next user must find. */
+  begin(): void {
+    this.first = new Map(this.now)
+  }
+
+  /** A setting is not as it was at the beginning: also one that a function has changed, and not one that SET LOCAL had changed. */
+  get isChanged(): boolean {
+    return this.changed.size > 0
+  }
+
+  set(name: string, value: string): void {
     switch (name) {
       case "in_hot_standby":
         this.isStandby = value === "on"
-        return false
+        // The server changes it, and no statement does.
+        return
       case "search_path":
         this.searchPath = value
-        return false
-      case "DateStyle": {
-        const isChange = this.dateStyle !== "" && this.dateStyle !== value
+        break
+      case "DateStyle":
         this.dateStyle = value
-        return isChange
-      }
-      case "IntervalStyle": {
-        const isChange = this.intervalStyle !== "" && this.intervalStyle !== value
+        break
+      case "IntervalStyle":
         this.intervalStyle = value
-        return isChange
-      }
-      case "client_encoding": {
-        const isChange = this.encoding !== "" && this.encoding !== value
+        break
+      case "client_encoding":
         this.encoding = value
-        return isChange
-      }
-      default:
-        return false
+        break
     }
+    this.now.set(name, value)
+    const first = this.first?.get(name)
+    if (first === undefined || first === value) this.changed.delete(name)
+    else this.changed.add(name)
   }
 
   get isIso(): boolean {

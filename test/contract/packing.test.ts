@@ -55,6 +55,13 @@ const suite = (it: Vitest.MethodsNonLive<Server, true>, packer: Packer): void =>
         )
         assert.strictEqual(new Set(rows.map(([row]) => row!.id)).size, 1)
         assert.strictEqual((yield* Sql.stats).write.size, 1)
+        // The other verb, which gives more than the rows.
+        const results = yield* all(times(64, (n) => Sql.execute<{ n: number }>(texts.session, [n])))
+        assert.strictEqual(packs() - before, 128)
+        assert.deepStrictEqual(
+          results.map(({ rows }) => rows[0]!.n),
+          times(64, (n) => n)
+        )
       })
     )
   )

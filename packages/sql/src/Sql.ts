@@ -15,13 +15,14 @@ import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, Stream } from "effect"
-import type { BeginOptions } from "./driver/Driver.js"
+import type { BeginOptions, Executed } from "./driver/Driver.js"
 import { invalidUse } from "./internal/client/errors.js"
 import { Idempotent } from "./internal/client/references.js"
 import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import * as SqlRetry from "./SqlRetry.js"
 import type { SqlEvent, SqlStats } from "./SqlStats.js"
 
+export type { Executed } from "./driver/Driver.js"
 export type { SqlEvent, SqlStats } from "./SqlStats.js"
 
 /**
@@ -95,7 +96,7 @@ export interface TransactionOptions extends BeginOptions {
 }
 
 /**
- * The options of `query`.
+ * The options of `query` and `execute`.
  *
  * @since 0.1.0
  * @category models
@@ -119,6 +120,11 @@ export interface Service {
     params: ReadonlyArray<unknown>,
     prepare: boolean
   ) => Effect.Effect<ReadonlyArray<any>, SqlError>
+  readonly execute: (
+    text: string,
+    params: ReadonlyArray<unknown>,
+    prepare: boolean
+  ) => Effect.Effect<Executed, SqlError>
   readonly withConnection: (
     options: ConnectionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
@@ -150,6 +156,27 @@ const queryTable: OptionTable.Table<QueryOptions> = { prepare: OptionTable.flag 
 
 const isQueryOptions = (options: QueryOptions): boolean => OptionTable.problems(options, queryTable).length === 0
 
+/** A statement by one of the two verbs of the service. A failure does not show the values, which may be secrets. */
+const statement =
+  (verb: "query" | "execute") =>
+  (text: string, params: ReadonlyArray<unknown> = [], options?: QueryOptions): Effect.Effect<any, SqlError, Sql> =>
+    // A `flatMap` of the tag would take three steps of the fiber more, and a short statement has fifteen.
+    Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<any, SqlError>) =>
+      typeof text === "string" && Array.isArray(params) && (options === undefined || isQueryOptions(options))
+        ? Context.unsafeGet(fiber.currentContext as Context.Context<Sql>, Sql)[verb](
+            text,
+            params,
+            options?.prepare !== false
+          )
+        : Effect.fail(
+            invalidUse(
+              typeof text === "string" && Array.isArray(params)
+                ? `Sql.${verb}: ${OptionTable.problems(options, queryTable).join("; ")}`
+                : `Sql.${verb} takes a text and an array of parameters, and was given ${typeof text} and ${typeof params}`
+            )
+          )
+    )
+
 /**
  * Runs one statement and gives its rows.
  *
@@ -158,6 +185,7 @@ const isQueryOptions = (options: QueryOptions): boolean => OptionTable.problems(
  * - `params` stand for the driver's placeholders: `$1`, `$2` for PostgreSQL, `?` for MySQL.
  * - Fails with a `SqlError`; `SqlReason.of` says why.
  * - Interruption: at any moment. What the server is doing is cancelled there, and the caller does not wait for that.
+ * - A text with several statements gives the rows of each, in an array.
  *
  * @example
  * ```ts
@@ -166,31 +194,33 @@ const isQueryOptions = (options: QueryOptions): boolean => OptionTable.problems(
  * const payment = (id: string) => Sql.query<{ state: string }>("select state from payments where id = $1", [id])
  * ```
  *
+ * @see `execute` for the number of rows that a statement has written, and for `insertId`.
  * @since 0.1.0
  * @category statements
  */
-export const query = <A extends object = Record<string, unknown>>(
+export const query: <A extends object = Record<string, unknown>>(
   text: string,
-  params: ReadonlyArray<unknown> = [],
+  params?: ReadonlyArray<unknown>,
   options?: QueryOptions
-): Effect.Effect<ReadonlyArray<A>, SqlError, Sql> =>
-  // A `flatMap` of the tag would take three steps of the fiber more, and a short statement has fifteen.
-  Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<ReadonlyArray<A>, SqlError>) =>
-    typeof text === "string" && Array.isArray(params) && (options === undefined || isQueryOptions(options))
-      ? Context.unsafeGet(fiber.currentContext as Context.Context<Sql>, Sql).query(
-          text,
-          params,
-          options?.prepare !== false
-        )
-      : Effect.fail(
-          // Not the values: they may be secrets.
-          invalidUse(
-            typeof text === "string" && Array.isArray(params)
-              ? `Sql.query: ${OptionTable.problems(options, queryTable).join("; ")}`
-              : `Sql.query takes a text and an array of parameters, and was given ${typeof text} and ${typeof params}`
-          )
-        )
-  )
+) => Effect.Effect<ReadonlyArray<A>, SqlError, Sql> = statement("query")
+
+/**
+ * Runs one statement and gives more than its rows: `{ rows, affectedRows, insertId, command }`.
+ *
+ * **When to use:** for a write whose number of rows matters, and on MySQL for the `AUTO_INCREMENT` of a new row.
+ *
+ * - Everything else is as in `query`, also where it runs: a short read may share its connection.
+ * - A text with several statements gives what the last one has given.
+ *
+ * @see `query` for the rows alone.
+ * @since 0.2.0
+ * @category statements
+ */
+export const execute: <A extends object = Record<string, unknown>>(
+  text: string,
+  params?: ReadonlyArray<unknown>,
+  options?: QueryOptions
+) => Effect.Effect<Executed<A>, SqlError, Sql> = statement("execute")
 
 // One signature and not two overloads, because `effect.pipe(Sql.withConnection)` would lose its types with overloads.
 /**

@@ -36,11 +36,47 @@ export type ConnectionState = "idle" | "session" | "transaction" | "failed" | "b
  * - `values`: arrays.
  * - `raw`: what the underlying library returns.
  * - `command`: the command tag, for example `COMMIT`; never prepared by name.
+ * - `result`: an `Executed`; the statement may be prepared by name.
+ * - `unpreparedResult`: an `Executed`, and never prepared by name.
  *
  * @since 0.1.0
  * @category models
  */
-export type Mode = "rows" | "unprepared" | "values" | "raw" | "command"
+export type Mode = "rows" | "unprepared" | "values" | "raw" | "command" | "result" | "unpreparedResult"
+
+/**
+ * Whether a statement with this mode may be prepared by name.
+ *
+ * @since 0.2.0
+ * @category guards
+ */
+export const isPreparable = (mode: Mode): boolean =>
+  mode !== "unprepared" && mode !== "unpreparedResult" && mode !== "command"
+
+/**
+ * What a statement has given and done. Of a text with several statements: what the last one has.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Executed<out A = any> {
+  readonly rows: ReadonlyArray<A>
+  /**
+   * Rows that were inserted, changed or deleted; 0 for a statement that only reads. MySQL counts the rows that an UPDATE has
+   * matched, also if it has not changed them, and 2 for a row that ON DUPLICATE KEY UPDATE has changed.
+   */
+  readonly affectedRows: number
+  /**
+   * MySQL: the AUTO_INCREMENT of the first row that was inserted, a `bigint` where a number could not hold it; `undefined` if
+   * the statement has made none, and with RETURNING. PostgreSQL: always `undefined`, use RETURNING.
+   */
+  readonly insertId: number | bigint | undefined
+  /**
+   * The first word of the command, in capitals: `INSERT`. PostgreSQL says it itself, so it is that of the statement behind a WITH.
+   * For MySQL it is the first word of the text.
+   */
+  readonly command: string
+}
 
 /**
  * What was under way when an error came.

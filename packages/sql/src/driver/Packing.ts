@@ -8,7 +8,7 @@ import { never, type Timer } from "@sluice/pool/Deadline"
 import { Cause, Effect, Exit, Fiber, FiberId, FiberRef } from "effect"
 import * as SqlReason from "../SqlReason.js"
 import { TimedOut } from "./Classify.js"
-import type { PackedRequest, Packing } from "./Driver.js"
+import { isPreparable, type PackedRequest, type Packing } from "./Driver.js"
 import type { Held, Waiting } from "./Pipeline.js"
 import { type Profile, Profiles } from "./Profile.js"
 import { Watch, type Watchable } from "./Watch.js"
@@ -291,8 +291,7 @@ export const make = <Conn extends Packable, State>(
   sender: Sender<Conn, State>
 ): Packing<Conn> => ({
   depth: DEPTH,
-  packs: (sql, mode, params) =>
-    mode !== "unprepared" && mode !== "command" && texts.of(sql).isShorter(short) && !params.some(isLarge),
+  packs: (sql, mode, params) => isPreparable(mode) && texts.of(sql).isShorter(short) && !params.some(isLarge),
   admits: (connection) => {
     const { pipeline } = connection
     const { current } = pipeline

@@ -149,6 +149,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const sql: Service = {
     client: running.client,
     query: running.query,
+    execute: running.execute,
     withConnection: running.withConnection,
     withTransaction: running.withTransaction,
     retry: running.retry,

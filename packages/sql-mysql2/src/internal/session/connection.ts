@@ -2,7 +2,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { never, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
-import type { ConnectionState, Control, Mode, Phase } from "@sluice/sql/driver/Driver"
+import { type ConnectionState, type Control, isPreparable, type Mode, type Phase } from "@sluice/sql/driver/Driver"
 import * as Literals from "@sluice/sql/driver/Literals"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
 import { type Awaited, type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
@@ -182,8 +182,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   prepares(text: Text, params: ReadonlyArray<unknown>, mode: Mode): boolean {
     return (
       this.endpoint.prepares &&
-      mode !== "unprepared" &&
-      mode !== "command" &&
+      isPreparable(mode) &&
       !text.unpreparable &&
       (params.length > 0 || (text.planned && !text.several)) &&
       (this.endpoint.prepared.hasPlace(this.pipeline.timers) || this.wire._statements.get(text.key) !== undefined)

@@ -1,7 +1,7 @@
 import { SqlError } from "@effect/sql/SqlError"
 import * as AsyncContext from "@sluice/pool/AsyncContext"
 import { type Instant, never } from "@sluice/pool/Deadline"
-import type { Mode } from "@sluice/sql/driver/Driver"
+import { isPreparable, type Mode } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
 import { Operation } from "../wire/operation.js"
 import type { MysqlConnection } from "./connection.js"
@@ -60,7 +60,7 @@ const start = (
     }
     written = text
   }
-  if (connection.packer !== undefined && mode !== "unprepared" && mode !== "command") {
+  if (connection.packer !== undefined && isPreparable(mode)) {
     const profile = connection.packer.texts.of(sql)
     operation.profile = profile
     const isKept = !prepared || connection.wire._statements.get(text.key) !== undefined

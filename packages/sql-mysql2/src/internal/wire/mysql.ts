@@ -117,6 +117,15 @@ export interface Header {
   }
 }
 
+/** What a statement without rows has done, as `mysql2` gives it. Rows are plain objects or arrays. */
+interface Result {
+  readonly affectedRows: number | string
+  readonly insertId: number | string
+}
+
+export const isHeader = (result: unknown): result is Result =>
+  typeof result === "object" && result !== null && result.constructor?.name === "ResultSetHeader"
+
 /** What is told what a command reads. Each command ends with one of `answered`, `refused`, `unsendable` and `lost`. */
 export interface Receiver {
   flags(status: number): void

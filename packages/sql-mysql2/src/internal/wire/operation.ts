@@ -1,11 +1,11 @@
-import type { Mode } from "@sluice/sql/driver/Driver"
+import type { Executed, Mode } from "@sluice/sql/driver/Driver"
 import { State } from "@sluice/sql/driver/Operation"
 import type * as Pipeline from "@sluice/sql/driver/Pipeline"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { thrown, Unsendable } from "@sluice/sql/driver/Unsendable"
 import { mayEndSession } from "../classify.js"
 import * as Commands from "./commands.js"
-import type * as Mysql from "./mysql.js"
+import * as Mysql from "./mysql.js"
 import { type Text, verbOf } from "./texts.js"
 import { mismatch, type Style, type Value } from "./values.js"
 
@@ -210,6 +210,7 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
     this.result = undefined
     if (mode === "raw") return result
     if (mode === "command") return verbOf(this.text.sql)
+    if (mode === "result" || mode === "unpreparedResult") return executed(result, verbOf(this.text.sql))
     return Array.isArray(result) ? result : []
   }
 
@@ -224,6 +225,33 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
 
 /** The server would report a change of the session if the protocol had a place for it here. */
 const SESSION_CHANGED = 0x4000
+
+const none: ReadonlyArray<never> = []
+
+/** What the last statement of a text has given and done. `result` is what `mysql2` has made of all of it. */
+const executed = (result: unknown, command: string): Executed => {
+  const all = isSeveral(result) ? result : [result]
+  const last = all[all.length - 1]
+  const { affectedRows, insertId } = Mysql.isHeader(last) ? last : { affectedRows: undefined, insertId: undefined }
+  // A procedure ends with a header, behind its rows.
+  const given = command === "CALL" && Mysql.isHeader(last) ? all[all.length - 2] : last
+  const rows: ReadonlyArray<unknown> = Array.isArray(given) ? given : none
+  return {
+    rows,
+    // With RETURNING there are rows instead of a header.
+    affectedRows: affectedRows === undefined ? (writes.test(command) ? rows.length : 0) : Number(affectedRows),
+    insertId: insertId === undefined || Number(insertId) === 0 ? undefined : idOf(insertId),
+    command
+  }
+}
+
+const writes = /^(?:INSERT|REPLACE|UPDATE|DELETE)$/
+
+const isSeveral = (result: unknown): result is ReadonlyArray<unknown> =>
+  Array.isArray(result) && (Array.isArray(result[0]) || Mysql.isHeader(result[0]))
+
+/** `mysql2` gives a text where a number would not be exact. */
+const idOf = (id: number | string): number | bigint => (typeof id === "number" ? id : BigInt(id))
 
 /** The error that the server would have sent. */
 const cancelled = () =>

@@ -79,8 +79,13 @@ export class Texts {
   }
 }
 
+/** What may stand before the first word. */
+const blank = String.raw`(?:\s|\(|/\*[\s\S]*?\*/|--(?=\s)[^\n]*|#[^\n]*)*`
+
+const verb = new RegExp(`^${blank}(\\w+)`)
+
 /** The first word, in capitals: the answer in the mode `command`. */
-export const verbOf = (sql: string): string => /^\s*(\w+)/.exec(sql)?.[1]?.toUpperCase() ?? ""
+export const verbOf = (sql: string): string => verb.exec(sql)?.[1]?.toUpperCase() ?? ""
 
 /** Ends a transaction that has failed, or begins another one in its place. */
 export const replacesTransaction = (sql: string): boolean =>

@@ -1,7 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as AsyncContext from "@sluice/pool/AsyncContext"
 import { type Instant, never } from "@sluice/pool/Deadline"
-import type { Mode } from "@sluice/sql/driver/Driver"
+import { isPreparable, type Mode } from "@sluice/sql/driver/Driver"
 import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import { problemOf } from "../wire/message.js"
@@ -64,8 +64,7 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
   const isNamed =
     connection.endpoint.named &&
     again?.unnamed !== true &&
-    mode !== "unprepared" &&
-    mode !== "command" &&
+    isPreparable(mode) &&
     !((inside || before.length > 0) && asksForAllColumns(sql))
   const plan = isNamed ? plans.of(sql, params) : undefined
   const isKept = plan !== undefined && plans.isParsed(plan)

@@ -81,6 +81,7 @@ export interface Field {
 /** Turns messages into rows. */
 export interface WireResult {
   readonly command: string | null
+  readonly rowCount: number | null
   rows: Array<any>
   fields: ReadonlyArray<Field>
   /** What reads the columns, made by `addFields`. */

@@ -1,4 +1,4 @@
-import type { Mode } from "@sluice/sql/driver/Driver"
+import type { Executed, Mode } from "@sluice/sql/driver/Driver"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Unsupported } from "./failures.js"
 import { command, execution } from "./message.js"
@@ -171,6 +171,7 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
   /** What the caller wants of the answer. */
   answer(): unknown {
     const { mode, results } = this
+    if (mode === "result" || mode === "unpreparedResult") return executed(results[results.length - 1])
     if (mode === "command") return results[results.length - 1]?.command ?? ""
     if (results.length === 1) return mode === "raw" ? results[0] : results[0]!.rows
     if (results.length === 0) return mode === "raw" ? this.open() : []
@@ -179,6 +180,34 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
 }
 
 const none: ReadonlyArray<never> = []
+
+/** What the last statement of a text has given and done. */
+const executed = (result: Pg.WireResult | undefined): Executed => {
+  const { command, rowCount, rows = none } = result ?? {}
+  return {
+    rows,
+    affectedRows: affected(command, rowCount ?? 0, rows.length),
+    insertId: undefined,
+    command: command ?? ""
+  }
+}
+
+/** The rows that a statement has written, of those that it counts. */
+const affected = (command: string | null | undefined, counted: number, given: number): number => {
+  switch (command) {
+    case "INSERT":
+    case "UPDATE":
+    case "DELETE":
+    case "MERGE":
+    case "COPY":
+      return counted
+    case "SELECT":
+      // What it has counted and not given it has written into a new table: CREATE TABLE AS, SELECT INTO.
+      return counted - given
+    default:
+      return 0
+  }
+}
 
 /** The server has prepared a statement of this name, or will have done so before it reads the messages that are sent now. */
 const isKnown = (connection: Pg.Wire, name: string): boolean =>

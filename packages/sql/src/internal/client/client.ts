@@ -9,7 +9,7 @@ import type * as Pool from "@sluice/pool/Pool"
 import * as PoolOptions from "@sluice/pool/PoolOptions"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, Effect, Either, type Fiber, RuntimeFlags, Stream } from "effect"
-import type { Mode } from "../../driver/Driver.js"
+import type { Executed, Mode } from "../../driver/Driver.js"
 import type { Cluster } from "../routing/cluster.js"
 import { CurrentIntent, type Intent, intentOf } from "../routing/intent.js"
 import * as Route from "../routing/route.js"
@@ -53,6 +53,11 @@ export interface Core<Conn> extends Hooks.Core<Conn> {
     params: ReadonlyArray<unknown>,
     prepare: boolean
   ) => Effect.Effect<ReadonlyArray<any>, SqlError>
+  readonly execute: (
+    text: string,
+    params: ReadonlyArray<unknown>,
+    prepare: boolean
+  ) => Effect.Effect<Executed, SqlError>
   readonly withConnection: (
     options: PinOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
@@ -290,6 +295,9 @@ export const make = <Conn>(
       return Statements.transformed(rows, options.transformRows)
     })
 
+  const execute: Core<Conn>["execute"] = (text, params, prepare) =>
+    (sql.unsafe(text, params) as unknown as Statements.Executable).executed(prepare)
+
   const retry: Core<Conn>["retry"] = (policy) => {
     const decoded = Given.decode(policy === undefined ? true : policy)
     return (effect) => {
@@ -313,5 +321,5 @@ export const make = <Conn>(
         Effect.sync(() => Pin.close(block))
       )
     })
-  return { client, query, withConnection, withTransaction, retry, inside }
+  return { client, query, execute, withConnection, withTransaction, retry, inside }
 }

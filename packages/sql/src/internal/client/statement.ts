@@ -12,7 +12,7 @@ import {
   Stream,
   Tracer
 } from "effect"
-import type { Mode } from "../../driver/Driver.js"
+import type { Executed, Mode } from "../../driver/Driver.js"
 import { thrown } from "../../driver/Unsendable.js"
 import * as SqlReason from "../../SqlReason.js"
 import * as Spans from "./spans.js"
@@ -82,11 +82,17 @@ const compile = (statement: Original.Statement<any>, withoutTransform: boolean):
   }
 }
 
+/** What the statements here have besides those of `@effect/sql`. */
+export interface Executable {
+  /** For `Sql.execute`. */
+  readonly executed: (prepare: boolean) => Effect.Effect<Executed, SqlError>
+}
+
 /**
  * A statement of `@effect/sql` without a scope and without segments, and without a span where nobody looks. In a fiber that is
  * observed it has the span of the original statement, which shows no literal.
  */
-class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Original.Statement<A> {
+class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Original.Statement<A>, Executable {
   private made: Original.Statement<A> | undefined = undefined
 
   constructor(
@@ -179,6 +185,20 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
 
   get unprepared(): Effect.Effect<ReadonlyArray<A>, SqlError> {
     return this.run("unprepared", this.kit.transformRows, false, "executeUnprepared")
+  }
+
+  /** For `Sql.execute`. */
+  executed(prepare: boolean): Effect.Effect<Executed<A>, SqlError> {
+    const { transformRows } = this.kit
+    const transform =
+      transformRows === undefined
+        ? undefined
+        : (result: Executed<any>) => ({ ...result, rows: transformRows(result.rows) })
+    const mode = prepare ? "result" : "unpreparedResult"
+    return this.run(mode, transform as any, false, prepare ? "execute" : "executeUnprepared") as Effect.Effect<
+      any,
+      SqlError
+    >
   }
 
   get stream(): Stream.Stream<A, SqlError> {

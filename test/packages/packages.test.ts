@@ -97,12 +97,12 @@ describe("a README", () => {
   )
 
   it.each(Object.keys(packed.readmes))(
-    "of %s: its programs compile with all types looked into, and run",
+    "of %s: its programs, and the examples of the package, compile with all types looked into; the programs run",
     async (name) => {
       const programs = packed.programsOf(name)
       expect(programs).not.toEqual([])
       const home = stranger(name, packed.installLine(packed.readmes[name]!))
-      packed.writePrograms(home, programs, urls)
+      packed.writePrograms(home, [...programs, ...packed.examplesOf(name)], urls)
       await packed.compile(home)
       for (const program of programs) {
         expect(await packed.runProgram(home, program, urls), program.name).toMatch(packed.prints[program.name] ?? /^$/)

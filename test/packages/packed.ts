@@ -121,14 +121,30 @@ export const readmes: Readonly<Record<string, string>> = Object.fromEntries(
   ])
 )
 
+const blocksOf = (text: string): ReadonlyArray<string> =>
+  Array.from(text.matchAll(/```ts\n([\s\S]*?)```/g), ([, code]) => code!)
+
 /** Every program of the READMEs. */
 const programs: ReadonlyArray<Program> = Object.entries(readmes).flatMap(([name, readme]) =>
-  Array.from(readme.matchAll(/```ts\n([\s\S]*?)```/g), ([, code], i) => ({
-    name: `${name}-${i + 1}`,
-    readme: name,
-    code: code!
-  }))
+  blocksOf(readme).map((code, i) => ({ name: `${name}-${i + 1}`, readme: name, code }))
 )
+
+/** The examples of the doc comments of a package. They are compiled with the programs of its README, and not run. */
+export const examplesOf = (readme: string): ReadonlyArray<Program> =>
+  names
+    .filter((name) => name === readme)
+    .flatMap((name) => {
+      const sources = join(root, "packages", name, "src")
+      return filesOf(sources)
+        .filter((file) => file.endsWith(".ts") && !file.startsWith("internal/"))
+        .flatMap((file) =>
+          blocksOf(readFileSync(join(sources, file), "utf8").replaceAll(/^ *\*(?: |$)/gm, "")).map((code, i) => ({
+            name: `example-${file.replaceAll("/", "-").slice(0, -".ts".length)}-${i + 1}`,
+            readme,
+            code
+          }))
+        )
+    })
 
 export interface Urls {
   readonly postgres: string

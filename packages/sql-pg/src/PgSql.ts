@@ -132,7 +132,7 @@ const EventsKey: unique symbol = Symbol.for("@sluice/sql-pg/Events")
  * declare const readOne: (id: string) => Effect.Effect<void>
  *
  * const program = PgSql.listen("orders").pipe(
- *   Stream.runForEach((event) => (event._tag === "Resubscribed" ? readAll : readOne(event.payload)))
+ *   Stream.runForEach((event) => (event._tag === "Notification" ? readOne(event.payload) : readAll))
  * )
  * ```
  *

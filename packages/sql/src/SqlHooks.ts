@@ -63,8 +63,7 @@ export interface Connection extends Where {
  *
  * @example
  * ```ts
- * import { SqlClient } from "@effect/sql"
- * import { Sql } from "@sluice/sql"
+ * import { Sql, SqlClient } from "@sluice/sql-pg"
  * import { Effect } from "effect"
  *
  * const asTenant =

@@ -4,7 +4,7 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
-import { Clock, Effect, Exit, Fiber, Layer, Runtime, Scope, Stream } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Redacted, Runtime, Scope, Stream } from "effect"
 import { fast } from "./support/fastClock.js"
 import { atOnce, backends, eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
 import { logged } from "./support/logged.js"
@@ -391,8 +391,61 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("l
     )
   )
 
+  it.effect("a server that ends idle sessions does not end the one that listens", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* PgCluster.PgCluster
+      yield* primary.query("create role idler login superuser password 'sluice'")
+      yield* primary.query("alter role idler set idle_session_timeout = '200ms'")
+      const url = Redacted.make(Redacted.value(primary.url).replace("//sluice:", "//idler:"))
+      yield* onPool({ url, pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          const { fiber, got } = yield* collect(PgSql.listen("c"))
+          yield* eventually(
+            "it is heard",
+            Effect.zipRight(
+              primary.query("select pg_notify('c', '')"),
+              Effect.sync(() => got.length > 0)
+            )
+          )
+          const ended = Effect.map(Sql.stats, ({ write }) => write.closed.error)
+          const before = yield* ended
+          yield* pid
+          yield* eventually(
+            "a session that became idle later was ended",
+            Effect.map(ended, (n) => n > before)
+          )
+          assert.deepStrictEqual(yield* listen, { connects: 1, open: 1 })
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+    })
+  )
+
+  it.effect("LISTEN that is sent as a statement reaches nobody, which is said once; listen itself says nothing", () =>
+    logged((entries) =>
+      onPool({ pool: { maxSize: 1 } }, (name) =>
+        Effect.gen(function* () {
+          const { fiber } = yield* collect(PgSql.listen("c"))
+          yield* listening(name, 'LISTEN "c"')
+          const warned = () => entries.filter(({ level, text }) => level === "Warning" && text.includes("PgSql.listen"))
+          assert.lengthOf(warned(), 0)
+          yield* Sql.query("listen c")
+          yield* Sql.withTransaction(Sql.query("listen d"))
+          yield* came("it was said", () => warned().length > 0)
+          assert.lengthOf(warned(), 1)
+          const [left] = yield* Sql.query<{ n: number }>("select count(*)::int as n from pg_listening_channels()")
+          assert.strictEqual(left!.n, 0)
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+    )
+  )
+
+  /** On a clock that is ten times as fast, on a machine that may be slow. */
+  const patient = { connectTimeout: "5 minutes", acquireTimeout: "5 minutes" } as const
+
   it.effect("the connection is closed ten seconds after the last listener has left, and opened again", () =>
-    onPool({}, (name) =>
+    onPool({ pool: patient }, (name) =>
       Effect.gen(function* () {
         for (const connects of [1, 2]) {
           const { fiber } = yield* collect(PgSql.listen("c"))
@@ -402,14 +455,14 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("l
           yield* closed
         }
       }).pipe(Effect.withClock(Clock.make()))
-    ).pipe(fast(20))
+    ).pipe(fast(10))
   )
 
   it.effect("a path that has silently stopped delivering is noticed, and each listener is told", () =>
     Effect.gen(function* () {
       const proxy = yield* FaultProxy.make({ target: (yield* PgCluster.PgCluster).primary })
       const url = yield* urlThrough(proxy)
-      yield* onPool({ url }, (name) =>
+      yield* onPool({ url, pool: patient }, (name) =>
         Effect.gen(function* () {
           const { got, fiber } = yield* collect(PgSql.listen("c"))
           yield* listening(name, 'LISTEN "c"')
@@ -421,7 +474,7 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("l
           yield* proxy.heal
         }).pipe(Effect.withClock(Clock.make()))
       )
-    }).pipe(Effect.scoped, fast(20))
+    }).pipe(Effect.scoped, fast(10))
   )
 
   it.effect("when the Layer ends, what listens fails with PoolClosed, and the end does not wait for it", () =>

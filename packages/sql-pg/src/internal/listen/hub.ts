@@ -25,6 +25,9 @@ const FIRST_PAUSE = 50
 
 const LONGEST_PAUSE = 1_000
 
+/** A server may end sessions that are idle, and a listener is. The setting exists since PostgreSQL 14. */
+const PATIENT = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
+
 /**
  * All listeners of a client, on one connection that no pool counts.
  *
@@ -86,10 +89,14 @@ export const make = Effect.fnUntraced(function* (
     if (!listener.tell(event)) fork(warnings.overflowed(label, listener.channel))
   }
 
+  /** A connection that does not answer is lost: it is no fault of a statement. */
+  const unlessLate = (error: SqlError) => (error.cause instanceof TimedOut ? late(label) : error)
+
   const serve = Effect.gen(function* () {
     const mine = renewals
     const connection = yield* connect
     const { client } = connection
+    connection.hears = true
     const notified = (message: { channel: string; payload?: string; processId: number }) => {
       const { channel, payload = "", processId } = message
       for (const listener of channels.get(channel) ?? []) {
@@ -101,7 +108,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.sync(() => client.on("notification", notified).on("end", wakeUp).on("error", wakeUp)),
       () => Effect.sync(() => client.off("notification", notified).off("end", wakeUp).off("error", wakeUp))
     )
-    const verdict = yield* Proxy.check(connection, connect)
+    const verdict = yield* Effect.mapError(Proxy.check(connection, connect), unlessLate)
     if (verdict === "lost") return yield* Proxy.deaf(label)
     if (verdict === "unknown" && !isUncertain) {
       isUncertain = true
@@ -110,8 +117,9 @@ export const make = Effect.fnUntraced(function* (
     const ask = (sql: string) =>
       Effect.mapError(
         Effect.suspend(() => execute(connection, sql, [], "command", undefined, timers.now() + BOUND)),
-        (error) => (error.cause instanceof TimedOut ? late(label) : error)
+        unlessLate
       )
+    yield* ask(PATIENT)
     const told = new Set<string>()
     while (true) {
       // Checked before anything else, so that no new listener counts as heard by a connection that is gone.
@@ -248,7 +256,7 @@ const closed = () =>
 const late = (label: string): SqlError =>
   SqlReason.toError(
     SqlReason.make("ConnectionLost", { connection: "destroy", retry: "always" }),
-    `PostgreSQL at ${label}: no answer on the connection that listens within ${BOUND} ms`
+    `PostgreSQL at ${label}: no answer in time on the connection that listens`
   )
 
 const replaced = (label: string): SqlError =>

@@ -60,6 +60,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   /** The warning with which a server that crashes says why. */
   private farewell: unknown = undefined
   private portals = 0
+  /** Set on the connection whose notifications reach the program. */
+  hears = false
 
   constructor(
     readonly client: Pg.WireClient,
@@ -241,6 +243,11 @@ export class PgConnection implements Owner<Operation>, Packable {
     this.pipeline.renew()
   }
 
+  private unheard(): void {
+    const { label, server } = this.endpoint
+    if (server.isNew("listen")) this.fork(warnings.unheard(label))
+  }
+
   /** Called with the command tag of each statement that has succeeded. */
   private complete(tag: string): void {
     const { current } = this.pipeline
@@ -252,6 +259,7 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     if (this.wantsBaseline && changes.takesAway(tag)) this.isChanged = true
     if (current === undefined) return
+    if (tag === "LISTEN" && !this.hears) this.unheard()
     if (changes.isSeenInTag(tag, current.text)) this.isChanged = true
     // A text may begin with DISCARD ALL.
     else if (current.plan === undefined) this.noteText(current)

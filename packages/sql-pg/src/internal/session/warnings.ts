@@ -25,3 +25,9 @@ export const styleUnreadable = (label: string, dateStyle: string, intervalStyle:
   Effect.logWarning(
     `PostgreSQL at ${label}: sessions begin with DateStyle ${dateStyle} and IntervalStyle ${intervalStyle}, which cannot be changed through a proxy, so statements that give dates or intervals will fail. Run: alter role … set datestyle = 'ISO'; alter role … set intervalstyle = 'postgres'`
   )
+
+/** A program has sent LISTEN as a statement. */
+export const unheard = (label: string): Effect.Effect<void> =>
+  Effect.logWarning(
+    `PostgreSQL at ${label}: LISTEN was sent as a statement, and its notifications reach nobody: the connection is one of the pool, and is cleaned before its next use. Use PgSql.listen, or listen of PgClient`
+  )

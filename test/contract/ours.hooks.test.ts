@@ -398,6 +398,9 @@ ours("hooks of ours", ({ dialect, end, it, onPool, optionsOf, session, sleep, wo
           )
           yield* Fiber.interrupt(left)
           yield* balanced
+          // The control connection, on which MySQL cancels, is none of the pool.
+          const { write } = yield* Sql.stats
+          assert.strictEqual(connected, write.connects)
         })
       )
     }

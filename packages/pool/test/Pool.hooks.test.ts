@@ -524,6 +524,17 @@ describe("onConnect", () => {
       })
   )
 
+  test("that hangs is stopped by a drain", { minIdle: 1, hooks: { onConnect: () => Effect.never } }, (f) =>
+    Effect.gen(function* () {
+      yield* settle
+      assert.strictEqual(f.stats().connecting, 1)
+      const draining = yield* Effect.fork(Pool.drain(f.pool))
+      yield* settle
+      yield* Fiber.join(draining)
+      assert.deepStrictEqual([f.host.opened, f.host.closed], [1, 1])
+    })
+  )
+
   const again: Array<string> = []
   test(
     "prepares a connection again after its reset, before the next user",

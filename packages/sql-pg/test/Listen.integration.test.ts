@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Sql, SqlReason } from "@sluice/sql"
+import { Sql, type SqlHooks, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
 import { Clock, Effect, Exit, Fiber, Layer, Redacted, Runtime, Scope, Stream } from "effect"
@@ -33,6 +33,25 @@ const closed = eventually(
 )
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("listen", (it) => {
+  it.effect("the connection that listens runs no statement of the program, and has no onConnect", () => {
+    const names: Array<string> = []
+    const onConnect = ({ sql }: SqlHooks.Connection) =>
+      Effect.zipRight(
+        Effect.map(sql<{ pid: number }>`select pg_backend_pid() as pid`, ([row]) => names.push(String(row!.pid))),
+        sql`set application_name = 'has its onConnect'`
+      )
+    return onPool({ pool: { maxSize: 1 }, hooks: { onConnect } }, (name) =>
+      Effect.gen(function* () {
+        const sql = yield* PgClient.PgClient
+        const fiber = yield* Effect.fork(Stream.runDrain(sql.listen("hooked")))
+        yield* listening(name, 'LISTEN "hooked"')
+        assert.lengthOf(names, 1)
+        assert.deepStrictEqual(yield* sql`show application_name`, [{ application_name: "has its onConnect" }])
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+  })
+
   it.effect("each listener gets its notifications in its own async context", () =>
     onPool({}, (name) =>
       Effect.gen(function* () {

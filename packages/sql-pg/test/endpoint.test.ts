@@ -58,3 +58,12 @@ it.effect("each end of each range: ports, timeouts, urls", () =>
     }
   })
 )
+
+it.effect("onConnect is refused behind a proxy, where what it sets would reach other clients", () =>
+  Effect.gen(function* () {
+    const at = { host: "db", username: "app", proxy: "pgbouncer-transaction" } as const
+    const [problem] = yield* problems({ ...at, hooks: { onConnect: () => Effect.void } })
+    assert.match(problem!, /hooks\.onConnect sets would reach other clients of PgBouncer .*alter role/)
+    yield* endpoint.resolve({ ...at, hooks: { afterAcquire: () => Effect.void } })
+  })
+)

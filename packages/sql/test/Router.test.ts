@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Router, Sql, Topology } from "@sluice/sql"
+import { Router, Sql, type SqlHooks, Topology } from "@sluice/sql"
 import { Chunk, Context, Effect, Fiber, Layer, Logger, Stream } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
 import { advance, idle, layer, reasonOf, tick } from "./support/sql.js"
@@ -26,6 +26,23 @@ it.effect("reads go to the replicas in turn, everything else to the primary", ()
     assert.strictEqual(yield* Sql.withTransaction(host), "primary")
     yield* idle
   }).pipe(Effect.provide(layer(fake, { replicas })))
+})
+
+it.effect("what a hook refuses on a replica is refused, and not sent to the primary instead", () => {
+  const fake = FakeDriver.make()
+  const asked: Array<string> = []
+  const beforeAcquire = ({ endpoint, role }: SqlHooks.Where) =>
+    Effect.zipRight(
+      Effect.sync(() => asked.push(`${role} ${endpoint}`)),
+      role === "replica" ? Effect.fail("no") : Effect.void
+    )
+  return Effect.gen(function* () {
+    asked.length = 0
+    assert.strictEqual((yield* reasonOf(Sql.read(host)))._tag, "HookFailed")
+    assert.deepStrictEqual(asked, ["replica r1"])
+    assert.strictEqual(yield* host, "primary")
+    yield* idle
+  }).pipe(Effect.provide(layer(fake, { replicas, hooks: { beforeAcquire } })))
 })
 
 it.effect("a router of the program decides, by what the context of the fiber says", () => {

@@ -87,7 +87,9 @@ const programs: Record<string, Effect.Effect<unknown, unknown, Sql.Sql>> = {
     )
   ),
   mixed,
-  "all of it on one pin": Sql.withConnection(mixed)
+  "all of it on one pin": Sql.withConnection(mixed),
+  "statements between hooks": together(Sql.query("a"), Sql.query("b"), Sql.query("c")),
+  "all of it between hooks": mixed
 }
 
 const error = (text: string) =>
@@ -108,6 +110,19 @@ describe.each(Object.entries(programs))("interrupted at any moment: %s", (name, 
       for (const text of ["unsent", "conflict"]) fake.failures.set(text, [error(text), error(text)])
     })
     const pool = { maxSize: 3, acquireTimeout: "1 hour" as const }
+    const calls = { acquired: 0, released: 0 }
+    const counts = (call: keyof typeof calls) => () =>
+      Effect.zipRight(
+        Effect.sync(() => calls[call]++),
+        Effect.yieldNow()
+      )
+    const hooks = {
+      onConnect: () => Effect.yieldNow(),
+      beforeAcquire: () => Effect.yieldNow(),
+      afterAcquire: counts("acquired"),
+      afterRelease: counts("released"),
+      beforeClose: () => Effect.yieldNow()
+    }
     return Effect.gen(function* () {
       let finished = 0
       for (let ops = 11; ops < 18; ops++) {
@@ -120,6 +135,9 @@ describe.each(Object.entries(programs))("interrupted at any moment: %s", (name, 
           else assert.isTrue(Exit.isInterrupted(exit), String(exit.cause))
           yield* idle
           clean(fake)
+          // A hook runs in a fiber of its own, which yields as often as the one of its caller.
+          for (let i = 0; i < 50 && calls.released !== calls.acquired; i++) yield* tick
+          assert.strictEqual(calls.released, calls.acquired)
           // The rest of the steps would interrupt nothing.
           if (Exit.isSuccess(exit) && step % 2 === 0 && !name.startsWith("reads")) break
         }
@@ -130,7 +148,15 @@ describe.each(Object.entries(programs))("interrupted at any moment: %s", (name, 
         yield* run
       }
       assert.isAtMost(fake.connections.filter(({ state }) => state !== "dead").length, 6)
-    }).pipe(Effect.provide(layer(fake, { replicas: name.includes("read") ? ["replica"] : [], pool })))
+    }).pipe(
+      Effect.provide(
+        layer(fake, {
+          replicas: name.includes("read") ? ["replica"] : [],
+          pool,
+          ...(name.includes("hooks") ? { hooks } : {})
+        })
+      )
+    )
   })
 })
 

@@ -329,7 +329,9 @@ ours("hooks of ours", ({ dialect, end, it, onPool, optionsOf, session, sleep, wo
       const held: Array<number> = []
       const where = new Set<string>()
       let before = 0
+      let connected = 0
       const hooks: SqlHooks.SqlHooks = {
+        onConnect: () => Effect.sync(() => connected++),
         beforeAcquire: () => Effect.sync(() => before++),
         afterAcquire: (elapsedMs, { endpoint, role }) =>
           Effect.sync(() => {

@@ -2,7 +2,8 @@
  * Why a statement, a transaction or an acquire failed, in words that do not depend on the database.
  *
  * Every `SqlError` that this library raises carries one `SqlReason` under a symbol; `cause` stays the driver's own
- * error, so programs that read `error.cause.code` or `error.cause.constraint` go on working.
+ * error, so programs that read `error.cause.code` or `error.cause.constraint` go on working. The message has no value of a
+ * statement in it, and neither has the `message` of a server's error as the cause: `Literals.conceal` says what else of it is not printed.
  *
  * @since 0.1.0
  */

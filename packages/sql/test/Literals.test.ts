@@ -194,6 +194,8 @@ describe("a message of a server is shown without the values that it quotes", () 
     ["bad card 4111111111111111", { params: [4111111111111111] }, "bad card …"],
     ["bad token hunter2!", { sql: "select check_it('hunter2')" }, "bad token …!"],
     ["bad token hunter2!", { sql: "select check_it($$hunter2$$)" }, "bad token …!"],
+    ["no hunter2 here", { sql: "do $$ begin raise exception 'no hunter2 here'; end $$" }, "…"],
+    ["no hunter2 here", { sql: "do $$ begin execute $a$ select f('hunter2') $a$; end $$" }, "no … here"],
     ["syntaxe en entrée invalide : « hunter2 »", {}, "syntaxe en entrée invalide : «…»"],
     ["ungültige Syntax: „hunter2“", {}, "ungültige Syntax: „…“"],
     [

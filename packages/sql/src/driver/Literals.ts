@@ -270,6 +270,9 @@ export interface About {
 /** Characters of a text that are searched for what a message repeats. What stands behind them is not known to be harmless. */
 const SEARCHED = 16_384
 
+/** Literals inside of literals are searched up to this depth. */
+const DEEPEST = 3
+
 /** Values of fewer characters would be found in ordinary words. */
 const SHORTEST = 4
 
@@ -296,7 +299,13 @@ const quotes = /"[^"]*"|«[^»]*»|[„“][^“”]*[“”]|(?<!\w)'(?:[^']|'(
  */
 export const withoutValues = (message: string, { dialect, names, params, sql }: About): string => {
   const values = new Set<string>()
-  const text = scan(dialect, sql.slice(0, SEARCHED), SEARCHED, (literal) => values.add(contentOf(literal)))
+  const collect = (literal: string, depth: number): void => {
+    const content = contentOf(literal)
+    values.add(content)
+    // It is code, such as the body of a DO, and has literals too.
+    if (depth < DEEPEST && /['"$]/.test(content)) scan(dialect, content, SEARCHED, (inner) => collect(inner, depth + 1))
+  }
+  const text = scan(dialect, sql.slice(0, SEARCHED), SEARCHED, (literal) => collect(literal, 0))
   const known = new Set(wordsOf(text))
   for (const name of names) if (typeof name === "string") for (const word of wordsOf(name)) known.add(word)
   for (const value of params) {

@@ -2,7 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
-import { Deferred, Effect, Fiber, Layer, Redacted } from "effect"
+import { Deferred, Effect, Fiber, Layer, Logger, Redacted } from "effect"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import {
@@ -267,6 +267,72 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
           Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) =>
             Effect.ignore(primary.query("set global read_only = 0"))
           )
+        )
+      )
+    )
+  )
+
+  it.effect("the same in another language of the server: nothing goes by words, and no value is shown", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const set = (settings: string) => primary.query(`set global ${settings}`)
+      const german = /Abfrage|Ausführung|Duplizierter|Doppelter|Option|Beschränkung|Sperre|wurde|kann|ist/
+      yield* set("lc_messages = 'de_DE'")
+      yield* onPool({ ...one, statementTimeout: "300 millis" }, (name) =>
+        Effect.gen(function* () {
+          assert.deepStrictEqual(yield* Sql.query("select @@lc_messages as l"), [{ l: "de_DE" }])
+          yield* table("woerter", "id int primary key, n int check (n > 0)")
+          yield* Sql.query("insert into woerter values (4711, 1)")
+          const said = {
+            timeout: Sql.query("select sleep(30)"),
+            double: Sql.query("insert into woerter values (4711, 1)")
+          }
+          // The server has no translation of this one.
+          yield* row(said.timeout, "1969", kept("StatementTimeout"), /max_statement_time/)
+          yield* row(Sql.withTransaction(said.timeout), "1969", kept("StatementTimeout"), /max_statement_time/)
+          yield* row(said.double, "1062", kept("UniqueViolation"), german)
+          assert.notInclude((yield* Effect.flip(said.double)).message, "4711")
+          yield* row(Sql.query("insert into woerter values (1, 0)"), "4025", kept("CheckViolation"), /CONSTRAINT/)
+          yield* set("read_only = 1")
+          yield* row(
+            Sql.query("insert into woerter values (2, 1)"),
+            "1290",
+            ["NotWritable", "destroy", "rolledBack", "always"],
+            /--read-only/
+          )
+          yield* set("read_only = 0")
+          assert.lengthOf(yield* sessions(name), 1)
+        })
+      )
+    }).pipe(
+      Effect.ensuring(
+        Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) =>
+          Effect.ignore(primary.query("set global lc_messages = 'en_US', global read_only = 0"))
+        )
+      )
+    )
+  )
+
+  it.effect("a server that takes no writes is said at start-up, once, when it is the primary", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const said: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel.label === "WARN") said.push(String(message))
+      })
+      yield* primary.query("set global read_only = 1")
+      yield* onPool({ pool: { maxSize: 2 } }, () =>
+        Effect.all([Sql.query("select sleep(0.05)"), Sql.query("select sleep(0.05)")], { concurrency: 2 })
+      ).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      assert.lengthOf(said, 1)
+      assert.match(said[0]!, /^MySQL at .*: this is the primary, and the server takes no writes/)
+      yield* primary.query("set global read_only = 0")
+      yield* onPool({}, () => thread).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      assert.lengthOf(said, 1)
+    }).pipe(
+      Effect.ensuring(
+        Effect.flatMap(MariaDbCluster.MariaDbCluster, ({ primary }) =>
+          Effect.ignore(primary.query("set global read_only = 0"))
         )
       )
     )

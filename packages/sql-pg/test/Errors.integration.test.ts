@@ -3,16 +3,10 @@ import { Sql, SqlReason, SqlRetry } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Deferred, Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
-import { backends, eventually, onPool, pid, rowOn, rowsOf, type Told, table, told } from "./support/fixture.js"
+import { active, backends, eventually, onPool, pid, rowOn, rowsOf, type Told, table, told } from "./support/fixture.js"
 import { takePlaces } from "./support/places.js"
 
 const row = rowOn(pid)
-
-const active = (name: string, text: string) =>
-  eventually(
-    `${text} runs`,
-    Effect.map(backends(name), (all) => all.some((one) => one.state === "active" && one.query.includes(text)))
-  )
 
 const terminate = (name: string) =>
   Effect.flatMap(PgCluster.PgCluster, ({ primary }) => primary.terminateBackends({ applicationName: name }))

@@ -134,17 +134,12 @@ const cases: Record<Raisable, ReadonlyArray<Case>> = {
     { name: "55P03", error: raised("55P03"), phases: inStatement("LockTimeout", "keep", "rolledBack", "transaction") }
   ],
   StatementTimeout: [
-    {
-      name: "57014 by the timeout",
-      error: raised("57014", "canceling statement due to statement timeout"),
-      phases: inStatement("StatementTimeout", "keep", "rolledBack", "never")
-    },
     { name: "25P04", error: raised("25P04"), phases: inStatement("StatementTimeout", "destroy", "rolledBack", "never") }
   ],
   Cancelled: [
     {
-      name: "57014 by a user",
-      error: raised("57014", "canceling statement due to user request"),
+      name: "57014, whose text says nothing: the connection knows its limit",
+      error: raised("57014", "canceling statement due to statement timeout"),
       phases: inStatement("Cancelled", "keep", "rolledBack", "never")
     }
   ],

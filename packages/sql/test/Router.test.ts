@@ -119,7 +119,7 @@ it.effect("a replica that cannot be reached is reported once, with the reason, a
     fake.down.clear()
     yield* advance(5_000)
     assert.lengthOf(logs, 2)
-    assert.match(logs[1]!, /^WARN replica r1 answers again/)
+    assert.match(logs[1]!, /^INFO replica r1 answers again/)
     // What the program has suspended itself is no news.
     yield* Sql.suspend()
     yield* advance(5_000)

@@ -129,7 +129,7 @@ export const byLibrary: Readonly<Record<string, Kind>> = {
   AUTH_SWITCH_PLUGIN_ERROR: unopened("AuthenticationFailed", "never")
 }
 
-/** By text, for errors without a code. */
+/** By text, for errors without a code: those of `mysql2`, which has one language. A server gives every error a number. */
 export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
   [/cleartext|auth(?:entication)? plugin|password/i, unopened("AuthenticationFailed", "never")],
   [/closed state|closed|terminated|destroyed|connection lost/i, lost()]
@@ -163,9 +163,12 @@ const kindOf = ({ code, errno, message, state }: Raised, phase: Phase): Kind => 
         // The user has reached one of its limits: connections, or statements in an hour.
         return phase === "connect" ? unopened("TooManyConnections") : refused("ResourceExhausted", "idempotent")
       case 1290:
-        return /read.only/i.test(message) ? retired("NotWritable", "always") : refused("Unclassified")
+        // The error of several options. Its text names the option (`--read-only`), in every language.
+        return /--(?:super[-_])?read[-_]only/i.test(message)
+          ? retired("NotWritable", "always")
+          : refused("Unclassified")
       case 1047:
-        // A Galera node that is not ready answers every statement with this error.
+        // A Galera node that is not ready answers every statement with this error, whose text has no translation.
         return /wsrep/i.test(message) ? retired("ConnectionLost", "always") : refused("Unclassified")
       case 4025:
         // In MariaDB a CHECK constraint has failed; MySQL uses the number for another error.

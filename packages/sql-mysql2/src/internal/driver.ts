@@ -72,6 +72,7 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   stream: cursor.open,
   begin,
   identity: session.identity,
+  isReadOnly: (connection) => connection.isReadOnly,
   position: (connection) => connection.position,
   classify: classify.classify
 }

@@ -70,7 +70,7 @@ export const byClass: Readonly<Record<string, Kind>> = {
 /** What `pg` says when a server has no TLS, or does not answer the question. `pg` gives these errors no code. */
 const NO_TLS = /does not support SSL connections|error establishing an SSL connection/i
 
-/** By text, for errors without a code. */
+/** By text, for errors without a code: those of `pg`, which has one language. A server gives every error a code. */
 export const byText: ReadonlyArray<readonly [RegExp, Kind]> = [
   [NO_TLS, unopened("ConnectFailed", "never")],
   // Ours, and those of `pg`, which gives them no code.
@@ -102,15 +102,13 @@ export const read = (cause: unknown): Raised => {
 const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
   if (code !== undefined && isState(code)) {
     if (code === "08P01") {
-      // PgBouncer reports its own failures with this code.
+      // PgBouncer reports its own failures with this code, and has one language.
       if (/query_wait_timeout|cannot connect|server_login_retry/i.test(message)) {
         return phase === "connect" ? unopened() : lost()
       }
       return phase === "connect" ? unopened("ConnectFailed", "never") : retired("Unclassified")
     }
     if (code === "0A000" && routine === "RevalidateCachedQuery") return refused("StalePlan", "transaction")
-    if (isOfRecovery(code, routine, message)) return refused("NotWritable")
-    if (code === "57014" && /statement timeout/i.test(message)) return refused("StatementTimeout")
     // DROP DATABASE, for example.
     if (code === "3D000" && phase !== "connect") return refused("SyntaxError")
     // During a connect this is the missing permission to connect to the database.
@@ -120,16 +118,13 @@ const kindOf = ({ code, message, routine }: Raised, phase: Phase): Kind => {
   return ofClient({ code, message }, phase, byText)
 }
 
-/** What only a standby says: it cannot begin a transaction that writes, or one that is serializable. */
-const isOfRecovery = (code: string | undefined, routine: string | undefined, message: string): boolean =>
-  code === "0A000" &&
-  (/recovery|hot standby/i.test(message) ||
-    /^check_(?:transaction_(?:read_only|isolation)|XactReadOnly|XactIsoLevel)$/.test(routine ?? ""))
-
-/** Whether the error itself says that the server is a standby. */
+/**
+ * Whether a standby says this of itself: it cannot begin a transaction that writes, or one that is serializable. The code and the
+ * function that has raised it have other meanings on other servers, and the text is in the language of the server.
+ */
 export const isOfStandby = (cause: unknown): boolean => {
-  const { code, message, routine } = read(cause)
-  return isOfRecovery(code, routine, message)
+  const { code, routine } = read(cause)
+  return code === "0A000" && /^call_(?:bool|enum)_check_hook$/.test(routine ?? "")
 }
 
 /**

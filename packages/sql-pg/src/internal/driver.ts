@@ -13,6 +13,7 @@ import { makePacker, type Packer, packing } from "./read.js"
 import { PgConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
+import { millisOf } from "./session/limit.js"
 import { transactionId } from "./session/transactionId.js"
 import * as warnings from "./session/warnings.js"
 import { Reported } from "./wire/formats.js"
@@ -89,21 +90,20 @@ const ping = (connection: PgConnection): Effect.Effect<void, SqlError> =>
 
 /**
  * When the server was started, to the microsecond, is its own: a primary and its standbys have the same system identifier. Each
- * function in the text costs the first statement of a session a tenth of a millisecond.
+ * function in the text costs the first statement of a session a tenth of a millisecond. The limit of statements tells later whether
+ * one was cancelled by it: see `limit.ts`.
  */
-const BEGAN = "select (pg_postmaster_start_time() at time zone 'UTC')::text as began"
+const WHO = `select (pg_postmaster_start_time() at time zone 'UTC')::text as began, current_setting('statement_timeout') as time`
 
 /** Through a proxy the connection counts there, and not at the server. */
-const identity = (connection: PgConnection): Effect.Effect<string | undefined, SqlError> => {
-  const { database, server, user } = connection.endpoint
-  return server.isProxied
-    ? Effect.succeed(undefined)
-    : Effect.map(execute(connection, BEGAN, [], "unprepared"), ([{ began }]) => {
-        // The program has not used the session yet.
-        connection.pipeline.renew()
-        return `PostgreSQL ${JSON.stringify([began, database, user])}`
-      })
-}
+const identity = (connection: PgConnection): Effect.Effect<string | undefined, SqlError> =>
+  Effect.map(execute(connection, WHO, [], "unprepared"), ([{ began, time }]) => {
+    // The program has not used the session yet.
+    connection.pipeline.renew()
+    const { database, server, user } = connection.endpoint
+    server.statementTimeout = millisOf(time)
+    return server.isProxied ? undefined : `PostgreSQL ${JSON.stringify([began, database, user])}`
+  })
 
 const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
   Effect.gen(function* () {
@@ -140,6 +140,7 @@ export const driver: Driver<Endpoint, PgConnection> = {
   stream: cursor.open,
   begin,
   identity,
+  isReadOnly: ({ reported }) => reported.isStandby,
   transactionId,
   classify: classify.classify
 }

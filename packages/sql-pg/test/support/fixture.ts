@@ -46,3 +46,10 @@ export const urlThrough = (proxy: { readonly port: number }) =>
   )
 
 export const pid = Effect.map(Sql.query<{ pid: number }>("select pg_backend_pid() as pid"), (rows) => rows[0]!.pid)
+
+/** A statement of this client runs that contains `text`. */
+export const active = (name: string, text: string) =>
+  eventually(
+    `${text} runs`,
+    Effect.map(backends(name), (all) => all.some((one) => one.state === "active" && one.query.includes(text)))
+  )

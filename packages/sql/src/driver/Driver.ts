@@ -283,6 +283,11 @@ export interface Driver<Endpoint, Conn> {
    */
   readonly identity?: ((connection: Conn) => Effect.Effect<string | undefined, SqlError>) | undefined
   /**
+   * Whether the server takes no writes: it is a standby, or set to read-only. Asked after `identity`, without I/O. `undefined`: not
+   * known.
+   */
+  readonly isReadOnly?: ((connection: Conn) => boolean | undefined) | undefined
+  /**
    * The position, in the history of the server, of the last transaction that was written on this connection. Only for servers
    * that report it with their answers.
    */

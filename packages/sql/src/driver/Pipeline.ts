@@ -147,6 +147,8 @@ export class Pipeline<Op extends Operation<Op>> {
   private executed = false
   /** Who is told when the abort under way is over; `undefined` while none is. */
   private aborting: Set<(failure: unknown) => void> | undefined = undefined
+  /** Milliseconds from the sending of the operation that has ended last until its answer was there: no less than the server took. */
+  took = 0
   /** Called once each, when nothing is under way. */
   private readonly waiters: Array<() => void> = []
 
@@ -396,6 +398,7 @@ export class Pipeline<Op extends Operation<Op>> {
       const began = operation.isMarked || this.readyAt >= sentAt + roundTrip.ms
       if (began && !operation.prepares) profile.observe(now - this.readyAt)
     }
+    this.took = now - sentAt
     this.readyAt = now
   }
 

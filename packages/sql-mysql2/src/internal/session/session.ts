@@ -82,13 +82,17 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
 
 /**
  * See `Driver.identity`. Servers in containers may have the same host name, port and number, so the id of the server counts too.
- * MariaDB has none before 10.6.19.
+ * MariaDB has none before 10.6.19. Whether the server takes writes is asked with it.
  */
 export const identity = (connection: MysqlConnection): Effect.Effect<string | undefined, SqlError> => {
   const { database, user } = connection.endpoint
   const id = isMariaDb(connection) ? "@@server_uid" : "@@server_uuid"
-  return execute(connection, `SELECT ${id} AS id`, [], "unprepared").pipe(
-    Effect.map(([row]) => (row as { readonly id: string }).id),
+  return execute(connection, `SELECT ${id} AS id, @@global.read_only AS mode`, [], "unprepared").pipe(
+    Effect.map(([row]) => {
+      const { id, mode } = row as { readonly id: string; readonly mode: unknown }
+      connection.isReadOnly = !["0", "OFF"].includes(String(mode))
+      return id
+    }),
     Effect.catchIf(
       () => !connection.isDead,
       () => Effect.succeed(undefined)

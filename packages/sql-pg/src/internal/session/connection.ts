@@ -19,7 +19,11 @@ import { Mark, type Operation } from "../wire/operation.js"
 import type * as Pg from "../wire/pg.js"
 import { Plans } from "../wire/plans.js"
 import * as changes from "./changes.js"
+import { isSetIn, Limit } from "./limit.js"
 import * as warnings from "./warnings.js"
+
+/** Of a session that no statement has given another one. */
+const noLimit = new Limit()
 
 /** Characters of a text that a diagnosis shows. */
 const SHOWN = 80
@@ -62,6 +66,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   private portals = 0
   /** Set on the connection whose notifications reach the program. */
   hears = false
+  /** Set by the first statement that changes the limit. */
+  private limit: Limit | undefined = undefined
 
   constructor(
     readonly client: Pg.WireClient,
@@ -77,7 +83,8 @@ export class PgConnection implements Owner<Operation>, Packable {
     reported.begin()
     this.parsers = new Parsers(client, reported)
     const wire = client.connection
-    this.plans = new Plans(wire, endpoint.server.names, changes.isSeenInText, reported.searchPath)
+    const isExamined = (sql: string) => changes.isSeenInText(sql) || isSetIn(sql)
+    this.plans = new Plans(wire, endpoint.server.names, isExamined, reported.searchPath)
     client.on("error", (error: unknown) => this.end(error))
     client.on("end", () => this.end(new Error("Connection terminated unexpectedly")))
     // Added after the client's own listener, which reads the transaction status.
@@ -85,6 +92,7 @@ export class PgConnection implements Owner<Operation>, Packable {
       // A function may raise such a warning. The session that has one from the server itself is never ready again.
       this.farewell = undefined
       this.pipeline.answered()
+      if (this.limit !== undefined && !this.inTransaction) this.limit.transactionEnded()
     })
     wire.on("notice", (notice: { code?: string; message?: string; severity?: string }) => this.warned(notice))
     wire.on("commandComplete", (message: { text: string }) => this.complete(message.text))
@@ -186,12 +194,25 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     // The end of a session, and nothing else, is the end of its connection: see `Pipeline.fatal`.
     let reason = classify.classify(cause, phase, this.pipeline.fatal === undefined && phase !== "unsent")
-    if (reason._tag === "NotWritable" && !onlyReads && (this.reported.isStandby ?? classify.isOfStandby(cause))) {
+    if (reason._tag === "Cancelled" && this.hasTimedOut) {
+      reason = SqlReason.make("StatementTimeout", { code: reason.code, outcome: reason.outcome, cause })
+    }
+    const { isStandby } = this.reported
+    if (isStandby !== false && classify.isOfStandby(cause)) {
+      reason = SqlReason.make("NotWritable", { code: reason.code, outcome: reason.outcome, cause })
+    }
+    if (reason._tag === "NotWritable" && !onlyReads && (isStandby ?? classify.isOfStandby(cause))) {
       // The server is a standby. Its connections are closed, so that the next one can lead to the primary.
       reason = { ...reason, connection: "destroy", retry: phase === "transaction" ? "transaction" : "always" }
     }
     if (reason.connection === "destroy" && !goesOn) this.retired = true
     return SqlReason.toError(reason, classify.statementMessage(cause, label, about))
+  }
+
+  /** The statement that has ended last has run as long as the server lets it run. */
+  private get hasTimedOut(): boolean {
+    const beginning = this.endpoint.server.statementTimeout ?? this.endpoint.statementTimeout
+    return (this.limit ?? noLimit).isReached(this.pipeline.took, beginning)
   }
 
   /** The error of a statement that is not sent. `problem` is `Unsendable`, or what was thrown when its messages were made. */
@@ -253,13 +274,21 @@ export class PgConnection implements Owner<Operation>, Packable {
     const { current } = this.pipeline
     if (tag === "DISCARD ALL" || tag === "DEALLOCATE ALL") {
       this.plans.clear()
-      if (tag === "DISCARD ALL") this.hasBaseline = false
+      if (tag === "DISCARD ALL") {
+        this.hasBaseline = false
+        this.limit?.renew()
+      }
       this.isChanged = this.wantsBaseline || (tag !== "DISCARD ALL" && this.isChanged)
       return
     }
     if (this.wantsBaseline && changes.takesAway(tag)) this.isChanged = true
     if (current === undefined) return
     if (tag === "LISTEN" && !this.hears) this.unheard()
+    // The text of a plan was examined when the plan was made: see `Plans.of`.
+    if (current.plan === undefined && isSetIn(current.text)) {
+      this.limit ??= new Limit()
+      this.limit.read(current.text)
+    }
     if (changes.isSeenInTag(tag, current.text)) this.isChanged = true
     // A text may begin with DISCARD ALL.
     else if (current.plan === undefined) this.noteText(current)

@@ -114,6 +114,7 @@ const single = (connection: PgConnection, asked: Asked, portal: string, bound: B
         case "waiting": {
           state = "running"
           pipeline.bound(query, until)
+          query.sentAt = pipeline.timers.now()
           return query.more(connection.wire)
         }
         case "running":

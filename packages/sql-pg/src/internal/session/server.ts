@@ -5,6 +5,8 @@ import { PlanNames } from "../wire/plans.js"
 export class Server {
   readonly names = new PlanNames()
   readonly startup: Startup
+  /** Milliseconds that a statement may run in a new session, 0 without a limit; `undefined` until the server was asked. */
+  statementTimeout: number | undefined
   private readonly said = new Set<string>()
 
   constructor(

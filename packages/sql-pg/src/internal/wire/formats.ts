@@ -231,10 +231,8 @@ export class Startup {
   isWorthAnother(cause: unknown): boolean {
     if (this.isProxied || this.isRefused) return false
     const { message } = cause as { readonly message?: unknown }
-    this.isRefused =
-      typeof message === "string" &&
-      /start.?up parameter/i.test(message) &&
-      /extra_float_digits|datestyle|intervalstyle/i.test(message)
+    // Whoever refuses a parameter names it, in every language. No code is for that alone.
+    this.isRefused = typeof message === "string" && /extra_float_digits|datestyle|intervalstyle/i.test(message)
     return this.isRefused
   }
 

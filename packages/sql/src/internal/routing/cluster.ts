@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     yield* registered.isAt(info.key)
     // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
     const control = yield* Control.make(driver, endpoint, abortTimeout, timers)
-    const identity = Identity.make(driver, info.key, registered, (signals) =>
+    const identity = Identity.make(driver, role, info, registered, (signals) =>
       driver.connect(endpoint, signals, control.run)
     )
     if (role === "primary") isKnown = identity.isKnown

@@ -11,7 +11,7 @@ const PAUSE = 1_000
 const PATIENCE = 2_000
 
 /**
- * Warns once when a replica cannot be reached, and once when it can be reached again, until the scope closes. Reads go on
+ * Warns once when a replica cannot be reached, and says once when it can be reached again, until the scope closes. Reads go on
  * without it, so without a warning nobody would notice that the primary does the work of its replicas.
  */
 export const unreachable = (
@@ -57,4 +57,4 @@ const isGone = (replica: Target<any>, timers: Timers["Type"]): Effect.Effect<voi
 }
 
 const isBack = (replica: Target<any>): Effect.Effect<void> =>
-  Effect.logWarning(`replica ${replica.label} answers again: it gets reads as before`)
+  Effect.logInfo(`replica ${replica.label} answers again: it gets reads as before`)

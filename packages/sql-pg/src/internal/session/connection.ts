@@ -261,6 +261,7 @@ export class PgConnection implements Owner<Operation>, Packable {
     this.hasBaseline = true
     this.wantsBaseline = true
     this.isChanged = false
+    this.reported.begin()
     this.pipeline.renew()
   }
 

@@ -18,7 +18,7 @@ export class Reported {
   /** Reported by PostgreSQL 18 and later. */
   searchPath = ""
 
-  /** The settings that the session has begun with, from `begin` on. */
+  /** The settings that the session has begun with, or that the program has given it, from `begin` on. */
   private first: ReadonlyMap<string, string> | undefined = undefined
   private readonly now = new Map<string, string>()
   /** The settings that are not as they were at the beginning. */
@@ -27,6 +27,7 @@ export class Reported {
   /** The session has begun: the settings are those that its next user must find. */
   begin(): void {
     this.first = new Map(this.now)
+    this.changed.clear()
   }
 
   /** A setting is not as it was at the beginning: also one that a function has changed, and not one that SET LOCAL had changed. */

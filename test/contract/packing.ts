@@ -7,7 +7,7 @@ import type { Limits, Packable } from "@sluice/sql/driver/Packing"
 import type { Owner } from "@sluice/sql/driver/Pipeline"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { Deferred, Effect, Fiber, type Layer, type Scope } from "effect"
+import { Deferred, Effect, Fiber, type Layer, type Redacted, type Scope } from "effect"
 import { anyTime } from "../../packages/sql/test/support/packed.js"
 import * as Mysql from "../../packages/sql-mysql2/test/support/packing.js"
 import * as Pg from "../../packages/sql-pg/test/support/packing.js"
@@ -30,6 +30,7 @@ export interface Settings {
   readonly pool?: { readonly maxSize: number; readonly minIdle?: number }
   readonly resetOnRelease?: "always"
   readonly pipeline?: boolean
+  readonly replicas?: ReadonlyArray<{ readonly url: Redacted.Redacted }>
 }
 
 /** The texts of a database; n is their last parameter, and a column of their rows. */
@@ -78,11 +79,15 @@ export interface Packer {
   readonly deafen: (packed: Packed) => void
 }
 
-const said = <O, C>(say: (options: O) => C, { pipeline, pool, resetOnRelease, ...options }: O & Settings): C => ({
+const said = <O, C>(
+  say: (options: O) => C,
+  { pipeline, pool, replicas, resetOnRelease, ...options }: O & Settings
+): C => ({
   ...say(options as O),
   ...(pool === undefined ? {} : { pool }),
   ...(resetOnRelease === undefined ? {} : { resetOnRelease }),
-  ...(pipeline === undefined ? {} : { pipeline })
+  ...(pipeline === undefined ? {} : { pipeline }),
+  ...(replicas === undefined ? {} : { replicas })
 })
 
 const pg = (options: Common & Settings) => said(ours.postgresql, options)
@@ -196,7 +201,7 @@ export const connectionOf = (packer: Packer, limits = anyTime) =>
 /** A pool of a test's own; then the books are checked: nothing leased, nobody waiting, no session left on the server. */
 export const onPacked = <A, E, R>(
   packer: Packer,
-  { at, ...settings }: Settings & { readonly at?: Place },
+  { at, replica, ...settings }: Settings & { readonly at?: Place; readonly replica?: Place },
   body: (context: { readonly name: string; readonly packs: () => number }) => Effect.Effect<A, E, R | Sql.Sql>,
   limits = anyTime
 ) =>
@@ -204,8 +209,9 @@ export const onPacked = <A, E, R>(
     const server = yield* Server
     const name = unique("packed")
     const client = yield* server.client(name, at)
+    const replicas = replica === undefined ? [] : [{ url: yield* server.url(name, replica) }]
     const result = yield* Effect.gen(function* () {
-      const { packs, sql } = yield* packer.pool({ ...client, ...settings }, limits)
+      const { packs, sql } = yield* packer.pool({ ...client, ...settings, replicas }, limits)
       return yield* body({ name, packs }).pipe(Effect.zipLeft(booksBalance), Effect.provideService(Sql.Sql, sql))
     }).pipe(Effect.scoped)
     yield* noSessions(name)

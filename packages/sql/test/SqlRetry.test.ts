@@ -170,10 +170,10 @@ describe("a policy", () => {
 describe("the budget", () => {
   it("has ten retries to begin with, earns one in ten acquires, and saves a hundred", () => {
     let acquired = 0
-    const budget = Budget.make(() => acquired)
+    const budget = Budget.make(() => acquired, Budget.retries)
     const spend = () => {
       let n = 0
-      while (budget.take(undefined)) n++
+      while (budget.take()) n++
       return n
     }
     assert.strictEqual(spend(), 10)
@@ -185,12 +185,21 @@ describe("the budget", () => {
     assert.strictEqual(spend(), 100)
   })
 
+  it("that packed reads have which are held up begins with a thousand, and earns one in four acquires", () => {
+    let acquired = 0
+    const budget = Budget.make(() => acquired, Budget.held)
+    for (let n = 0; n < 1_000; n++) assert.isTrue(budget.take())
+    assert.isFalse(budget.take())
+    acquired += 8
+    assert.deepStrictEqual([budget.take(), budget.take(), budget.take()], [true, true, false])
+  })
+
   it("spends one on everything that was lost with one connection", () => {
-    const budget = Budget.make(() => 0)
+    const budget = Budget.make(() => 0, Budget.retries)
     const lost = [new Error("one"), new Error("another")]
     for (let n = 0; n < 100; n++) assert.isTrue(budget.take(lost[n % 2]))
-    for (let n = 0; n < 8; n++) assert.isTrue(budget.take(undefined))
-    assert.isFalse(budget.take(undefined))
+    for (let n = 0; n < 8; n++) assert.isTrue(budget.take())
+    assert.isFalse(budget.take())
     assert.isFalse(budget.take(new Error("a third")))
     assert.isTrue(budget.take(lost[0]))
   })

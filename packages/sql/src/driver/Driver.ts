@@ -181,9 +181,12 @@ export interface PackedRequest {
   readonly answer: (effect: Effect.Effect<any, SqlError>) => void
   /**
    * Executes the statement once more, on another connection of the pool, in a fiber of its own. `sent` is called when it has that
-   * connection; not if the fiber ends before. `undefined`: it is executed here and nowhere else.
+   * connection; not if the fiber ends before. No fiber: too much was executed again already. `undefined`: it is executed here and
+   * nowhere else.
    */
-  readonly again: ((request: PackedRequest, sent: () => void) => Fiber.RuntimeFiber<any, SqlError>) | undefined
+  readonly again:
+    | ((request: PackedRequest, sent: () => void) => Fiber.RuntimeFiber<any, SqlError> | undefined)
+    | undefined
 }
 
 /**

@@ -148,6 +148,11 @@ export class Read<Conn extends Packable, State> implements Held {
     const copy: Copy = { isSent: false, fiber: undefined }
     this.copy = copy
     copy.fiber = this.request.again!(this.request, sent)
+    if (copy.fiber === undefined) {
+      this.copy = undefined
+      sent()
+      return
+    }
     copy.fiber.addObserver((exit) => {
       sent()
       // Else the caller has got it already, or waits for the copy itself.

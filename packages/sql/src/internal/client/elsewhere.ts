@@ -8,23 +8,27 @@ import { CurrentAcquireTimeout } from "@sluice/pool/PoolOptions"
 import { Effect, type Fiber } from "effect"
 import type { PackedRequest, Packing } from "../../driver/Driver.js"
 import { forkAs } from "../../driver/Fork.js"
-import type { Cluster } from "../routing/cluster.js"
+import { acquired, type Cluster } from "../routing/cluster.js"
 import { intentOf } from "../routing/intent.js"
 import * as Route from "../routing/route.js"
+import * as Budget from "./budget.js"
 import { toSqlError } from "./errors.js"
 
 /**
  * The read goes to its second connection among other packed reads: alone, each would wait for its turn, which takes long on a busy
- * machine. If it is held up there too, it has the third one for itself.
+ * machine. If it is held up there too, it has the third one for itself. A server on which everything is late is not asked again for long:
+ * there is a budget.
  */
 export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): NonNullable<PackedRequest["again"]> => {
   const { driver, replicas, scope } = cluster
+  const budget = Budget.make(() => acquired(cluster), Budget.held)
 
   /** In a fiber that has the context of the caller, and so its deadline, priority and span. */
   const forCaller = (
     { fiber: caller }: PackedRequest,
     once: (fiber: Fiber.RuntimeFiber<any, any>, until: Deadline.Instant) => Effect.Effect<any, AcquireError | SqlError>
   ) => {
+    if (!budget.take()) return undefined
     const context = caller.currentContext
     const copy = Effect.withFiberRuntime<any, AcquireError | SqlError>((fiber) =>
       once(fiber, Deadline.currentIn(context))

@@ -1,10 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { CurrentDeadline, currentIn, type Instant, never } from "@sluice/pool/Deadline"
-import * as Pool from "@sluice/pool/Pool"
 import type { AcquireError } from "@sluice/pool/PoolError"
 import { Cause, type Context, Effect, Option, type Schedule, ScheduleDecision, ScheduleIntervals } from "effect"
 import * as SqlReason from "../../SqlReason.js"
-import type { Cluster } from "../routing/cluster.js"
+import { acquired, type Cluster } from "../routing/cluster.js"
 import { acquireTimeout } from "../routing/route.js"
 import { type Call, hasNotBegun } from "../session/options.js"
 import * as Budget from "./budget.js"
@@ -46,7 +45,7 @@ interface Plan {
 
 export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
   const { timers } = cluster
-  const budget = Budget.make(() => cluster.targets.reduce((sum, { pool }) => sum + Pool.unsafeStats(pool).acquired, 0))
+  const budget = Budget.make(() => acquired(cluster), Budget.retries)
 
   /** Conflicts between transactions are no sign of a server that fails. */
   const affords = (reason: SqlReason.SqlReason): boolean => policies.isConflict(reason) || budget.take(lostBy(reason))

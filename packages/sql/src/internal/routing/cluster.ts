@@ -53,6 +53,10 @@ export interface ClusterOptions<Endpoint, Conn> {
 /** The spans of this package. An error of the pool names the span around them, because that is the program's own. */
 const ownSpans: ReadonlyArray<string> = ["sql.transaction", "sql.execute"]
 
+/** Successful acquires of all pools. */
+export const acquired = <Conn>({ targets }: Pick<Cluster<Conn>, "targets">): number =>
+  targets.reduce((sum, { pool }) => sum + Pool.unsafeStats(pool).acquired, 0)
+
 /** One pool per endpoint; identical endpoints share theirs. */
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   driver: Driver<Endpoint, Conn>,

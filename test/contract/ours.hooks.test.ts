@@ -11,6 +11,7 @@ import { Server, type Service } from "./databases.js"
 import { nothingRuns, ours, reasonOf } from "./ours.js"
 
 interface Texts {
+  readonly noAutocommit?: string
   readonly me?: string
   readonly setUp: ReadonlyArray<string>
   /** What the hook sets, and how a session shows it. */
@@ -60,6 +61,7 @@ const texts: Readonly<Record<string, Texts>> = {
     code: "22023"
   },
   mysql: {
+    noAutocommit: "set autocommit = 0",
     me: "select substring_index(current_user(), '@', 1) as me",
     setUp: ["create role if not exists hooked"],
     sets: ["set role hooked", "set time_zone = '+09:00'", "set sql_mode = concat(@@sql_mode, ',ANSI_QUOTES')"],
@@ -264,6 +266,23 @@ ours("hooks of ours", ({ dialect, end, it, onPool, optionsOf, session, sleep, wo
             if (code !== undefined) assert.strictEqual(reason.code, code)
           }
         })
+    )
+  }
+
+  if (text.noAutocommit !== undefined) {
+    const { noAutocommit } = text
+    it.effect("an onConnect that leaves autocommit off is refused: nobody would commit what statements write", () =>
+      Effect.gen(function* () {
+        for (const resetOnRelease of ["auto", "always", "never"] as const) {
+          const onConnect = ({ sql }: SqlHooks.Connection) => sql.unsafe(noAutocommit)
+          const error = yield* Effect.flip(made({ resetOnRelease, hooks: { onConnect } }, Sql.query("select 1")))
+          assert.strictEqual(SqlReason.of(error)._tag, "ConnectFailed")
+          assert.match(
+            (error as Error).message,
+            /the hook onConnect has failed: it has left the session without autocommit/
+          )
+        }
+      })
     )
   }
 

@@ -229,11 +229,11 @@ export interface Driver<Endpoint, Conn> {
    * - `isMissing`: it was not given yet, or something has taken it away. True for a new connection, and after a `reset` that has
    *   made the session new; not after one that has only ended a transaction.
    * - `set`: the session is as it shall be. From now on `status` says `session` when its state may be another, also when a statement
-   *   has brought back the state from before.
+   *   has brought back the state from before. Gives what is wrong with this state, if no connection may have it.
    */
   readonly baseline: {
     readonly isMissing: (connection: Conn) => boolean
-    readonly set: (connection: Conn) => void
+    readonly set: (connection: Conn) => string | undefined
   }
   /**
    * Cancels the statement that runs at the moment of the call, over another connection, and waits until the server has

@@ -102,6 +102,7 @@ export const make = (): Fake => {
         isMissing: (connection) => !connection.hasBaseline,
         set: (connection) => {
           connection.hasBaseline = true
+          return undefined
         }
       },
       abort: (connection) => {

@@ -437,10 +437,12 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 
   /** See `Driver.baseline`. What was chosen as the database is no part of it, because no reset brings that back. */
-  setBaseline(): void {
+  setBaseline(): string | undefined {
     this.hasBaseline = true
     this.session = false
     this.pipeline.renew()
+    // The first statement of each user would begin a transaction, and nobody would commit it.
+    return this.isAutocommit ? undefined : "it has left the session without autocommit: leave that on"
   }
 
   /** After a COM_RESET_CONNECTION and the settings that follow it. */

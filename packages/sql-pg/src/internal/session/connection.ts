@@ -257,12 +257,13 @@ export class PgConnection implements Owner<Operation>, Packable {
   }
 
   /** See `Driver.baseline`. */
-  setBaseline(): void {
+  setBaseline(): undefined {
     this.hasBaseline = true
     this.wantsBaseline = true
     this.isChanged = false
     this.reported.begin()
     this.pipeline.renew()
+    return undefined
   }
 
   private unheard(): void {

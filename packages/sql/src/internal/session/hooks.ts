@@ -82,9 +82,8 @@ const prepare = <Conn>(
     const state = driver.status(connection)
     if (state === "dead") return Effect.fail(lost())
     if (leftBehind[state] !== undefined) return Effect.fail(failed("ConnectFailed", at, leftBehind[state], "never"))
-    driver.baseline.set(connection)
-    if (driver.status(connection) === "idle") return Effect.void
-    return Effect.fail(failed("ConnectFailed", at, "it has left the session without autocommit", "never"))
+    const problem = driver.baseline.set(connection)
+    return problem === undefined ? Effect.void : Effect.fail(failed("ConnectFailed", at, problem, "never"))
   })
 }
 

@@ -78,9 +78,11 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
   /**
    * When a session is cleaned (`DISCARD ALL`) before its next user.
    *
-   * - `auto`: after SET, LISTEN, PREPARE, DECLARE, CREATE TEMPORARY, LOAD, DO or CALL. Changes that a SELECT makes
-   *   (`set_config`, advisory locks of a session) are not noticed.
-   * - `always`: after each use; costs one round trip, and the prepared statements.
+   * - `auto`: after SET, LISTEN, PREPARE, DECLARE, LOAD, DO, CALL, a temporary object, `set_config`, a lock of the session, and after
+   *   a change of a setting that the server reports. What else a function of the program does to the session is not noticed.
+   * - `always`: after each use. It costs no round trip, because it travels with the next statement, and the prepared statements. A
+   *   connection that nobody uses is cleaned after a second, so a lock that only a function knows of is not held for long. What
+   *   `auto` notices is cleaned at once. If the session cannot be cleaned the connection is closed, and the statement is not executed.
    * - `never`: only open transactions are rolled back.
    *
    * Default `auto`.

@@ -110,6 +110,8 @@ const reset = (connection: PgConnection): Effect.Effect<void, SqlError> =>
     if (connection.inTransaction) yield* execute(connection, "ROLLBACK", [], "command")
     if (connection.status() === "session") {
       if (connection.uncleanable !== undefined) return yield* connection.uncleanable
+      // A lock that is known to be held is given back now. Whatever else there may be waits for the next statement.
+      if (connection.mayCleanLater) return connection.cleanLater()
       yield* execute(connection, "DISCARD ALL", [], "command")
     }
     connection.pipeline.renew()

@@ -8,6 +8,7 @@ import type { PgConnection } from "./session/connection.js"
 import { planFaultOf } from "./session/faults.js"
 import { onlyReads } from "./wire/functions.js"
 import { problemOf } from "./wire/message.js"
+import { CLEAN } from "./wire/operation.js"
 import { prepare, type Values } from "./wire/params.js"
 import type { Plan } from "./wire/plans.js"
 import { Statement } from "./wire/statement.js"
@@ -39,10 +40,13 @@ const prepareRead = (connection: PgConnection, { params }: PackedRequest) => {
   return values instanceof Unsendable ? connection.unsendable(values) : { values, isNamed: true, suspect: undefined }
 }
 
+const nothing: ReadonlyArray<string> = []
+
 const write = (read: Read): void => {
   const { connection, profile, request, state } = read
   const { pipeline, plans } = connection
   const { mode, params, sql } = request
+  const before = connection.takeCleaning() ? [CLEAN] : nothing
   const plan = state.isNamed ? plans.of(sql, params) : undefined
   const problem = plan !== undefined && plans.isParsed(plan) ? undefined : problemOf(sql)
   if (problem !== undefined) {
@@ -51,7 +55,7 @@ const write = (read: Read): void => {
   }
   let statement: Statement
   try {
-    statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.parsers)
+    statement = new Statement(sql, state.values, mode, plan, plans.takeForgotten(), connection.parsers, before)
   } catch (problem) {
     read.refused(connection.unsendable(problem))
     return
@@ -61,7 +65,8 @@ const write = (read: Read): void => {
   statement.read = read
   if (pipeline.current === undefined && profile.isDue()) pipeline.mark()
   connection.send(statement, (failure) => {
-    if (failure === undefined) {
+    if (statement.isUncleaned) read.lost(failure)
+    else if (failure === undefined) {
       if (state.suspect !== undefined) plans.drop(state.suspect)
       read.answered(statement.answer())
     } else read.failed(failure, isInnocent(read, statement, failure))

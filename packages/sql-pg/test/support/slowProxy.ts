@@ -11,12 +11,14 @@ export interface Delays {
   ready: number
   /** Connections opened from now on are `later` ones. */
   split: boolean
+  /** Round trips so far, on all connections: what the client has sent after the server had answered. */
+  trips: number
 }
 
 /** A proxy that takes messages apart in time, which a network may do and a test must be able to. */
 export const make = (target: { readonly host: string; readonly port: number }) =>
   Effect.gen(function* () {
-    const delays: Delays = { first: 0, later: 0, ready: 0, split: false }
+    const delays: Delays = { first: 0, later: 0, ready: 0, split: false, trips: 0 }
     const sockets = new Set<Net.Socket>()
     const server = Net.createServer((client) => {
       const isFirst = !delays.split
@@ -40,6 +42,14 @@ export const make = (target: { readonly host: string; readonly port: number }) =
       }
       const up = sender(upstream)
       const down = sender(client)
+      let hasAnswered = true
+      client.on("data", () => {
+        if (hasAnswered) delays.trips++
+        hasAnswered = false
+      })
+      upstream.on("data", () => {
+        hasAnswered = true
+      })
       client.on("data", (chunk) => up(chunk, isFirst ? delays.first : delays.later))
       upstream.on("data", (chunk) => {
         if (delays.ready > 0 && chunk.length > 6) down(chunk.subarray(0, -6), 0)

@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { never, type Timers } from "@sluice/pool/Deadline"
+import { never, type Timer, type Timers } from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Phase } from "@sluice/sql/driver/Driver"
@@ -15,7 +15,7 @@ import type { Endpoint } from "../endpoint.js"
 import { CursorQuery } from "../wire/cursor.js"
 import { Unsupported } from "../wire/failures.js"
 import { Parsers, type Reported } from "../wire/formats.js"
-import { Mark, type Operation } from "../wire/operation.js"
+import { CLEAN, Cleaning, Mark, type Operation } from "../wire/operation.js"
 import type * as Pg from "../wire/pg.js"
 import { Plans } from "../wire/plans.js"
 import * as changes from "./changes.js"
@@ -39,6 +39,11 @@ export interface Failed {
   readonly onlyReads?: boolean
 }
 
+/** Milliseconds that an idle session stays as its last user has left it, with `resetOnRelease: "always"`. */
+const UNCLEANED = 1_000
+
+const NOT_CLEANED = "Connection terminated: its session could not be cleaned"
+
 /**
  * One connection of `pg`. It tells the caller of an operation only when the server is ready for the next one, and knows at any
  * moment, without asking, in which state it is.
@@ -57,6 +62,14 @@ export class PgConnection implements Owner<Operation>, Packable {
   hasBaseline = false
   /** The program gives each session a state. */
   private wantsBaseline = false
+  /**
+   * Somebody has used the session, and nobody has cleaned it since then. The next statement does, in its own round trip. If none comes
+   * for a while it is done all the same, because the session may hold locks.
+   */
+  private isCleaningDue = false
+  private cleaningTimer: Timer | undefined = undefined
+  /** The operation under way that cleans the session, until the session is clean. */
+  private cleaning: Operation | undefined = undefined
   /** Something in the session outlives DISCARD ALL. */
   private isBeyondReset = false
   /** An error has said that the connection must not be used again. */
@@ -120,7 +133,8 @@ export class PgConnection implements Owner<Operation>, Packable {
 
   status(): ConnectionState {
     if (this.isDead) return "dead"
-    if (this.pipeline.current !== undefined || this.pipeline.isAborting) return "busy"
+    const { current, isAborting } = this.pipeline
+    if ((current !== undefined && !(current instanceof Cleaning)) || isAborting) return "busy"
     const transaction = this.client.getTransactionStatus()
     if (transaction === "T") return "transaction"
     if (transaction === "E") return "failed"
@@ -149,6 +163,43 @@ export class PgConnection implements Owner<Operation>, Packable {
     return this.inTransaction ? "idle in transaction" : undefined
   }
 
+  /** The session is cleaned by the statement that comes next. */
+  cleanLater(): void {
+    this.isCleaningDue = true
+    this.pipeline.renew()
+    const { timers } = this.pipeline
+    this.cleaningTimer ??= timers.set(timers.now() + UNCLEANED, () => {
+      this.cleaningTimer = undefined
+      if (this.isCleaningDue && !this.isDead && this.pipeline.current === undefined) this.clean()
+    })
+  }
+
+  /** Whether the caller, who is about to send a statement, has to clean the session with it. */
+  takeCleaning(): boolean {
+    if (!this.isCleaningDue) return false
+    this.isCleaningDue = false
+    this.isChanged = false
+    this.plans.clear()
+    return true
+  }
+
+  /** Cleans the session now, and waits for nothing. */
+  clean(): void {
+    if (!this.takeCleaning()) return
+    this.send(new Cleaning(), () => {})
+    this.pipeline.renew()
+  }
+
+  /** The next statement cleans the session, see `takeCleaning`. */
+  get mustClean(): boolean {
+    return this.isCleaningDue
+  }
+
+  /** Nothing that has to be undone at once is known to be in the session, and nothing has to be done after it was cleaned. */
+  get mayCleanLater(): boolean {
+    return this.endpoint.resetOnRelease === "always" && !this.isDirty && !this.wantsBaseline
+  }
+
   /** A name for a portal, which this connection has not used yet. */
   nextPortal(): string {
     return `sluice_${++this.portals}`
@@ -162,6 +213,7 @@ export class PgConnection implements Owner<Operation>, Packable {
   send(operation: Operation, onEnd: (failure: unknown) => void, until = never, isBounded = false): void {
     if (isBounded) this.pipeline.sendBounded(operation, onEnd, until)
     else this.pipeline.send(operation, onEnd, until)
+    if (operation.cleans) this.cleaning = operation
     // The text of a plan was examined when the plan was made: see `Plans.of`.
     if (operation.plan !== undefined) operation.plan.users++
     // Now and not when it has succeeded, because it may fail, or its rows may not be read to the end.
@@ -175,8 +227,22 @@ export class PgConnection implements Owner<Operation>, Packable {
     if (changes.outlivesReset(text)) this.isBeyondReset = true
   }
 
-  ended({ plan }: Operation): void {
+  ended(operation: Operation): void {
+    const { plan } = operation
     if (plan !== undefined) plan.users--
+    if (this.cleaning !== operation) return
+    this.cleaning = undefined
+    // The answer of a connection that was lost would have said whether the statement was executed.
+    if (this.pipeline.fatal !== undefined) return
+    operation.isUncleaned = true
+    // What was sent behind it is not executed on a session that is not clean.
+    this.end(new Error(NOT_CLEANED))
+    this.wire.stream.destroy()
+  }
+
+  /** The error of a statement that was to clean the session. Nothing of it was executed. */
+  uncleaned(): SqlError {
+    return this.error(new Error(NOT_CLEANED), "unsent")
   }
 
   /** The error of an operation that could not be sent, because the connection is dead. */
@@ -260,8 +326,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   setBaseline(): undefined {
     this.hasBaseline = true
     this.wantsBaseline = true
-    this.isChanged = false
     this.reported.begin()
+    this.isChanged = false
     this.pipeline.renew()
     return undefined
   }
@@ -274,13 +340,18 @@ export class PgConnection implements Owner<Operation>, Packable {
   /** Called with the command tag of each statement that has succeeded. */
   private complete(tag: string): void {
     const { current } = this.pipeline
-    if (tag === "DISCARD ALL" || tag === "DEALLOCATE ALL") {
+    if (this.cleaning !== undefined && this.cleaning === current) {
+      this.cleaning = undefined
+      this.limit?.renew()
+      return
+    }
+    if (tag === CLEAN || tag === "DEALLOCATE ALL") {
       this.plans.clear()
-      if (tag === "DISCARD ALL") {
+      if (tag === CLEAN) {
         this.hasBaseline = false
         this.limit?.renew()
       }
-      this.isChanged = this.wantsBaseline || (tag !== "DISCARD ALL" && this.isChanged)
+      this.isChanged = this.wantsBaseline || (tag !== CLEAN && this.isChanged)
       return
     }
     if (this.wantsBaseline && changes.takesAway(tag)) this.isChanged = true

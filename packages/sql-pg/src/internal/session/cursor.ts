@@ -92,6 +92,7 @@ const single = (connection: PgConnection, asked: Asked, portal: string, bound: B
     AsyncContext.async<ReadonlyArray<any>, SqlError>((resume) => {
       wake = () => {
         wake = undefined
+        if (query.isUncleaned) return resume(Effect.fail(connection.uncleaned()))
         resume(
           failure === undefined
             ? Effect.succeed(query.takeRows())
@@ -104,6 +105,7 @@ const single = (connection: PgConnection, asked: Asked, portal: string, bound: B
         case "new": {
           if (connection.isDead) return resume(Effect.fail(connection.unsent()))
           state = "running"
+          query.cleans = connection.takeCleaning()
           const onEnd = (error: unknown): void => {
             state = "ended"
             failure = error

@@ -5,10 +5,11 @@ import { isPreparable, type Mode } from "@sluice/sql/driver/Driver"
 import { Unsendable } from "@sluice/sql/driver/Unsendable"
 import { Effect } from "effect"
 import { problemOf } from "../wire/message.js"
+import { CLEAN } from "../wire/operation.js"
 import { prepare } from "../wire/params.js"
 import type { Plan } from "../wire/plans.js"
 import { Statement } from "../wire/statement.js"
-import { asksForAllColumns } from "../wire/texts.js"
+import { asksForAllColumns, isSeveral } from "../wire/texts.js"
 import type { PgConnection } from "./connection.js"
 import { type PlanFault, planFaultOf } from "./faults.js"
 
@@ -61,11 +62,23 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
   }
   const { packer, pipeline, plans } = connection
   const inside = connection.inTransaction
+  if (connection.mustClean && sql !== "") {
+    if (params.length === 0 && isSeveral(sql)) {
+      // The server cleans no session in the middle of several statements.
+      connection.clean()
+      pipeline.whenReady(() => start(connection, request, again))
+      return
+    }
+    connection.takeCleaning()
+    start(connection, { ...request, before: [CLEAN, ...before] }, again)
+    return
+  }
+  const begins = before.some((sql) => sql !== CLEAN)
   const isNamed =
     connection.endpoint.named &&
     again?.unnamed !== true &&
     isPreparable(mode) &&
-    !((inside || before.length > 0) && asksForAllColumns(sql))
+    !((inside || begins) && asksForAllColumns(sql))
   const plan = isNamed ? plans.of(sql, params) : undefined
   const isKept = plan !== undefined && plans.isParsed(plan)
   const problem = isKept ? undefined : problemOf(sql)
@@ -83,12 +96,16 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
   if (plan !== undefined && packer !== undefined) {
     const text = packer.texts.of(sql)
     statement.profile = text
-    const isAlone = !inside && before.length === 0
+    const isAlone = !inside && !begins
     // The mark before the first statement measures the round trip: without it no statement is known to be short.
     if (isAlone && (!connection.endpoint.roundTrip.isKnown || (isKept && text.isDue()))) pipeline.mark()
   }
   const commits = mode === "command" && sql === "COMMIT"
   const onEnd = (failure: unknown): void => {
+    if (statement.isUncleaned) {
+      resume(Effect.fail(connection.uncleaned()))
+      return
+    }
     if (failure === undefined) {
       if (again?.suspect !== undefined) plans.drop(again.suspect)
       resume(Effect.succeed(statement.answer()))
@@ -96,9 +113,21 @@ const start = (connection: PgConnection, request: Request, again: Again | undefi
     }
     if (plan !== undefined) {
       const fault = planFaultOf(failure, plan)
-      if (fault !== undefined && runAgain(connection, request, again, plan, fault, isKept, inside)) return
+      if (
+        fault !== undefined &&
+        runAgain(
+          connection,
+          { ...request, before: before.filter((sql) => sql !== CLEAN) },
+          again,
+          plan,
+          fault,
+          isKept,
+          inside
+        )
+      )
+        return
     }
-    const isWithin = inside || (before.length > 0 && statement.hasBegun)
+    const isWithin = inside || (begins && statement.hasBegun)
     const phase = commits ? "commit" : isWithin ? "transaction" : "statement"
     // A statement whose deadline has passed is still under way: the next user of the connection aborts it.
     const onlyReads = isReadOnly(sql) || before.some(isReadOnly)

@@ -1,6 +1,7 @@
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Unsupported } from "./failures.js"
-import type { Operation } from "./operation.js"
+import { command } from "./message.js"
+import { CLEAN, type Operation } from "./operation.js"
 import * as Pg from "./pg.js"
 
 /**
@@ -17,8 +18,12 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
   readonly isMark = false
   /** Called when the server has sent a piece and waits; only outside of a transaction. */
   suspended: (() => void) | undefined = undefined
+  /** See `Operation.cleans`. Set before it is sent. */
+  cleans = false
+  isUncleaned = false
   /** The server has sent everything. */
   complete = false
+  private isClean = false
   private readonly result: Pg.WireResult
   private synced = false
 
@@ -42,6 +47,7 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
     if (!connection.stream.writable) return null
     connection.stream.cork()
     if (!this.opened) {
+      if (this.cleans) connection.stream.write(command(CLEAN))
       connection.parse({ text: this.text, name: "" })
       connection.stream.write(this.bound)
     }
@@ -106,7 +112,11 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
     else this.suspended?.()
   }
 
-  override handleCommandComplete(_message: { text: string }, connection: Pg.Wire): void {
+  override handleCommandComplete({ text }: { text: string }, connection: Pg.Wire): void {
+    if (this.cleans && !this.isClean && text === CLEAN) {
+      this.isClean = true
+      return
+    }
     this.complete = true
     this.sync(connection)
   }

@@ -11,6 +11,10 @@ import type { Plan } from "./plans.js"
  */
 export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {
   readonly plan: Plan | undefined
+  /** It cleans the session first, in the same round trip: see `CLEAN`. If that fails, nothing else of it is executed. */
+  readonly cleans?: boolean
+  /** It was to clean the session, and has not. */
+  isUncleaned?: boolean
   /** Its fiber has left. Makes the server end the operation as soon as the protocol allows it. */
   abandon(connection: Pg.Wire): void
 }
@@ -19,9 +23,9 @@ export interface Operation extends Pg.Sendable, Pipeline.Operation<Operation> {
 export class Mark extends Pg.QueryBase<Operation> implements Operation {
   readonly plan = undefined
   readonly name = undefined
-  readonly text = ""
+  readonly text: string = ""
   readonly callback = undefined
-  readonly isEmpty = true
+  readonly isEmpty: boolean = true
   readonly isMark = true
 
   submit(connection: Pg.Wire): Error | null {
@@ -34,4 +38,19 @@ export class Mark extends Pg.QueryBase<Operation> implements Operation {
   }
 
   abandon(): void {}
+}
+
+/** Gives the session back what it was when it was opened. In a transaction, or in a text of several statements, it is refused. */
+export const CLEAN = "DISCARD ALL"
+
+/** Cleans the session, for nobody who waits. The next operation may be sent behind it. */
+export class Cleaning extends Mark {
+  readonly cleans = true
+  override readonly text = CLEAN
+  override readonly isEmpty = false
+
+  override submit(connection: Pg.Wire): Error | null {
+    connection.query(CLEAN)
+    return null
+  }
 }

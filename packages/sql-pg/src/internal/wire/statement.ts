@@ -2,7 +2,7 @@ import type { Executed, Mode } from "@sluice/sql/driver/Driver"
 import { Unreadable } from "@sluice/sql/driver/Unreadable"
 import { Unsupported } from "./failures.js"
 import { command, execution } from "./message.js"
-import type { Operation } from "./operation.js"
+import { CLEAN, type Operation } from "./operation.js"
 import type { Values } from "./params.js"
 import * as Pg from "./pg.js"
 import type { Plan } from "./plans.js"
@@ -11,6 +11,8 @@ import type { Plan } from "./plans.js"
 export class Statement extends Pg.QueryBase<Operation> implements Operation {
   readonly isEmpty: boolean
   readonly isMark = false
+  readonly cleans: boolean
+  isUncleaned = false
   /** `pg` reads it: when a Parse is complete, `pg` notes that this name is parsed. */
   name: string | undefined
   readonly callback = undefined
@@ -39,7 +41,8 @@ export class Statement extends Pg.QueryBase<Operation> implements Operation {
     super()
     this.ahead = before.length
     this.name = this.ahead === 0 ? plan?.name : undefined
-    this.simple = params.length === 0 && plan === undefined
+    this.cleans = before[0] === CLEAN
+    this.simple = params.length === 0 && plan === undefined && !this.cleans
     this.isEmpty = text === ""
     this.execution = this.simple ? undefined : execution(plan?.name ?? "", params, plan?.shape === undefined)
   }

@@ -225,7 +225,7 @@ export const layerConfig: (
  * **When to use:** in programs that gave a pool of `pg` to `@effect/sql-pg`.
  *
  * - Fails as `make` does, and with `InvalidOptions` when the pool has options that act on its own connections (`Client`,
- *   `verify`, `onConnect`).
+ *   `verify`, `onConnect`), or others that would have no effect here (`options`, `lock_timeout`, `query_timeout`, …).
  *
  * @since 0.1.0
  * @category layers

@@ -105,12 +105,19 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("c
         assert.isTrue(pool?.ended)
       }
       assert.strictEqual(asked, 1)
-      const refused = Layer.build(
-        PgSql.layerFromPool({ acquire: poolOf({ connectionString: url.href, Client: Pg.Client }) })
-      )
-      const error = yield* Effect.flip(Effect.scoped(refused))
-      assert.strictEqual(SqlReason.of(error)._tag, "InvalidOptions")
-      assert.include(error.message, "Client")
+      for (const [name, options] of Object.entries({
+        Client: { Client: Pg.Client },
+        options: { options: "-c search_path=app" },
+        lock_timeout: { lock_timeout: 100 },
+        query_timeout: { query_timeout: 100 },
+        onConnect: { onConnect: () => {} },
+        idleTimeout: { idleTimeout: 5 }
+      })) {
+        const refused = PgSql.layerFromPool({ acquire: poolOf({ connectionString: url.href, ...(options as object) }) })
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(refused)))
+        assert.strictEqual(SqlReason.of(error)._tag, "InvalidOptions")
+        assert.include(error.message, `pool.options.${name} is no option here: `)
+      }
     })
   )
 })

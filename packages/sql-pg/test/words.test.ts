@@ -150,6 +150,15 @@ describe("TLS", () => {
     })
   )
 
+  it.effect("the key of a client's certificate is there also when another library has hidden it in the object", () =>
+    Effect.gen(function* () {
+      const ssl = Object.defineProperty({ cert: "c", key: "k" }, "key", { enumerable: false })
+      const { primary } = yield* endpoint.resolve({ host: "h", ssl })
+      const client = yield* primary.client(primary.ways[0])
+      assert.strictEqual((client.ssl as { readonly key?: unknown }).key, "k")
+    })
+  )
+
   it.scoped("files that words name are read, and a certificate alone does not silently do nothing", () =>
     Effect.gen(function* () {
       const path = yield* file

@@ -96,7 +96,12 @@ const contradiction = ({ said }: Asked, ssl: string): Either.Either<never, strin
  * @category constructors
  */
 export const ways = (asked: Asked): Either.Either<Ways, string> => {
-  const { mode, more, root, said, ssl, usual } = asked
+  const { mode, more, root, said, usual } = asked
+  // Libraries hide the key of a certificate in the object that they were given, and a copy would lose it.
+  const ssl =
+    typeof asked.ssl === "object" && asked.ssl["key"] !== undefined
+      ? { ...asked.ssl, key: asked.ssl["key"] }
+      : asked.ssl
   if (mode === undefined) {
     const [word] = Object.keys(more)
     if (ssl === undefined || ssl === false) {

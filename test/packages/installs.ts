@@ -73,7 +73,9 @@ const install = async (
     JSON.stringify({ ...manifest, ...(manager === "npm" ? { overrides: own } : { resolutions: ours }) })
   )
   if (manager === "pnpm") {
-    writeFileSync(join(home, "pnpm-workspace.yaml"), JSON.stringify({ packages: [], overrides: ours }))
+    // In lines, because pnpm writes into this file.
+    const overrides = Object.entries(ours).map(([name, place]) => `  "${name}": "${place}"\n`)
+    writeFileSync(join(home, "pnpm-workspace.yaml"), `overrides:\n${overrides.join("")}`)
   }
   const { version, words: command } = managers[manager]
   await packed.run(

@@ -173,6 +173,8 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("b
       )
     }).pipe(Effect.scoped)
 
+  const forgetAll = Sql.query("do $$ begin execute 'deallocate all'; end $$")
+
   const forty = Array.from({ length: 40 }, (_, n) => n)
 
   for (const pipeline of [true, false]) {
@@ -250,7 +252,76 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("b
     )
   )
 
-  const forgetAll = Sql.query("do $$ begin execute 'deallocate all'; end $$")
+  for (const proxy of ["pgbouncer-transaction", undefined] as const) {
+    it.effect(
+      `${proxy === undefined ? "proxy forgotten" : "with proxy"}: reads and writes of two programs are their own, while one forgets all statements and prepares its own`,
+      () =>
+        Effect.gen(function* () {
+          const { primary } = yield* PgCluster.PgCluster
+          yield* primary.query("drop table if exists shared_out")
+          yield* primary.query("create table shared_out (owner text primary key, n int not null)")
+          yield* primary.query("insert into shared_out values ('A', 0), ('B', 0)")
+          const url = Redacted.make(yield* pgBouncer(2))
+          const program = (who: "A" | "B") =>
+            Effect.forEach(
+              forty,
+              (n) => {
+                const read = Sql.query<{ who: string; v: number }>(`select '${who}' as who, $1::int as v`, [n])
+                const write = Sql.query(`update shared_out set n = n + $1 where owner = '${who}'`, [1])
+                const own = Effect.zipRight(Effect.exit(Sql.query(`prepare s${n % 3} as select ${n}`)), read)
+                const inside = Sql.withTransaction(Effect.zipRight(write, read))
+                return Effect.exit(
+                  [read, Effect.zipRight(write, read), inside, who === "A" ? own : Effect.zipRight(forgetAll, read)][
+                    n % 4
+                  ]!
+                )
+              },
+              { concurrency: 4 }
+            ).pipe(
+              Effect.tap(() => booksBalance),
+              Effect.provide(PgSql.layer({ url, proxy, pool: { maxSize: 4 }, duplicates: "allow" }))
+            )
+          const { results, warnings } = yield* logged((entries) =>
+            Effect.map(Effect.all([program("A"), program("B")], { concurrency: 2 }), (results) => ({
+              results,
+              warnings: entries.filter(({ level }) => level === "Warning")
+            }))
+          )
+          let lost = 0
+          for (const [index, who] of ["A", "B"].entries()) {
+            for (const [n, exit] of results[index]!.entries()) {
+              if (Exit.isSuccess(exit)) {
+                assert.deepStrictEqual(exit.value, [{ who, v: n }])
+                continue
+              }
+              // What has run in a transaction, or has written, is not run again unasked.
+              const failure = Option.getOrThrow(Exit.causeOption(exit))
+              assert.strictEqual(failure._tag, "Fail", String(failure))
+              if (failure._tag === "Fail") assert.strictEqual(SqlReason.of(failure.error)._tag, "StalePlan")
+              lost++
+            }
+          }
+          // Each program has counted its own row, once for each of its writes that is said to be done.
+          const rows = yield* primary.query<{ owner: string; n: number }>(
+            "select owner, n from shared_out order by owner"
+          )
+          for (const [index, { n }] of rows.entries()) {
+            const done = results[index]!.filter(
+              (exit, n) => Exit.isSuccess(exit) && (n % 4 === 1 || n % 4 === 2)
+            ).length
+            assert.isAtLeast(n, done)
+            assert.isAtMost(n, done + lost)
+          }
+          if (proxy === undefined) {
+            for (const { text } of warnings) assert.include(text, 'proxy: "pgbouncer-transaction"')
+            assert.isAtLeast(warnings.length, 1)
+          } else {
+            assert.strictEqual(lost, 0)
+            assert.deepStrictEqual(warnings, [])
+          }
+        }).pipe(Effect.scoped)
+    )
+  }
 
   it.effect("plans that a DO block has thrown away are made again; one warning says that they were lost", () =>
     logged((entries) =>

@@ -90,10 +90,10 @@ const mysqlSaid: Said<Options<"mysql">, MysqlSql.MysqlSqlConfig> = {
 }
 
 const asOurs =
-  <O extends object, Ours extends PgSql.PgSqlConfig | MysqlSql.MysqlSqlConfig>(said: Said<O, Ours>) =>
+  <O extends object, Ours extends PgSql.PgSqlConfig | MysqlSql.MysqlSqlConfig>(said: Said<O, Ours>, always?: Ours) =>
   (options: O): Ours => {
     // The suites make many pools on one database, on purpose.
-    let config: Ours = { duplicates: "allow" } as Ours
+    let config: Ours = { duplicates: "allow", ...always } as Ours
     for (const [option, value] of Object.entries(options)) {
       if (value === undefined) continue
       const part = (said as unknown as Record<string, (value: unknown) => Ours>)[option]!(value)
@@ -103,7 +103,11 @@ const asOurs =
   }
 
 /** The options of an original as ours, for a test that adds what the original cannot be told. */
-export const ours = { postgresql: asOurs(pgSaid), mysql: asOurs(mysqlSaid) }
+export const ours = {
+  postgresql: asOurs(pgSaid),
+  // Always on in the original, whose suites send such texts, and so does the storage of `@effect/cluster`.
+  mysql: asOurs(mysqlSaid, { multipleStatements: true })
+}
 
 /** What the originals ask of their callers, and ours do not. */
 const alone = <A, E, R>(client: Effect.Effect<A, E, R | Reactivity.Reactivity>) =>

@@ -116,6 +116,15 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
    */
   readonly prepare?: boolean | undefined
   /**
+   * Whether one text may have several statements: the server takes them only if the client has asked for it when it connected. A
+   * text that a program has put together of foreign parts can then carry a statement that the program did not mean, so it is off
+   * unless asked for. `SqlRunnerStorage` of `@effect/cluster` (and with it `ClusterCron`, and workflows) sends such texts, and
+   * migrations may. With it a transaction with an isolation level begins in one round trip instead of two.
+   *
+   * Default false: the server refuses the second statement, and nothing is executed (`SyntaxError`, 1064).
+   */
+  readonly multipleStatements?: boolean | undefined
+  /**
    * Whether short reads share connections. Default: only if the server is a MariaDB with no proxy in front of it. True: on every
    * server. Set it to true only if the server answers in the order of asking: MySQL does; ProxySQL and Aurora 2 are known not
    * to. False: nowhere.

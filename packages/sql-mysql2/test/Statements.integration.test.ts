@@ -17,7 +17,7 @@ const variable = (name: string) => Effect.map(Sql.query<{ v: unknown }>(`select 
 
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("statements", (it) => {
   it.effect("a program written for @effect/sql runs: helpers, values, raw, unprepared, several statements", () =>
-    onPool({}, () =>
+    onPool({ multipleStatements: true }, () =>
       Effect.gen(function* () {
         const sql = yield* MysqlClient.MysqlClient
         yield* table("helpers", "id int primary key, name text, tags json")
@@ -337,7 +337,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   it.effect(
     "what a session has collected is gone for its next user: settings, variables, temporary tables, locks, an open transaction",
     () =>
-      onPool({ pool: { maxSize: 1 } }, (user) =>
+      onPool({ multipleStatements: true, pool: { maxSize: 1 } }, (user) =>
         Effect.gen(function* () {
           const before = yield* thread
           const { primary } = yield* MariaDbCluster.MariaDbCluster

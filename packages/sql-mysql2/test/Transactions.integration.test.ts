@@ -21,6 +21,33 @@ import {
 
 const insert = (name: string, id: number) => Sql.query(`insert into ${name} values (?)`, [id])
 
+let latest = ""
+
+/**
+ * The isolation level of the transaction of this session, which has written something. The server shows what it knew of its
+ * transactions up to a tenth of a second ago.
+ */
+const levelOf = (session: number) =>
+  Effect.gen(function* () {
+    const { primary } = yield* MariaDbCluster.MariaDbCluster
+    let level = ""
+    yield* eventually(
+      "the server shows another transaction",
+      Effect.map(
+        primary.query<{ id: string; level: string }>(
+          `select trx_id as id, trx_isolation_level as level from information_schema.innodb_trx where trx_mysql_thread_id = ${session}`
+        ),
+        ([row]) => {
+          if (row === undefined || row.id === "0" || row.id === latest) return false
+          latest = row.id
+          level = row.level
+          return true
+        }
+      )
+    )
+    return level
+  })
+
 /** Keeps every COMMIT of the server waiting, until the scope closes. */
 const commitsWait = Effect.gen(function* () {
   const { primary } = yield* MariaDbCluster.MariaDbCluster
@@ -155,7 +182,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   it.effect(
     "after a statement that commits implicitly the transaction goes on as another one, and is never run again",
     () =>
-      onPool({ pool: { maxSize: 1 } }, () =>
+      onPool({ multipleStatements: true, pool: { maxSize: 1 } }, () =>
         Effect.gen(function* () {
           yield* table("implicit", "id int primary key")
           const create = Sql.query("create or replace table made (id int)")
@@ -208,7 +235,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* primary.query(
         "create or replace procedure opens() begin start transaction; insert into states values (1); signal sqlstate '45000'; end"
       )
-      const at = yield* endpoint.resolve({ url: primary.url })
+      const at = yield* endpoint.resolve({ url: primary.url, multipleStatements: true })
       const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {}, isEnding: () => false })
       const after = (sql: string, params: ReadonlyArray<unknown> = []) =>
         Effect.map(Effect.exit(driver.execute(connection, sql, params, "rows")), () => driver.status(connection))
@@ -513,6 +540,62 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         assert.deepStrictEqual(yield* rowsOf("patient"), [1])
       })
     )
+  )
+
+  for (const multipleStatements of [false, true]) {
+    it.effect(
+      `an isolation level is that of one transaction, also of what goes on after an implicit commit (${multipleStatements ? "one text" : "two"})`,
+      () =>
+        onPool({ multipleStatements, pool: { maxSize: 1 } }, () =>
+          Effect.gen(function* () {
+            yield* table("isolated", "id int primary key")
+            const before = yield* thread
+            const level = Effect.flatMap(thread, levelOf)
+            for (let run = 0; run < 3; run++) {
+              const levels = yield* Sql.withTransaction({ isolation: "serializable" })(
+                Effect.gen(function* () {
+                  // The BEGIN leaves with a read, or alone.
+                  if (run === 1) yield* Sql.query("select id from isolated")
+                  yield* insert("isolated", run * 2)
+                  const first = yield* level
+                  yield* Sql.query("create or replace table made (id int)")
+                  yield* insert("isolated", run * 2 + 1)
+                  return [first, yield* level]
+                })
+              )
+              assert.deepStrictEqual(levels, ["SERIALIZABLE", "SERIALIZABLE"])
+              const next = Sql.withTransaction(Effect.zipRight(insert("isolated", 100 + run), level))
+              assert.strictEqual(yield* next, "REPEATABLE READ")
+            }
+            assert.strictEqual(yield* thread, before)
+            assert.strictEqual((yield* Sql.query("select id from isolated")).length, 9)
+          })
+        )
+    )
+  }
+
+  it.effect("an isolation level that was set for a transaction which never began is not that of another one", () =>
+    Effect.gen(function* () {
+      const { primary } = yield* MariaDbCluster.MariaDbCluster
+      const at = yield* endpoint.resolve({ url: primary.url })
+      const connection = yield* driver.connect(at.primary, { broken: () => {}, fatal: () => {}, isEnding: () => false })
+      const run = (sql: string) => driver.execute(connection, sql, [], "rows")
+      const end = driver.execute(connection, "ROLLBACK", [], "command")
+      yield* run("create or replace table abandoned (id int)")
+      const isolate = driver.execute(connection, driver.begin({ isolation: "serializable" })[0]!, [], "command")
+      const open = driver.execute(connection, "insert into abandoned values (1)", [], "rows", driver.begin({}))
+      const level = levelOf(connection.server.thread as number)
+      for (const clean of [Effect.void, driver.reset(connection)]) {
+        yield* isolate
+        assert.strictEqual(driver.status(connection), "session")
+        yield* clean
+        yield* open
+        assert.strictEqual(yield* level, "REPEATABLE READ")
+        yield* end
+        assert.strictEqual(driver.status(connection), "idle")
+      }
+      yield* run("drop table abandoned")
+    }).pipe(Effect.scoped)
   )
 })
 

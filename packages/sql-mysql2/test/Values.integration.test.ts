@@ -58,7 +58,7 @@ const ways: ReadonlyArray<readonly [string, MysqlSql.MysqlSqlConfig]> = [
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("values", (it) => {
   for (const [way, config] of ways) {
     it.effect(`a row that cannot be read fails the statement in every form, and its connection goes on (${way})`, () =>
-      onPool({ ...failing, ...config, pool: { maxSize: 1 } }, () =>
+      onPool({ ...failing, ...config, multipleStatements: true, pool: { maxSize: 1 } }, () =>
         Effect.gen(function* () {
           const before = yield* thread
           for (let run = 0; run < 3; run++) {
@@ -91,7 +91,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     )
 
     it.effect(`an error of the server in the middle of a result fails the statement in every form (${way})`, () =>
-      onPool({ ...config, pool: { maxSize: 1 } }, () =>
+      onPool({ ...config, multipleStatements: true, pool: { maxSize: 1 } }, () =>
         Effect.gen(function* () {
           for (const { effect, name } of yield* forms(divided)) {
             const exit = yield* Effect.exit(effect)
@@ -149,7 +149,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
   )
 
   it.effect("a setting that decides how values are written ends with the lease that has changed it", () =>
-    onPool({ pool: { maxSize: 1 } }, () =>
+    onPool({ multipleStatements: true, pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
         yield* table("written", "at timestamp")
         yield* Sql.query("insert into written values ('2024-03-05 10:00:00')")
@@ -276,8 +276,13 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
       yield* onPool({ pool: { maxSize: 1 }, mysql2: { typeCast: typeCast as any } }, () =>
         Effect.gen(function* () {
           yield* table("casted", "c1 time(3), c2 datetime(3), c3 json, c4 float, c5 double")
-          yield* Sql.query(
-            "set sql_mode = ''; insert into casted values ('10:11:12', '2024-00-15', '[9007199254740993]', 0.1, 9.123456789012344)"
+          yield* Sql.withConnection(
+            Effect.zipRight(
+              Sql.query("set sql_mode = ''"),
+              Sql.query(
+                "insert into casted values ('10:11:12', '2024-00-15', '[9007199254740993]', 0.1, 9.123456789012344)"
+              )
+            )
           )
           const read = "select c1, c2, c3, c5 from casted"
           yield* Sql.query(read)
@@ -343,5 +348,63 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
         }
       })
     )
+  )
+
+  it.effect("several statements in one text are refused unless asked for, and nothing of them is executed", () =>
+    Effect.gen(function* () {
+      const stacked = (n: number) => `insert into stacked values (${n}); delete from stacked where n = ${n - 1}`
+      const texts = [stacked(1), "select 1; select 2", "do 0; commit", "select 'it''s'; /* ? */ set @a = 1"]
+      for (const config of [{}, { prepare: false }, { pipeline: false }]) {
+        yield* onPool({ ...config, pool: { maxSize: 1 } }, () =>
+          Effect.gen(function* () {
+            yield* table("stacked", "n int")
+            yield* Sql.query("insert into stacked values (0)")
+            const { client } = yield* Sql.Sql
+            const before = yield* thread
+            for (const text of texts) {
+              for (const effect of [
+                Sql.query(text),
+                Sql.query(text, [], { prepare: false }),
+                Sql.execute(text),
+                client.unsafe(text).unprepared,
+                client.unsafe(text).values,
+                Stream.runDrain(client.unsafe(text).stream),
+                Sql.withTransaction(Sql.query(text)),
+                Sql.withTransaction(Stream.runDrain(client.unsafe(text).stream)),
+                Sql.withConnection(Sql.query(text))
+              ] as ReadonlyArray<Effect.Effect<unknown, any, Sql.Sql>>) {
+                assert.match((yield* Effect.flip(effect)).message, /multipleStatements/, text)
+                assert.deepInclude(
+                  yield* reasonOf(effect),
+                  { _tag: "SyntaxError", connection: "keep", outcome: "rolledBack", retry: "never" },
+                  text
+                )
+                yield* booksBalance
+              }
+            }
+            assert.strictEqual(yield* thread, before)
+            assert.deepEqual(yield* Sql.query("select n from stacked"), [{ n: 0 }])
+            // One statement, whatever is inside of it or behind it.
+            assert.deepEqual(yield* Sql.query("select ';' as a, 'b; c' as b; -- d; e"), [{ a: ";", b: "b; c" }])
+            yield* Sql.query("create or replace procedure inside() begin select 1 as n; select 2 as n; end")
+            yield* Sql.query("begin not atomic insert into stacked values (7); insert into stacked values (8); end")
+            assert.strictEqual((yield* Sql.query("select n from stacked")).length, 3)
+          })
+        )
+      }
+      yield* onPool({ multipleStatements: true, pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          yield* table("stacked", "n int")
+          assert.deepEqual(yield* Sql.query("select 1 as a; select 2 as b"), [[{ a: 1 }], [{ b: 2 }]] as any)
+          yield* Sql.query(stacked(1))
+          assert.deepEqual(yield* Sql.execute("insert into stacked values (5); insert into stacked values (6), (7)"), {
+            rows: [],
+            affectedRows: 2,
+            insertId: undefined,
+            command: "INSERT"
+          })
+        })
+      )
+    })
   )
 })

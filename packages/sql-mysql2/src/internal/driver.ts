@@ -37,14 +37,44 @@ const connect = (
 }
 
 /**
- * The isolation level holds for the next transaction, so both statements are one text: then no other statement comes between
- * them. MySQL has no `deferrable`. READ WRITE is the default of a transaction and is never sent, because a read-only server would
- * refuse it even for a transaction that only reads.
+ * The isolation level holds for the next transaction. MySQL has no `deferrable`. READ WRITE is the default of a transaction and is
+ * never sent, because a read-only server would refuse it even for a transaction that only reads.
  */
 const begin = ({ isolation, readOnly }: BeginOptions): ReadonlyArray<string> => {
   const start = readOnly === true ? "START TRANSACTION READ ONLY" : "START TRANSACTION"
-  return [isolation === undefined ? start : `SET TRANSACTION ISOLATION LEVEL ${isolation.toUpperCase()}; ${start}`]
+  return isolation === undefined ? [start] : [`SET TRANSACTION ISOLATION LEVEL ${isolation.toUpperCase()}`, start]
 }
+
+/**
+ * Executes `before` and the statement. Each is a round trip of its own, because after a failure the server would execute the
+ * statements behind it. But a BEGIN leaves with a statement that leaves nothing behind if the BEGIN fails.
+ */
+const executeAll: Driver<Endpoint, MysqlConnection>["execute"] = (
+  connection,
+  sql,
+  params,
+  mode,
+  before = none,
+  until
+) => {
+  const run = (sql: string) => execute(connection, sql, [], "command", undefined, until)
+  if (before.length === 0) return execute(connection, sql, params, mode, undefined, until)
+  return Effect.suspend(() => {
+    const texts = connection.endpoint.takesSeveral ? [before.join("; ")] : before
+    const begin = connection.mayFollow(sql) ? texts[texts.length - 1] : undefined
+    const ahead = begin === undefined ? texts : texts.slice(0, -1)
+    const rest = ahead.reduceRight(
+      (rest: Effect.Effect<any, SqlError>, text) => Effect.zipRight(run(text), rest),
+      execute(connection, sql, params, mode, begin, until)
+    )
+    // An earlier transaction has set its isolation level and was not begun. One transaction takes the level away.
+    return connection.isolated === undefined || before.length > 1
+      ? rest
+      : Effect.zipRight(Effect.zipRight(run("START TRANSACTION"), run("ROLLBACK")), rest)
+  })
+}
+
+const none: ReadonlyArray<string> = []
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
@@ -59,16 +89,7 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   abort: cancel.abort,
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
-  execute: (connection, sql, params, mode, before, until) =>
-    before === undefined || before.length === 0
-      ? execute(connection, sql, params, mode, undefined, until)
-      : before.length === 1 && connection.mayFollow(sql)
-        ? execute(connection, sql, params, mode, before[0], until)
-        : // Each statement is a round trip of its own: after a failure the server would execute the statements behind it.
-          before.reduceRight(
-            (rest, sql) => Effect.zipRight(execute(connection, sql, [], "command", undefined, until), rest),
-            execute(connection, sql, params, mode, undefined, until)
-          ),
+  execute: executeAll,
   stream: cursor.open,
   begin,
   identity: session.identity,

@@ -13,6 +13,8 @@ interface Own {
   readonly resetOnRelease: "auto" | "always" | "never"
   /** Whether statements are prepared. */
   readonly prepares: boolean
+  /** Whether the server takes several statements in one text. */
+  readonly takesSeveral: boolean
   /** What its connections have found out about prepared statements. */
   readonly prepared: PreparedStatements
   /** The end of a SET statement that gives a session the character set of the configuration again. */
@@ -34,6 +36,7 @@ const options: OptionTable.Table<
 > = {
   resetOnRelease: OptionTable.oneOf("auto", "always", "never"),
   prepare: OptionTable.flag,
+  multipleStatements: OptionTable.flag,
   pipeline: OptionTable.flag,
   applicationName: OptionTable.text,
   transformResultNames: OptionTable.aFunction,
@@ -51,7 +54,6 @@ const elsewhere: OptionTable.Elsewhere = {
   transformJson: "leave it out, JSON is read by mysql2",
   sslMode: "write it into the url: ?ssl-mode=…, or use ssl",
   sslCa: "write it into the url: ?ssl-ca=…, or use ssl.ca",
-  multipleStatements: "leave it out, it is always on",
   rowsAsArray: "use the values of a statement"
 }
 
@@ -81,7 +83,7 @@ const connectionOptions = (
     password: password ?? (Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined),
     socketPath: words["socketPath"] ?? words["socket"] ?? at.path,
     ...(way === undefined ? {} : { ssl: sslOf(way) }),
-    multipleStatements: true,
+    multipleStatements: config.multipleStatements === true,
     enableKeepAlive: true,
     // Off, because the pool bounds the whole connect, and `mysql2` only a part of it.
     connectTimeout: 0,
@@ -132,6 +134,7 @@ export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolve
         more: {
           resetOnRelease: config.resetOnRelease ?? "auto",
           prepares: config.prepare !== false,
+          takesSeveral: config.multipleStatements === true,
           prepared: new PreparedStatements(),
           names: namesOf(charsetNumber)
         }

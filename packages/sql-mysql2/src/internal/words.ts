@@ -134,7 +134,7 @@ export const mysql2Elsewhere: OptionTable.Elsewhere = {
   gracefulEnd: "leave it out, connections always say goodbye",
   resetOnRelease: named("resetOnRelease"),
   rowsAsArray: "use the values of a statement",
-  multipleStatements: "leave it out, it is always on",
+  multipleStatements: named("multipleStatements"),
   isServer: "leave it out",
   pool: named("pool")
 }
@@ -202,8 +202,8 @@ export const elsewhere: OptionTable.Elsewhere = {
   statement_cache_size: "use the option prepare: false behind a proxy that loses prepared statements",
   useServerPrepStmts: "use the option prepare",
   pgbouncer: "use the option prepare: false behind a proxy that loses prepared statements",
-  allowMultiQueries: "leave it out, several statements in one text are always possible",
-  multipleStatements: "leave it out, several statements in one text are always possible",
+  allowMultiQueries: "use the option multipleStatements",
+  multipleStatements: "use the option multipleStatements",
   characterEncoding: "use charset",
   useUnicode: "use charset",
   collation: "use charset, with the name of the collation",

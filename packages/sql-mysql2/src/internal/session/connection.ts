@@ -21,6 +21,7 @@ import {
   commitsImplicitly,
   endsTransaction,
   handlesTransaction,
+  isSeveral,
   read,
   replacesTransaction,
   type Text,
@@ -97,7 +98,9 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   /** The server has rolled back the transaction, and the program is still inside of it (1). */
   private rolledBack = false
   /** How the transaction of `withTransaction` was begun. */
-  private begun: string | undefined = undefined
+  private begun: ReadonlyArray<string> | undefined = undefined
+  /** The isolation level of the next transaction is set by this text. */
+  isolated: string | undefined = undefined
   /** A part of the transaction is written already (2). */
   private partlyWritten = false
   private retired = false
@@ -152,7 +155,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     if (this.pipeline.current !== undefined || this.pipeline.isAborting) return "busy"
     if (this.rolledBack) return "failed"
     if (this.inTransaction) return "transaction"
-    return this.isChanged ? "session" : "idle"
+    return this.isChanged || this.isolated !== undefined ? "session" : "idle"
   }
 
   /** The session has to be made new before its next user. */
@@ -327,8 +330,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     if (gtid) this.position = gtid
   }
 
-  /** The text that begins the transaction again, if the statement has committed it implicitly (2). */
-  broughtToAnEnd(operation: Operation): string | undefined {
+  /** The texts that begin the transaction again, if the statement has committed it implicitly (2). */
+  broughtToAnEnd(operation: Operation): ReadonlyArray<string> | undefined {
     if (this.begun === undefined || !operation.inside || (this.status_ & Mysql.IN_TRANSACTION) !== 0) return undefined
     const { failure, text } = operation
     if (failure === undefined ? handlesTransaction(text.sql) : text.several || !commitsImplicitly(text.sql)) {
@@ -395,7 +398,9 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
         ? { ...found, outcome: "unknown", retry: "never" }
         : found
     if (reason.connection === "destroy" && !goesOn) this.retired = true
-    return SqlReason.toError(reason, classify.statementMessage(cause, label, about))
+    const message = classify.statementMessage(cause, label, about)
+    const isStacked = reason.code === "1064" && !this.endpoint.takesSeveral && isSeveral(sql)
+    return SqlReason.toError(reason, isStacked ? `${message}${STACKED}` : message)
   }
 
   /** The error of a statement that is not sent. `problem` is `Unsendable`, or what was thrown when it was to be sent. */
@@ -417,9 +422,11 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     // The isolation level may be set already, and would be that of the next transaction. With an error no change is reported.
     if (failure !== undefined && (operation.begins || mayHaveChanged(operation.text))) this.session = true
     if (operation.begins && isInside) {
-      this.begun = sql
+      this.begun = this.isolated === undefined ? [sql] : [this.isolated, sql]
       this.partlyWritten = false
     } else if (!isInside && !this.rolledBack) this.begun = undefined
+    // It holds for one transaction, and a statement that commits by itself is one.
+    if (!operation.isEmpty) this.isolated = operation.begins && !isInside && failure === undefined ? sql : undefined
   }
 
   end(error: unknown): void {
@@ -451,10 +458,14 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     this.session = false
     this.moved = false
     this.rolledBack = false
+    this.isolated = undefined
     this.pipeline.renew()
     this.orphans.length = 0
   }
 }
+
+const STACKED =
+  ". The text has several statements, of which the server takes one: send them one by one, or set multipleStatements to true"
 
 /** Bytes of a packet that are not its text. */
 const ROOM = 16

@@ -21,8 +21,9 @@ export const execute = (
   // No canceller: the fiber of an interrupted statement does not wait. The next user of the connection aborts the statement.
   AsyncContext.async((resume) => start(connection, sql, params, mode, until, resume, false, begin))
 
-/** Whether it is a text of `driver.begin`. No other command ends with these words. */
-const isBegin = (sql: string): boolean => /\bSTART TRANSACTION(?: READ ONLY)?$/.test(sql)
+/** Whether it is a text of `driver.begin`. No other command has these words. */
+const isBegin = (sql: string): boolean =>
+  /\bSTART TRANSACTION(?: READ ONLY)?$|^SET TRANSACTION ISOLATION LEVEL [A-Z ]+$/.test(sql)
 
 const start = (
   connection: MysqlConnection,

@@ -49,8 +49,11 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
   const attempt = (settings: string, reports: boolean) =>
     // The server's init_connect may have chosen another character set, in which it would misread every parameter.
     Effect.map(
-      execute(connection, `${settings}; SET ${connection.endpoint.names}; ${WHO}`, [], "unprepared"),
-      ([, , rows]) => {
+      Effect.zipRight(
+        execute(connection, `${settings}, ${connection.endpoint.names}`, [], "unprepared"),
+        execute(connection, WHO, [], "unprepared")
+      ),
+      (rows) => {
         const [{ identity, language, longest, mode, thread, zone }] = rows as readonly [Who]
         // The greeting of the server has only the lower half of the number.
         const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
@@ -67,7 +70,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
               : "COMMIT",
           // The handshake and the server's init_connect decide how values are read and written. A reset gives the session the
           // values of the server instead, so these are set again.
-          settings: `${settings}, sql_mode = ${quoted(mode)}, time_zone = ${quoted(zone)}, lc_time_names = ${quoted(language)}; SET ${connection.endpoint.names}`
+          settings: `${settings}, sql_mode = ${quoted(mode)}, time_zone = ${quoted(zone)}, lc_time_names = ${quoted(language)}, ${connection.endpoint.names}`
         }
         connection.renewed()
       }
@@ -130,7 +133,7 @@ export const ping = (connection: MysqlConnection): Effect.Effect<void, SqlError>
 export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
     const { database } = connection.endpoint
-    if (!connection.isChanged) {
+    if (!connection.isChanged && connection.isolated === undefined) {
       connection.pipeline.renew()
       return connection.inTransaction ? Effect.asVoid(execute(connection, "ROLLBACK", [], "command")) : Effect.void
     }
@@ -140,11 +143,12 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
         ? Effect.fail(
             connection.unsendable(new Unsendable("the session chose a database, and there is no way back to none"))
           )
-        : Effect.succeed(`; USE \`${database.replace(/`/g, "``")}\``)
-      : Effect.succeed("")
+        : Effect.succeed(execute(connection, `USE \`${database.replace(/`/g, "``")}\``, [], "command"))
+      : Effect.succeed(Effect.void)
     return Effect.flatMap(back, (use) =>
       operate(connection, Commands.Reset).pipe(
-        Effect.zipRight(execute(connection, `${connection.server.settings}${use}`, [], "command")),
+        Effect.zipRight(execute(connection, connection.server.settings, [], "command")),
+        Effect.zipRight(use),
         Effect.zipRight(Effect.sync(() => connection.renewed()))
       )
     )

@@ -22,8 +22,8 @@ export interface Connection {
   observe(status: number): void
   /** The server has reported changes of its session. */
   changed(changes: NonNullable<Mysql.Header["stateChanges"]>): void
-  /** The statement that begins the transaction again, if this operation has committed it. */
-  broughtToAnEnd(operation: Operation): string | undefined
+  /** The statements that begin the transaction again, if this operation has committed it. */
+  broughtToAnEnd(operation: Operation): ReadonlyArray<string> | undefined
   /** The server has answered all of the operation. */
   hasAnswered(operation: Operation): void
   /** The connection is lost, for this reason. */
@@ -56,7 +56,8 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
   /** More than its preparation was sent. */
   wasRun = false
   private asked = false
-  private begunAgain = false
+  /** What is still to be sent so that the transaction begins again. */
+  private beginning: Array<string> | undefined = undefined
   private running: { discards: boolean } | undefined = undefined
 
   constructor(
@@ -163,11 +164,14 @@ export class Operation extends State<Operation> implements Mysql.Receiver, Pipel
 
   answered(result: unknown): void {
     if (!this.asked) this.result = result
-    const begin = this.begunAgain ? undefined : this.connection.broughtToAnEnd(this)
+    if (this.beginning === undefined) {
+      const begun = this.connection.broughtToAnEnd(this)
+      this.beginning = begun === undefined ? undefined : [...begun]
+    }
+    const begin = this.beginning?.shift()
     if (begin === undefined) this.finish(this.failure)
     else {
       this.asked = true
-      this.begunAgain = true
       this.connection.wire.addCommand(new Commands.Query(this, { sql: begin }))
     }
   }

@@ -47,7 +47,8 @@ export const isRead = (sql: string): boolean => reads.test(sql) && !writes.test(
  */
 export const isHarmless = (sql: string): boolean => isRead(sql) && !locks.test(sql) && onlyReads(sql)
 
-const isSeveral = (sql: string): boolean => {
+/** More than one statement, or one that has others inside; a literal may be taken for one, too. */
+export const isSeveral = (sql: string): boolean => {
   const at = sql.indexOf(";")
   return at >= 0 && sql.slice(at + 1).trim() !== ""
 }

@@ -241,6 +241,72 @@ layer(MariaDbCluster.layer({ settings: { max_allowed_packet: LIMIT } }), {
     )
   )
 
+  it.effect("whatever form meets a full server first is executed as text", () =>
+    warnings((texts) =>
+      Effect.gen(function* () {
+        const { query } = yield* server
+        const [before] = yield* query<{ n: number }>("select @@max_prepared_stmt_count as n")
+        yield* query("set global max_prepared_stmt_count = 0")
+        yield* Effect.gen(function* () {
+          for (const form of ["alone", "streamed", "pinned", "in a transaction, first", "in a transaction, streamed"]) {
+            const rows = onPool({ pool: { maxSize: 1 } }, () =>
+              Effect.flatMap(forms("select ? as n", ["7"]), (all) => all[form]!)
+            )
+            assert.deepStrictEqual(Array.from(yield* rows), [{ n: "7" }], form)
+          }
+        }).pipe(Effect.ensuring(Effect.ignore(query(`set global max_prepared_stmt_count = ${before!.n}`))))
+        assert.lengthOf(
+          texts.filter((text) => text.includes("1461")),
+          5
+        )
+      })
+    )
+  )
+
+  it.effect("a statement that cannot be prepared at all is executed as text, in each form (1295)", () =>
+    onPool(one, () =>
+      Effect.gen(function* () {
+        const before = yield* thread
+        for (const form of Object.keys(yield* forms(""))) {
+          // Each form meets a text that no other has met.
+          const effect = (yield* forms(`execute immediate ? /* ${form} */`, ["select 7 as n"]))[form]!
+          const rows = Array.from(yield* effect)
+          assert.deepStrictEqual(
+            rows.map((row) => row.n ?? row[0]),
+            [7],
+            form
+          )
+        }
+        assert.strictEqual(yield* thread, before)
+      })
+    )
+  )
+
+  it.effect("a statement that is refused as stale each time ends: anew, as text, and then its failure (1615)", () =>
+    onPool(one, () =>
+      Effect.gen(function* () {
+        const { query } = yield* server
+        yield* query("create or replace sequence stale_calls")
+        yield* query(`create or replace function stale(n int) returns int reads sql data begin
+          declare called int default nextval(stale_calls);
+          if n > 0 then signal sqlstate 'HY000' set mysql_errno = 1615, message_text = 'again'; end if;
+          return 1;
+        end`)
+        const calls = Effect.map(Sql.query<{ n: number }>("select nextval(stale_calls) as n"), ([row]) =>
+          Number(row!.n)
+        )
+        const text = "select stale(?) as n"
+        for (const [form, failing] of Object.entries(yield* forms(text, [1]))) {
+          yield* Sql.query(text, [0])
+          const called = yield* calls
+          yield* row(failing, "1615", ["StalePlan", "keep", "rolledBack", "transaction"], /again/)
+          // Prepared, prepared anew, as text; and the question itself.
+          assert.isAtMost((yield* calls) - called, 4, form)
+        }
+      })
+    )
+  )
+
   it.effect("a stream whose cursor fails leaves no prepared statement behind", () =>
     onPool(one, () =>
       Effect.gen(function* () {

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Sql } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
 import type { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Effect, Stream } from "effect"
@@ -56,6 +56,24 @@ const ways: ReadonlyArray<readonly [string, MysqlSql.MysqlSqlConfig]> = [
 ]
 
 layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("values", (it) => {
+  it.effect("a write whose answer cannot be read was executed, says so, and is not run again", () =>
+    onPool({ ...failing, pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* table("written", "g int")
+        const before = yield* thread
+        const write = Sql.query("insert into written values (?) returning g", [300])
+        const reason = SqlReason.of(yield* Effect.flip(write))
+        assert.deepStrictEqual(
+          [reason._tag, reason.connection, reason.outcome, reason.retry, reason.attempts],
+          ["Unclassified", "keep", "executed", "never", 1]
+        )
+        yield* Effect.flip(Sql.withTransaction(write))
+        assert.deepStrictEqual(yield* Sql.query("select cast(count(*) as char) as n from written"), [{ n: "1" }])
+        assert.strictEqual(yield* thread, before)
+      })
+    )
+  )
+
   for (const [way, config] of ways) {
     it.effect(`a row that cannot be read fails the statement in every form, and its connection goes on (${way})`, () =>
       onPool({ ...failing, ...config, multipleStatements: true, pool: { maxSize: 1 } }, () =>

@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer } from "@effect/vitest"
-import { Sql } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Redacted, Stream } from "effect"
@@ -84,6 +84,28 @@ layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("v
           Object.values(closed).reduce((sum, n) => sum + n, 0),
           0
         )
+      })
+    )
+  )
+
+  it.effect("a write whose answer cannot be read was executed, says so, and is not run again", () =>
+    onPool({ ...failing, pool: { maxSize: 1 } }, () =>
+      Effect.gen(function* () {
+        yield* Sql.query("drop table if exists written")
+        yield* Sql.query("create table written (g int)")
+        const before = yield* pid
+        const write = Sql.query("insert into written values ($1) returning g", [300])
+        for (const effect of [write, Sql.retry()(write)]) {
+          const reason = SqlReason.of(yield* Effect.flip(effect))
+          assert.deepStrictEqual(
+            [reason._tag, reason.connection, reason.outcome, reason.retry, reason.attempts],
+            ["Unclassified", "keep", "executed", "never", 1]
+          )
+        }
+        yield* Effect.flip(Sql.withTransaction(write))
+        const [row] = yield* Sql.query<{ n: string }>("select count(*)::text as n from written")
+        assert.deepStrictEqual(row, { n: "2" })
+        assert.strictEqual(yield* pid, before)
       })
     )
   )

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module"
 import { assert, it } from "@effect/vitest"
-import { command, execution } from "../src/internal/wire/message.js"
+import { bind, command, execution, problemOf } from "../src/internal/wire/message.js"
 
 // What `pg` itself sends, as the measure.
 const require = createRequire(import.meta.url)
@@ -81,4 +81,15 @@ it("a statement that goes ahead is Parse, Bind and Execute, without a Sync", () 
     ]
     assert.deepStrictEqual(read(command(sql)), read(Buffer.concat(parts)))
   }
+})
+
+it("what no session would accept is refused before it is sent: a gigabyte, a NUL in the text, half of a character", () => {
+  // Memory that nobody writes to takes no place.
+  const half = Buffer.alloc(2 ** 29)
+  for (const send of [() => execution("", [half, half], true), () => bind("", [half, "x", half])]) {
+    assert.throws(send, /would be \d+ bytes, and PostgreSQL accepts 1073741822/)
+  }
+  assert.isUndefined(problemOf("select 'häß 😀'"))
+  assert.match(problemOf("select 'a\0b'")!.message, /NUL/)
+  assert.match(problemOf("select '\ud800'")!.message, /surrogate/)
 })

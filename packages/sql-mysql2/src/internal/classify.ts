@@ -230,7 +230,7 @@ const hints: ErrorText.Hints = {
     1226: FULL,
     1129: "The server has blocked this host after many failed connects: run FLUSH HOSTS there",
     1053: "The server is stopping: try again",
-    HANDSHAKE_NO_SSL_SUPPORT: "The server does not speak TLS: leave ssl out, or enable it there",
+    HANDSHAKE_NO_SSL_SUPPORT: "The server does not speak TLS: leave ssl out (ssl-mode=DISABLED), or enable it there",
     HANDSHAKE_UNKNOWN_ERROR: notMysql,
     PROTOCOL_CONNECTION_LOST: notMysql,
     PROTOCOL_ERROR: notMysql

@@ -153,7 +153,7 @@ const hints: ErrorText.Hints = {
     "57P03": "The server is starting or stopping: try again"
   },
   byText: [
-    [/does not support SSL/i, "The server does not speak TLS: set ssl to false, or enable it there"],
+    [/does not support SSL/i, "The server does not speak TLS: set ssl to false (sslmode=disable), or enable it there"],
     [/password must be/i, "The server asks for a password and none is set: set password"],
     [
       /received invalid response|terminated unexpectedly|SSL connection/i,

@@ -89,7 +89,8 @@ export interface Hints {
   readonly byText: ReadonlyArray<readonly [RegExp, Hint]>
 }
 
-const UNTRUSTED = "The server's certificate is not trusted: give its authority in ssl.ca"
+const UNTRUSTED =
+  "The server's certificate is not trusted: give its authority in ssl.ca, or in the url (sslrootcert, ssl-ca)"
 
 const unresolved = ({ host }: Address) => `The name ${host} cannot be resolved: check the host`
 

@@ -106,6 +106,8 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
    * - `always`: after each use.
    * - `never`: only open transactions are rolled back.
    *
+   * After each of these resets `hooks.onConnect` gives the session its state again.
+   *
    * Default `auto`.
    */
   readonly resetOnRelease?: "auto" | "always" | "never" | undefined

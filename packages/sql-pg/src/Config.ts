@@ -85,6 +85,9 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
    *   `auto` notices is cleaned at once. If the session cannot be cleaned the connection is closed, and the statement is not executed.
    * - `never`: only open transactions are rolled back.
    *
+   * After each of these resets `hooks.onConnect` gives the session its state again. With such a hook `always` cleans at once, which takes
+   * its round trips, but no time of a caller who finds another connection.
+   *
    * Default `auto`.
    */
   readonly resetOnRelease?: "auto" | "always" | "never" | undefined

@@ -101,8 +101,9 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
    * When a session is cleaned (`COM_RESET_CONNECTION`) before its next user. It costs two round trips, and the prepared
    * statements.
    *
-   * - `auto`: when the server has reported a change (variables, temporary tables, PREPARE, USE), and after LOCK TABLES, HANDLER
-   *   and `get_lock`. Named locks that a stored procedure takes are not noticed.
+   * - `auto`: when the server has reported a change (variables, temporary tables, PREPARE, USE), after LOCK TABLES, HANDLER,
+   *   `get_lock` and variables that a SELECT sets, and after a failure of a statement that may have changed the session, because the
+   *   server reports nothing then. Named locks that a stored procedure takes are not noticed.
    * - `always`: after each use.
    * - `never`: only open transactions are rolled back.
    *

@@ -70,12 +70,19 @@ const replaced = <A>(
       : transformer.value(statement, sql, fiber.getFiberRefs(), span)
   })
 
+const noStatement = (): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("InvalidUse"),
+    "the statement was not sent: it must be a text and an array of parameters, and is something else"
+  )
+
 type Compiled = readonly [sql: string, params: ReadonlyArray<unknown>]
 
 /** The text and the parameters of a statement. The compiler looks at each value, and a value may throw then. */
 const compile = (statement: Original.Statement<any>, withoutTransform: boolean): Compiled | SqlError => {
   try {
-    return statement.compile(withoutTransform)
+    const compiled = statement.compile(withoutTransform)
+    return typeof compiled[0] === "string" && Array.isArray(compiled[1]) ? compiled : noStatement()
   } catch (cause) {
     const { message } = thrown(undefined, cause)
     return SqlReason.toError(SqlReason.make("InvalidUse", { cause }), `the statement was not sent: ${message}`)

@@ -42,7 +42,7 @@ let names = 0
 export const unique = (prefix: string): string => `${prefix}_${process.pid}_${++names}`
 
 /** A test that hangs must not take the suite with it, also when what hangs cannot be interrupted. */
-const DEADLINE = "15 seconds"
+const DEADLINE = "2 minutes"
 
 export const runOn =
   <D extends Database>(driver: Drivers.Driver<D>): Test<D>["run"] =>

@@ -23,6 +23,10 @@ const undone: Class = ["Unclassified", "transaction"]
 interface Raising {
   /** Makes the function `raised(code)`, which counts its calls; and the table `raised_at_commit (code)`, if there are such errors. */
   readonly prepare: ReadonlyArray<string>
+  /** MariaDB says of these, in a view, only that the view refers to something that is not there. */
+  readonly hiddenByViews: ReadonlyArray<string>
+  /** The type of a code. */
+  readonly type: string
   readonly call: (code: string) => string
   readonly atCommit: ((code: string) => string) | undefined
   readonly calls: string
@@ -42,6 +46,8 @@ const postgresql: Raising = {
     `create constraint trigger late after insert on raised_at_commit deferrable initially deferred
       for each row execute function raised_late()`
   ],
+  hiddenByViews: [],
+  type: "text",
   call: (code) => `select raised('${code}')`,
   atCommit: (code) => `insert into raised_at_commit values ('${code}')`,
   calls: "select nextval('raised_calls')::int as n",
@@ -97,6 +103,8 @@ const mysql: Raising = {
       return 1;
     end`
   ],
+  hiddenByViews: ["1146"],
+  type: "int",
   call: (code) => `select raised(${code === "" ? 0 : code})`,
   atCommit: undefined,
   calls: "select nextval(raised_calls) as n",
@@ -157,7 +165,7 @@ for (const database of Object.keys(databases) as Array<Database>) {
     excludeTestServices: true,
     timeout: "2 minutes"
   })(`raised, ${name}`, (it) => {
-    const { atCommit, call, calls, classes, prepare } = raisings[database]
+    const { atCommit, call, calls, classes, hiddenByViews, prepare, type } = raisings[database]
     const packer = packers[database]
     const { words } = databases[database]
     const session = Effect.map(Sql.query<{ id: number }>(`select ${words.session} as id`), ([row]) => row!.id)
@@ -166,12 +174,14 @@ for (const database of Object.keys(databases) as Array<Database>) {
     /** Runs each form with each code. What a form does before it fails must not be there afterwards. */
     const each = (
       forms: Readonly<Record<string, (code: string) => Effect.Effect<unknown, SqlError, Sql.Sql>>>,
-      callsOfForm = 1
+      callsOfForm = 1,
+      without: ReadonlyArray<string> = []
     ) =>
       Effect.gen(function* () {
         for (const [form, run] of Object.entries(forms)) {
           const before = yield* session
           for (const [code, [tag, retry]] of Object.entries(classes)) {
+            if (without.includes(code)) continue
             const calledBefore = yield* count
             const error = yield* Effect.flip(run(code))
             const reason = SqlReason.of(error)
@@ -215,17 +225,27 @@ for (const database of Object.keys(databases) as Array<Database>) {
                       "at COMMIT, by itself": (code: string) => Sql.query(atCommit(code))
                     })
               })
-              const text = `select raised(${words.placeholder(1)}) as n`
+              // A text that names a function of the program is never packed. Here a view hides it.
               const harmless = database === "mysql" ? 0 : ""
+              yield* Sql.query(`create table codes (code ${type} primary key)`)
+              yield* Sql.query("create view raising as select code, raised(code) as n from codes")
+              yield* Effect.forEach([harmless, ...Object.keys(classes)], (code) =>
+                Sql.query(`insert into codes values (${words.placeholder(1)})`, [code])
+              )
+              const text = `select n from raising where code = ${words.placeholder(1)}`
               yield* learn(text, [harmless])
               const packed = packs()
-              yield* each({ packed: (code) => Sql.query(text, [code]) })
+              yield* each({ packed: (code) => Sql.query(text, [code]) }, 1, hiddenByViews)
               const good = Sql.query(text, [harmless])
               // Before it and behind it are reads that it must not touch.
               const among = (code: string) =>
                 Effect.all([good, Effect.exit(Sql.query(text, [code])), good], { concurrency: "unbounded" })
-              yield* each({ "packed among others": (code) => Effect.flatMap(among(code), ([, exit]) => exit) }, 3)
-              assert.isAbove(packs() - packed, 4 * Object.keys(classes).length - 1)
+              yield* each(
+                { "packed among others": (code) => Effect.flatMap(among(code), ([, exit]) => exit) },
+                3,
+                hiddenByViews
+              )
+              assert.isAbove(packs() - packed, 4 * (Object.keys(classes).length - hiddenByViews.length) - 1)
               const { closed } = (yield* Sql.stats).write
               assert.isTrue(Object.values(closed).every((n) => n === 0))
             })

@@ -331,7 +331,7 @@ describe("F10: nothing is lost by an interrupt, wherever it strikes", () => {
             ({ k, m, moment }) => sweep(scenario, operation, k, m, moment),
             { discard: true }
           ),
-        30_000
+        120_000
       )
     }
   }
@@ -363,7 +363,7 @@ describe("F10: nothing is lost by an interrupt, wherever it strikes", () => {
           }
           assert.sameMembers([...exits], ["success", "interrupted", "closed"])
         }),
-      30_000
+      120_000
     )
   }
 })

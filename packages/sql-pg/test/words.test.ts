@@ -5,7 +5,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { SqlReason } from "@sluice/sql"
-import { Effect, Redacted } from "effect"
+import { Url } from "@sluice/sql/driver"
+import { Effect, Either, FastCheck, Redacted } from "effect"
 import Pg from "pg"
 import * as endpoint from "../src/internal/endpoint.js"
 import * as Words from "../src/internal/words.js"
@@ -15,6 +16,10 @@ import * as tls from "./support/tls.js"
 const require = createRequire(createRequire(import.meta.url).resolve("pg"))
 /** What `pg` reads its urls with. */
 const parse: (text: string) => Record<string, any> = require("pg-connection-string").parse
+
+/** All that is not a letter, a digit or one of four other characters, as `encodeURIComponent` leaves out five more. */
+const encode = (text: string): string =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
 
 const at = (url: string, more: PgSqlConfig = {}) => endpoint.resolve({ url: Redacted.make(url), ...more })
 
@@ -296,4 +301,43 @@ describe("the address in a url, as pg-connection-string and libpq read it", () =
       })
     )
   }
+
+  it("any url whose parts are percent-encoded", () => {
+    const part = FastCheck.string({ minLength: 1, maxLength: 12, unit: "grapheme" }).filter(
+      (text) => !text.includes("\0")
+    )
+    const name = FastCheck.stringMatching(/^[a-z][a-z0-9-]{0,10}$/)
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.record({
+          user: FastCheck.option(part),
+          password: FastCheck.option(part),
+          host: name,
+          port: FastCheck.option(FastCheck.integer({ min: 1, max: 65_535 })),
+          // `pg` reads %2F in the name of a database as it stands, and libpq as a slash. To `pg` a dot alone is the folder itself.
+          database: FastCheck.option(part.filter((text) => !/[#$&+,/:;=?@%]|^\.+$/.test(text))),
+          application: FastCheck.option(part.filter((text) => !text.includes("+")))
+        }),
+        ({ application, database, host, password, port, user }) => {
+          const userinfo = user === null ? "" : `${encode(user)}${password === null ? "" : `:${encode(password)}`}@`
+          const url = `postgres://${userinfo}${host}${port === null ? "" : `:${port}`}${
+            database === null ? "" : `/${encode(database)}`
+          }${application === null ? "" : `?application_name=${encode(application)}`}`
+          const theirs = parse(url)
+          const ours = Either.getOrThrow(Url.read(url))
+          assert.deepStrictEqual(
+            [ours.username, ours.password, ours.host, ours.port, ours.database, ours.words["application_name"]],
+            [
+              theirs["user"] || undefined,
+              theirs["password"] || undefined,
+              theirs["host"],
+              theirs["port"] === "" ? undefined : Number(theirs["port"]),
+              theirs["database"] ?? undefined,
+              theirs["application_name"]
+            ]
+          )
+        }
+      )
+    )
+  })
 })

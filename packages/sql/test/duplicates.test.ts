@@ -77,10 +77,10 @@ it.scoped("the same server behind another address is reported once, with both na
 it.scoped("the same address is reported at once and not again when the server has told who it is", () =>
   Effect.gen(function* () {
     const { build, statement, warnings } = setup({ "a:1": "X" })
-    yield* build("a:1", "requests", { startup: "lazy" })
+    const requests = yield* build("a:1", "requests", { startup: "lazy" })
     const jobs = yield* build("a:1", "jobs", { startup: "lazy" })
     assert.lengthOf(warnings, 1)
-    yield* statement(jobs)
+    for (const sql of [jobs, requests, jobs]) yield* statement(sql)
     assert.lengthOf(warnings, 1)
     yield* Effect.provideService(idle, Sql.Sql, jobs)
   })
@@ -104,6 +104,25 @@ it.scoped("error refuses an eager Layer, and the statements of a lazy one for as
     yield* statement(jobs)
     assert.deepStrictEqual(warnings, [])
     yield* Effect.provideService(idle, Sql.Sql, jobs)
+  })
+)
+
+it.scoped("the pool that was made later decides, and is refused, whichever connects first", () =>
+  Effect.gen(function* () {
+    const servers = Object.fromEntries(["a:1", "b:1", "c:1", "d:1"].map((address) => [address, "X"]))
+    const { build, statement, warnings } = setup(servers)
+    const first = yield* build("a:1", "requests", { startup: "lazy", duplicates: "error" })
+    const allowed = yield* build("b:1", "admin", { startup: "lazy", duplicates: "allow" })
+    yield* statement(allowed)
+    yield* statement(first)
+    assert.deepStrictEqual(warnings, [])
+    const warned = yield* build("c:1", "jobs", { startup: "lazy" })
+    const last = yield* build("d:1", "other", { startup: "lazy", duplicates: "error" })
+    yield* statement(warned)
+    assert.lengthOf(warnings, 1)
+    assert.include(warnings[0]!, '"jobs", made at jobs, and "')
+    assert.strictEqual((yield* reasonOf(statement(last)))._tag, "InvalidOptions")
+    yield* Effect.provideService(idle, Sql.Sql, first)
   })
 )
 

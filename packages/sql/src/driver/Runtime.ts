@@ -43,7 +43,7 @@ export interface RuntimeConfig {
    *
    * The same address is noticed when the second Layer is made. The same server behind another address (`localhost` and 127.0.0.1, a
    * name, a Unix socket) is noticed with the first connection: by an eager Layer before it is there; by a lazy one, and for a
-   * replica, later, and with `error` each connect fails from then on. The pools of one Layer never count, nor does a pool that is
+   * replica, later, and with `error` each connect fails from then on. Of two pools the one that was made later decides. The pools of one Layer never count, nor does a pool that is
    * closed. Through a `proxy` only the address counts.
    */
   readonly duplicates?: "warn" | "error" | "allow" | undefined

@@ -8,7 +8,14 @@ export interface Live {
   readonly madeAt: string
   /** The Layer that has made it. The pools of one Layer are meant to be together. */
   readonly layer: object
+  /** Rises with each pool that is made. */
+  readonly order: number
+  readonly duplicates: Duplicates
+  /** The pools that were reported together with it, or that the program has allowed. */
+  readonly known: WeakSet<Live>
 }
+
+type Duplicates = "warn" | "error" | "allow"
 
 /** The pools of one Layer. */
 export interface Registration {
@@ -21,21 +28,28 @@ export interface Registration {
 /** One pool. */
 export interface Registered {
   /**
-   * Notes that the pool is at `key`, instead of at `before`, and reports the other pools there. Fails with `InvalidOptions`, and
-   * notes nothing, if duplicates are an error.
+   * Notes that the pool is at `key`, instead of at `before`, and reports another pool there: as the one of both wants that was made
+   * later. Fails with `InvalidOptions`, and notes nothing, if that is this one and duplicates are an error to it.
    */
   readonly isAt: (key: string, before?: string) => Effect.Effect<void, SqlError>
 }
 
 const Key: unique symbol = Symbol.for("@sluice/sql/pools/1")
 
-/** Under a symbol, so that two copies of this library, and two versions of it or of Effect, share it. */
-const shared = globalThis as { [Key]?: Map<string, Array<Live>> }
-
-const live = (): Map<string, Array<Live>> => {
-  shared[Key] ??= new Map()
-  return shared[Key]
+interface Shared {
+  /** The pools at each key. */
+  readonly pools: Map<string, Array<Live>>
+  made: number
 }
+
+const shared = (): Shared => {
+  // Under a symbol, so that two copies of this library, and two versions of it or of Effect, share it.
+  const at = globalThis as { [Key]?: Shared }
+  at[Key] ??= { pools: new Map(), made: 0 }
+  return at[Key]
+}
+
+const live = (): Map<string, Array<Live>> => shared().pools
 
 const add = (key: string, one: Live): void => {
   const there = live().get(key)
@@ -55,34 +69,33 @@ const remove = (key: string, one: Live): void => {
  * Notes the pools of a Layer until its scope closes, and reports a database that has a pool already. Two pools on one database, each
  * with a maximum of its own, take twice the connections that were planned, and nobody notices until the server refuses.
  */
-export const make = (
-  madeAt: string,
-  duplicates: "warn" | "error" | "allow"
-): Effect.Effect<Registration, never, Scope.Scope> => {
+export const make = (madeAt: string, duplicates: Duplicates): Effect.Effect<Registration, never, Scope.Scope> => {
   const layer = {}
   const noted = new Map<Live, Set<string>>()
   const pool = (name: string): Registered => {
-    const mine: Live = { name, madeAt, layer }
+    const mine: Live = { name, madeAt, layer, duplicates, order: shared().made++, known: new WeakSet() }
     const keys = new Set<string>()
     noted.set(mine, keys)
-    /** The pools that were reported, by another address as a rule. */
-    const known = new Set<Live>()
     return {
       isAt: (key, before) =>
         Effect.suspend(() => {
-          const other = live()
-            .get(key)
-            ?.find((one) => one.layer !== layer && !known.has(one))
-          const isReported = other !== undefined && duplicates !== "allow"
-          if (isReported && duplicates === "error") return Effect.fail(refusal(mine, other))
-          for (const one of live().get(key) ?? []) known.add(one)
+          const others = (live().get(key) ?? []).filter((one) => one.layer !== layer && !mine.known.has(one))
+          const earlier = others.find(({ order }) => order < mine.order)
+          const other = earlier ?? others[0]
+          const isLater = earlier !== undefined
+          if (isLater && duplicates === "error") return Effect.fail(refusal(mine, earlier))
+          for (const one of others) {
+            mine.known.add(one)
+            one.known.add(mine)
+          }
           if (before !== undefined) {
             keys.delete(before)
             remove(before, mine)
           }
           keys.add(key)
           add(key, mine)
-          return isReported ? Effect.logWarning(messageOf(mine, other)) : Effect.void
+          if (other === undefined || (isLater ? mine : other).duplicates === "allow") return Effect.void
+          return Effect.logWarning(isLater ? messageOf(mine, other) : messageOf(other, mine))
         })
     }
   }

@@ -419,10 +419,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     const isInside = (this.status_ & Mysql.IN_TRANSACTION) !== 0
     if (isInside || (this.rolledBack && failure === undefined)) this.rolledBack = false
     else if (failure !== undefined && operation.inside && !endsTransaction(sql)) this.rolledBack = true
-    // The isolation level may be set already, and would be that of the next transaction. With an error no change is reported. A
-    // statement that could not be prepared has changed nothing.
-    const mayHaveRun = operation.wasRun && mayHaveChanged(operation.text)
-    if (failure !== undefined && (operation.begins || mayHaveRun)) this.session = true
+    // The isolation level may be set already, and would be that of the next transaction. With an error no change is reported.
+    if (failure !== undefined && (operation.begins || mayHaveChanged(operation.text))) this.session = true
     if (operation.begins && isInside) {
       this.begun = this.isolated === undefined ? [sql] : [this.isolated, sql]
       this.partlyWritten = false

@@ -166,6 +166,23 @@ const otherOptions: OptionTable.Elsewhere = {
  * @category checks
  */
 export const problems = (config: unknown, means: Means): ReadonlyArray<string> => {
+  let found = known.get(means.options)
+  if (found === undefined || found.ssl !== means.ssl) {
+    found = { ...tableOf(means), ssl: means.ssl }
+    known.set(means.options, found)
+  }
+  return OptionTable.problems(config, found.table, { elsewhere: found.elsewhere })
+}
+
+interface Known {
+  readonly table: OptionTable.Table
+  readonly elsewhere: OptionTable.Elsewhere
+}
+
+/** Made once for each driver, because the tables have hundreds of names and a Layer may be made for one statement. */
+const known = new WeakMap<OptionTable.Table, Known & Pick<Means, "ssl">>()
+
+const tableOf = (means: Means): Known => {
   const fields = fieldsTable(means.ssl)
   const beside = [
     ...Object.keys(means.options),
@@ -187,5 +204,5 @@ export const problems = (config: unknown, means: Means): ReadonlyArray<string> =
     primary: server,
     replicas: OptionTable.listOf(server)
   }
-  return OptionTable.problems(config, table, { elsewhere: { ...otherOptions, ...otherFields, ...means.elsewhere } })
+  return { table, elsewhere: { ...otherOptions, ...otherFields, ...means.elsewhere } }
 }

@@ -98,13 +98,15 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
    */
   readonly statementTimeout?: Duration.DurationInput | undefined
   /**
-   * When a session is cleaned (`COM_RESET_CONNECTION`) before its next user. It costs two round trips, and the prepared
-   * statements.
+   * When a session is cleaned (`COM_RESET_CONNECTION`) before its next user. It costs the prepared statements, and two round trips
+   * while the connection serves nobody.
    *
    * - `auto`: when the server has reported a change (variables, temporary tables, PREPARE, USE), after LOCK TABLES, HANDLER,
    *   `get_lock` and variables that a SELECT sets, and after a failure of a statement that may have changed the session, because the
    *   server reports nothing then. Named locks that a stored procedure takes are not noticed.
-   * - `always`: after each use.
+   * - `always`: after each use. On a MariaDB without a proxy it costs no round trip, because it is sent at release and the next
+   *   statement behind it. That one is prepared again, where it has parameters; with `prepare: false` it is not. If the server
+   *   refuses the reset the connection is closed.
    * - `never`: only open transactions are rolled back.
    *
    * After each of these resets `hooks.onConnect` gives the session its state again.

@@ -4,8 +4,8 @@ import { assert, layer } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Stream } from "effect"
+import * as SlowProxy from "../../sql/test/support/slowProxy.js"
 import { eventually, onPool, pid, reasonOf, urlThrough } from "./support/fixture.js"
-import * as SlowProxy from "./support/slowProxy.js"
 
 const always = { pool: { maxSize: 1 }, resetOnRelease: "always" } as const
 

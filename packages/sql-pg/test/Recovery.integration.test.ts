@@ -3,10 +3,10 @@ import { assert, layer } from "@effect/vitest"
 import { Sql } from "@sluice/sql"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Exit, Fiber, Stream } from "effect"
+import * as SlowProxy from "../../sql/test/support/slowProxy.js"
 import { driver } from "../src/internal/driver.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import { eventually, onPool, pid, urlThrough } from "./support/fixture.js"
-import * as SlowProxy from "./support/slowProxy.js"
 
 layer(PgCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" })("recovery", (it) => {
   it.effect("a statement that fails ends only when the server is ready for the next one", () =>

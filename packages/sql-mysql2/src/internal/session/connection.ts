@@ -75,6 +75,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   session = false
   /** The session has the state that the program gives it. Set by `setBaseline`, unset by `renewed`. */
   hasBaseline = false
+  /** Operations under way that make the session new. They are ahead of all others. Changed by `cleanAhead`. */
+  cleanings = 0
   /** Another database was chosen. */
   moved = false
   /** Set when the server is known to take one statement behind the other. */
@@ -152,7 +154,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
 
   status(): ConnectionState {
     if (this.isDead) return "dead"
-    if (this.pipeline.current !== undefined || this.pipeline.isAborting) return "busy"
+    if (this.pipeline.depth > this.cleanings || this.pipeline.isAborting) return "busy"
     if (this.rolledBack) return "failed"
     if (this.inTransaction) return "transaction"
     return this.isChanged || this.isolated !== undefined ? "session" : "idle"
@@ -189,7 +191,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
       this.endpoint.prepares &&
       isPreparable(mode) &&
       !text.unpreparable &&
-      (params.length > 0 || (text.planned && !text.several)) &&
+      (params.length > 0 || (text.planned && !text.several && this.endpoint.resetOnRelease !== "always")) &&
       (this.endpoint.prepared.hasPlace(this.pipeline.timers) || this.wire._statements.get(text.key) !== undefined)
     )
   }

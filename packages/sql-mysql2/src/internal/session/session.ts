@@ -7,6 +7,7 @@ import type { Endpoint } from "../endpoint.js"
 import * as Commands from "../wire/commands.js"
 import { Operation } from "../wire/operation.js"
 import { read } from "../wire/texts.js"
+import { cleanAhead, mayCleanAhead } from "./clean.js"
 import type { MysqlConnection } from "./connection.js"
 import { execute } from "./execute.js"
 
@@ -137,6 +138,7 @@ export const reset = (connection: MysqlConnection): Effect.Effect<void, SqlError
       connection.pipeline.renew()
       return connection.inTransaction ? Effect.asVoid(execute(connection, "ROLLBACK", [], "command")) : Effect.void
     }
+    if (mayCleanAhead(connection)) return Effect.sync(() => cleanAhead(connection))
     // A reset does not bring back the database.
     const back = connection.moved
       ? database === undefined

@@ -21,6 +21,7 @@ export interface Wire extends NodeJS.EventEmitter {
   readonly _statements: {
     get(key: string): Prepared | undefined
     delete(key: string): boolean
+    clear(): void
   }
   _resetSequenceId(): void
   _bumpSequenceId(packets: number): void

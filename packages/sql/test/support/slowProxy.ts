@@ -15,8 +15,14 @@ export interface Delays {
   trips: number
 }
 
-/** A proxy that takes messages apart in time, which a network may do and a test must be able to. */
-export const make = (target: { readonly host: string; readonly port: number }) =>
+/**
+ * A proxy that takes messages apart in time, which a network may do and a test must be able to. `sent` may change what a client
+ * sends.
+ */
+export const make = (
+  target: { readonly host: string; readonly port: number },
+  sent: (chunk: Buffer) => Buffer = (chunk) => chunk
+) =>
   Effect.gen(function* () {
     const delays: Delays = { first: 0, later: 0, ready: 0, split: false, trips: 0 }
     const sockets = new Set<Net.Socket>()
@@ -50,7 +56,7 @@ export const make = (target: { readonly host: string; readonly port: number }) =
       upstream.on("data", () => {
         hasAnswered = true
       })
-      client.on("data", (chunk) => up(chunk, isFirst ? delays.first : delays.later))
+      client.on("data", (chunk) => up(sent(chunk), isFirst ? delays.first : delays.later))
       upstream.on("data", (chunk) => {
         if (delays.ready > 0 && chunk.length > 6) down(chunk.subarray(0, -6), 0)
         down(delays.ready > 0 ? chunk.subarray(-6) : chunk, delays.ready)

@@ -25,7 +25,7 @@ let latest = ""
 
 /**
  * The isolation level of the transaction of this session, which has written something. The server shows what it knew of its
- * transactions up to a tenth of a second ago.
+ * transactions when it was last asked, unless that was more than a tenth of a second ago.
  */
 const levelOf = (session: number) =>
   Effect.gen(function* () {
@@ -43,7 +43,7 @@ const levelOf = (session: number) =>
           level = row.level
           return true
         }
-      )
+      ).pipe(Effect.delay("150 millis"))
     )
     return level
   })

@@ -78,7 +78,7 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
               )
               const expected = [{ d: "2026-01-02 03:04:05", n: 1.5, b: "9007199254740993", c: "latin1_swedish_ci" }]
               assert.deepEqual(yield* read, expected)
-              yield* Sql.query("set names utf8mb4")
+              yield* Sql.query("set names latin1 collate latin1_bin")
               assert.deepEqual(yield* read, expected)
               assert.deepEqual(yield* Sql.query("select ? as t", ["grün"]), [{ t: "grün" }])
             })

@@ -350,7 +350,7 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           const changes = [
             "set time_zone = '+05:00'",
             "set session sql_mode = ''",
-            "set names latin1",
+            "set names utf8mb4 collate utf8mb4_bin",
             "set autocommit = 0",
             "use elsewhere",
             "set @mine = 1",

@@ -74,6 +74,49 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
     )
   )
 
+  it.effect(
+    "a statement that chooses another character set is refused: parameters would be stored as other texts",
+    () =>
+      onPool({ multipleStatements: true, pool: { maxSize: 1 } }, () =>
+        Effect.gen(function* () {
+          const { client } = yield* Sql.Sql
+          yield* table("texts", "t varchar(10) character set utf8mb4")
+          const before = yield* thread
+          const euro = (choose: string) =>
+            Effect.zipRight(Sql.query(choose), Sql.query("insert into texts values (?)", ["€"]))
+          for (const choose of [
+            "set names latin1",
+            "SET NAMES 'latin1' COLLATE 'latin1_bin'",
+            "/* all */ set autocommit = 1, names latin1",
+            "set character set latin1",
+            "set charset latin1",
+            "set names default",
+            "set @@session.character_set_client = latin1",
+            "set session character_set_connection = 'latin1'",
+            "select 1; set names latin1"
+          ]) {
+            const reasons = [
+              yield* reasonOf(Sql.withConnection(euro(choose))),
+              yield* reasonOf(Sql.withTransaction(euro(choose))),
+              yield* reasonOf(Stream.runDrain(client.unsafe(choose).stream)),
+              yield* reasonOf(client.unsafe(choose).unprepared)
+            ]
+            for (const reason of reasons) {
+              assert.deepInclude(
+                reason,
+                { _tag: "InvalidUse", connection: "keep", outcome: "none", retry: "never" },
+                choose
+              )
+            }
+          }
+          const same = ["set names utf8mb4", "set names 'utf8mb4' collate 'utf8mb4_bin'", "set @names = 'latin1'"]
+          yield* Effect.forEach(same, (choose) => Sql.withConnection(euro(choose)))
+          assert.deepStrictEqual(yield* Sql.query("select distinct t from texts"), [{ t: "€" }])
+          assert.strictEqual(yield* thread, before)
+        })
+      )
+  )
+
   for (const [way, config] of ways) {
     it.effect(`a row that cannot be read fails the statement in every form, and its connection goes on (${way})`, () =>
       onPool({ ...failing, ...config, multipleStatements: true, pool: { maxSize: 1 } }, () =>
@@ -179,7 +222,6 @@ layer(MariaDbCluster.layer(), { excludeTestServices: true, timeout: "2 minutes" 
           "set time_zone = '+11:00'",
           "set sql_mode = 'PIPES_AS_CONCAT,ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
           "set session character_set_results = latin1",
-          "set names latin1",
           "do 0; set time_zone = '+11:00'",
           "begin not atomic set time_zone = '+11:00'; end"
         ]) {

@@ -23,10 +23,11 @@ interface State {
 type Read = Packing.Read<MysqlConnection, State>
 
 const prepareRead = (connection: MysqlConnection, { params, sql }: PackedRequest) => {
-  const refusal = connection.refusal(sql)
+  const text = connection.texts.of(sql)
+  const refusal = connection.refusal(text)
   if (refusal !== undefined) return refusal
   const sent = connection.parameters(params, false)
-  return sent instanceof SqlError ? sent : { text: connection.texts.of(sql), sent }
+  return sent instanceof SqlError ? sent : { text, sent }
 }
 
 /**

@@ -12,6 +12,8 @@
  * that call such ones.
  */
 
+import { Unsendable } from "@sluice/sql/driver/Unsendable"
+
 /** The name of a function alone counts, also in a literal, which may be executed: what follows a name has many forms. */
 const unreported =
   /^\s*(?:lock\s+tables?|handler|flush\s+tables|set\s+(?:session\s+|local\s+)?transaction)\b|\bget_lock\b|\binto\s*@|:=/i
@@ -39,3 +41,25 @@ export const read = (sql: string): Changes => ({
   reported: reported.test(sql),
   reading: reading.test(sql)
 })
+
+/** A SET that may choose how the texts of a client are read. What is sent back says itself in which character set it is. */
+const choosing = /(?:^|;|\*\/)\s*set\b/i
+
+const chosen =
+  /(?<![\w@.`])(?:(?:names|character\s+set|charset)\s+|(?:@@(?:session\.|local\.)?|(?:session|local)\s+)?character_set_(?:client|connection)\s*:?=\s*)['"]?([@\w]+)/gi
+
+/** The character sets that a text chooses for its session, in small letters. */
+export const charsets = (sql: string): ReadonlyArray<string> =>
+  choosing.test(sql) ? Array.from(sql.matchAll(chosen), ([, name]) => name!.toLowerCase()) : none
+
+/** The client would go on writing texts in the character set of its configuration, and the server would misread them. */
+export const foreignCharset = (charsets: ReadonlyArray<string>, names: string): Unsendable | undefined => {
+  const [, own] = names.split(" ")
+  return charsets.every((charset) => charset === own)
+    ? undefined
+    : new Unsendable(
+        `it chooses a character set for its session, and this client writes ${own}: choose it for the Layer (charset in the url or in the option mysql2), or convert in the statement`
+      )
+}
+
+const none: ReadonlyArray<string> = []

@@ -28,6 +28,7 @@ import {
   Texts
 } from "../wire/texts.js"
 import * as values from "../wire/values.js"
+import * as changes from "./changes.js"
 
 /** What a connection knows about its server. */
 export interface Server {
@@ -289,7 +290,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 
   /** What keeps a statement from being sent. */
-  refusal(sql: string): SqlError | undefined {
+  refusal({ charsets, sql }: Text): SqlError | undefined {
     if (this.isDead) return this.error(this.pipeline.fatal ?? closedByServer(), "unsent")
     // While an abort is under way every statement is one of the abort.
     if (this.rolledBack && !this.pipeline.isAborting && !replacesTransaction(sql)) {
@@ -298,7 +299,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
         `MySQL at ${this.endpoint.label}: the server has ended this transaction because of a failure, and statements are ignored until its own end: let that failure pass`
       )
     }
-    const problem = this.problemOf(sql)
+    const foreign = charsets.length === 0 ? undefined : changes.foreignCharset(charsets, this.endpoint.names)
+    const problem = foreign ?? this.problemOf(sql)
     return problem === undefined ? undefined : this.unsendable(problem)
   }
 

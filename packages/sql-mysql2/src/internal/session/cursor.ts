@@ -104,7 +104,7 @@ const single = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
 
   /** `isSecond`: its preparation was at fault the first time. */
   const begin = (until: Instant, isSecond: boolean): SqlError | undefined => {
-    const refusal = connection.refusal(text.sql)
+    const refusal = connection.refusal(text)
     if (refusal !== undefined) return refusal
     const sending = sendingOf(connection, text, params)
     if (sending instanceof SqlError) return sending
@@ -245,7 +245,7 @@ const joined = (connection: MysqlConnection, text: Text, params: ReadonlyArray<u
   /** `again` is what is done instead if the preparation was at fault. */
   const operate = (until: Instant, begin: (piece: Piece) => void, again?: () => Effect.Effect<Piece, SqlError>) =>
     AsyncContext.async<Piece, SqlError>((resume) => {
-      const refusal = connection.refusal(text.sql)
+      const refusal = connection.refusal(text)
       if (refusal !== undefined) return resume(Effect.fail(refusal))
       const piece = new Piece(connection, text)
       const onEnd = (failure: unknown): void => {

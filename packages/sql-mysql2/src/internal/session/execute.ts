@@ -35,12 +35,12 @@ const start = (
   again: boolean,
   begin?: string
 ): void => {
-  const refusal = connection.refusal(sql)
+  const text = connection.texts.of(sql)
+  const refusal = connection.refusal(text)
   if (refusal !== undefined) {
     resume(Effect.fail(refusal))
     return
   }
-  const text = connection.texts.of(sql)
   const prepared = connection.prepares(text, params, mode)
   const operation = new Operation(connection, text)
   operation.begins = mode === "command" && isBegin(sql)

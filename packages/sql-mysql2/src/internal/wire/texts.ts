@@ -13,6 +13,8 @@ export interface Text {
   readonly several: boolean
   /** What it may leave in the session. */
   readonly changes: changes.Changes
+  /** The character sets that it chooses for its session. */
+  readonly charsets: ReadonlyArray<string>
   /** One statement that cannot begin or end a transaction, whatever becomes of it. */
   readonly plain: boolean
   /** Leaves nothing behind. */
@@ -61,6 +63,7 @@ export const read = (sql: string): Text => {
     planned: planned.test(sql),
     several,
     changes: changes.read(sql),
+    charsets: changes.charsets(sql),
     plain: !several && planned.test(sql),
     isRead: isRead(sql),
     unpreparable: false

@@ -8,6 +8,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { MysqlClient, type MysqlClientConfig, TypeId } from "@effect/sql-mysql2/MysqlClient"
 import type { Configured } from "@sluice/sql/driver/Configured"
 import * as Layers from "@sluice/sql/driver/Layers"
+import type { CallSite } from "@sluice/sql/driver/Runtime"
 import { type ConfigError, Effect, type Layer, type Scope } from "effect"
 import type { MysqlSqlConfig } from "./Config.js"
 import * as compiler from "./internal/compiler.js"
@@ -26,7 +27,7 @@ export interface MysqlSql extends Layers.Running<MysqlClient> {}
 
 const start = Effect.fnUntraced(function* (
   config: MysqlSqlConfig,
-  madeAt: string
+  madeAt: CallSite
 ): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const endpoints = yield* endpoint.resolve(config)
   const { pipeline } = config

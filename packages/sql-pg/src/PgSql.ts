@@ -35,7 +35,7 @@ const PgJson = Statement.custom<PgCustom>("PgJson")
 
 const start = Effect.fnUntraced(function* (
   config: PgSqlConfig,
-  madeAt: string
+  madeAt: Runtime.CallSite
 ): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const endpoints = yield* endpoint.resolve(config)
   const { primary } = endpoints

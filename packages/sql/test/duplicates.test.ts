@@ -49,7 +49,7 @@ const setup = (servers: Record<string, string | undefined | "fails" | "silent">)
             primary,
             duplicates: "warn",
             startup: "eager",
-            madeAt: `at ${name}`,
+            madeAt: () => `at ${name}`,
             pool: { name, minIdle: 0 },
             ...options
           }
@@ -194,9 +194,9 @@ it.scoped("two copies of this library in one process know of each other", () =>
     const other: typeof one = yield* Effect.promise(() => import(/* @vite-ignore */ path))
     assert.notStrictEqual(one.make, other.make)
     const key = `copies-${process.pid}`
-    const first = yield* one.make("at first", "error")
+    const first = yield* one.make(() => "at first", "error")
     yield* first.pool("first").isAt(key)
-    const second = yield* other.make("at second", "error")
+    const second = yield* other.make(() => "at second", "error")
     const error = yield* Effect.flip(second.pool("second").isAt(key))
     assert.include(error.message, '"second", made at second, and "first", made at first')
     yield* first.end

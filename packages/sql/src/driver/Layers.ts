@@ -52,7 +52,7 @@ export interface Means<in C, in out Id, Client extends SqlClient> {
   /** Starts the driver. `madeAt` is the line of the program that has called one of the functions of `Layers`. */
   readonly start: (
     config: C,
-    madeAt: string
+    madeAt: Runtime.CallSite
   ) => Effect.Effect<Running<Client>, SqlError, Scope.Scope | Reactivity.Reactivity>
 }
 
@@ -71,7 +71,7 @@ export interface Layers<in out C, Id, out Client> {
   /** The Layer of a configuration that an effect gives. `madeAt` comes from `Runtime.callSite`. */
   readonly layerEffect: <E>(
     config: Effect.Effect<C, E, Scope.Scope>,
-    madeAt: string
+    madeAt: Runtime.CallSite
   ) => Layer.Layer<Services | Id, E | SqlError>
 }
 
@@ -80,7 +80,7 @@ export interface Layers<in out C, Id, out Client> {
  * @category constructors
  */
 export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, Id, Client>): Layers<C, Id, Client> => {
-  const layerEffect = <E>(config: Effect.Effect<C, E, Scope.Scope>, madeAt: string) =>
+  const layerEffect = <E>(config: Effect.Effect<C, E, Scope.Scope>, madeAt: Runtime.CallSite) =>
     Layer.scopedContext(
       Effect.map(
         Effect.flatMap(config, (config) => start(config, madeAt)),
@@ -140,7 +140,7 @@ export const start = <E extends Endpoint<unknown>, Conn>(
   { primary, replicas }: Resolved<E>,
   more: {
     readonly compiler: Statement.Compiler
-    readonly madeAt: string
+    readonly madeAt: Runtime.CallSite
     /** `db.system.name` of OpenTelemetry. */
     readonly system: string
   }

@@ -65,7 +65,7 @@ export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
   readonly transformRows?: (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
   /** Where the program made this, for the report of a second pool: see `callSite`. */
-  readonly madeAt?: string | undefined
+  readonly madeAt?: CallSite | undefined
 }
 
 /**
@@ -88,12 +88,20 @@ export interface Runtime<Conn> {
 }
 
 /**
+ * Gives a line of the program, for messages.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type CallSite = registry.CallSite
+
+/**
  * The line of the program that called the function `of`, for `madeAt`.
  *
  * @since 0.1.0
  * @category utils
  */
-export const callSite: (of: Function) => string = registry.callSite
+export const callSite: (of: Function) => CallSite = registry.callSite
 
 /**
  * One pool for each endpoint, and the clients on them; lives as long as the scope.
@@ -112,7 +120,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   options: RuntimeOptions<Endpoint>
 ): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const reactivity = yield* Reactivity.Reactivity
-  const registration = yield* registry.make(options.madeAt ?? "at an unknown place", options.duplicates ?? "warn")
+  const registration = yield* registry.make(options.madeAt ?? registry.unknownPlace, options.duplicates ?? "warn")
   // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
   const timers = yield* Deadline.ofContext
   // The pools may connect before there is a client, which a hook waits for.

@@ -69,11 +69,20 @@ const remove = (key: string, one: Live): void => {
  * Notes the pools of a Layer until its scope closes, and reports a database that has a pool already. Two pools on one database, each
  * with a maximum of its own, take twice the connections that were planned, and nobody notices until the server refuses.
  */
-export const make = (madeAt: string, duplicates: Duplicates): Effect.Effect<Registration, never, Scope.Scope> => {
+export const make = (madeAt: CallSite, duplicates: Duplicates): Effect.Effect<Registration, never, Scope.Scope> => {
   const layer = {}
   const noted = new Map<Live, Set<string>>()
   const pool = (name: string): Registered => {
-    const mine: Live = { name, madeAt, layer, duplicates, order: shared().made++, known: new WeakSet() }
+    const mine: Live = {
+      name,
+      get madeAt() {
+        return madeAt()
+      },
+      layer,
+      duplicates,
+      order: shared().made++,
+      known: new WeakSet()
+    }
     const keys = new Set<string>()
     noted.set(mine, keys)
     return {
@@ -112,10 +121,14 @@ const messageOf = (mine: Live, other: Live): string =>
 const refusal = (mine: Live, other: Live): SqlError =>
   SqlReason.toError(SqlReason.make("InvalidOptions", { connection: "none" }), messageOf(mine, other))
 
-/** The line of the program that called `of`, for messages. */
-export const callSite = (of: Function): string => {
+/** A line of the program, for messages. Writing it out takes longer than all else that a pool is made of, so it is done when asked. */
+export type CallSite = () => string
+
+export const unknownPlace: CallSite = () => "at an unknown place"
+
+/** The line of the program that called `of`. */
+export const callSite = (of: Function): CallSite => {
   const holder: { stack?: string } = {}
   Error.captureStackTrace(holder, of)
-  const line = holder.stack?.split("\n")[1]?.trim()
-  return line === undefined ? "at an unknown place" : line
+  return () => holder.stack?.split("\n")[1]?.trim() ?? unknownPlace()
 }

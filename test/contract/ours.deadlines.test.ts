@@ -22,7 +22,7 @@ import * as PgDriver from "../../packages/sql-pg/src/internal/driver.js"
 import * as PgEndpoint from "../../packages/sql-pg/src/internal/endpoint.js"
 import { booksBalance, eventually, unique } from "./contract.js"
 import { Server } from "./databases.js"
-import { type Options, ours, rowsOf, table } from "./ours.js"
+import { executing, type Options, ours, rowsOf, table } from "./ours.js"
 
 /** The wait for a server that does not enforce its statement timeout itself. */
 const PATIENCE = 1_000
@@ -319,14 +319,14 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
   )
 
   it.effect("a process that was held up takes the answers that have come meanwhile", () =>
-    onPool({ statementTimeout: "300 millis", pool: { maxSize: 5, minIdle: 5, validateAfterIdle: "1 hour" } }, () =>
+    onPool({ statementTimeout: "2 seconds", pool: { maxSize: 5, minIdle: 5, validateAfterIdle: "1 hour" } }, (name) =>
       Effect.gen(function* () {
         for (let n = 0; n < 10; n++) yield* Sql.query("select 1 as n")
         const isOpen = Effect.map(Sql.stats, ({ write }) => write.available >= 5)
         yield* eventually("connections are open", isOpen)
-        const slow = sleep(0.1)
+        const slow = sleep(1.5)
         const streamed = Effect.flatMap(Sql.Sql, ({ client }) =>
-          Stream.runCount(client.unsafe(words.sleep(0.1)).stream)
+          Stream.runCount(client.unsafe(words.sleep(1.5)).stream)
         )
         const fibers = yield* Effect.forEach(
           [
@@ -334,16 +334,16 @@ ours("deadlines", ({ dialect, insert, it, onPool, optionsOf, session, sleep, wor
             Sql.withConnection(Effect.zipRight(slow, session)),
             Sql.withTransaction(Effect.zipRight(slow, session)),
             streamed,
-            Deadline.within("300 millis")(slow)
+            Deadline.within("2 seconds")(slow)
           ] as ReadonlyArray<Effect.Effect<unknown, any, Sql.Sql>>,
           Effect.fork
         )
         // All are sent, and the timer that bounds them runs. Their answers come while the process does nothing else.
-        yield* Effect.sleep(20)
+        yield* executing(name, "sleep", 5)
         // Right before the event loop looks at its timers: the answers come to light only after them.
         yield* Effect.async<void>((resume) => {
           setImmediate(() => {
-            busyFor(300 + PATIENCE + 200)
+            busyFor(2_000 + PATIENCE + 200)
             resume(Effect.void)
           })
         })

@@ -60,7 +60,10 @@ scenarios("F1: a database restarts", ({ it, run, sleep }) => {
               Effect.map(stats, ({ size, using }) => size === 10 && using === 10),
               tolerated(2_000)
             )
-            if (side === "write") yield* eventually("the server runs them", running(10, sessions))
+            // A statement that fails ends the load, and is the failure of the test.
+            if (side === "write") {
+              yield* Effect.raceFirst(eventually("the server runs them", running(10, sessions)), Fiber.join(load))
+            }
             yield* Fiber.interrupt(load)
 
             const lost = (yield* Fiber.join(inFlight)).flatMap((one) => (Either.isLeft(one) ? [one.left] : []))

@@ -491,14 +491,14 @@ pairs(
           const sql = yield* SqlClient.SqlClient
           const connection = yield* sql.reserve
           const run = (seconds: number) => connection.execute(`select pg_sleep(${seconds})`, [], undefined)
-          const other = yield* Effect.forkDaemon(sleep(1))
-          const interrupted = yield* Effect.forkDaemon(run(0.4))
+          const other = yield* Effect.forkDaemon(sleep(2))
+          const interrupted = yield* Effect.forkDaemon(run(0.8))
           yield* eventually(
             "both run",
             Effect.map(active(name, "pg_sleep"), (n) => n === 2)
           )
           yield* Effect.forkDaemon(Fiber.interrupt(interrupted))
-          const exit = yield* Effect.exit(run(1.5))
+          const exit = yield* Effect.exit(run(3))
           yield* Fiber.await(other)
           return Exit.isSuccess(exit) ? "untouched" : codeOf(failureOf(exit))
         }),

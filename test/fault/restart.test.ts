@@ -1,6 +1,6 @@
 import { assert } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { Clock, Effect, Either, Fiber } from "effect"
+import { Clock, Effect, Either, Fiber, Schedule } from "effect"
 import { eventually } from "../contract/contract.js"
 import { attemptsIn, running, Server, scenarios, times, tolerated } from "./rig.js"
 
@@ -48,9 +48,14 @@ scenarios("F1: a database restarts", ({ it, run, sleep }) => {
             assert.isAtLeast(attempts, 1)
 
             yield* node.start
+            // A server that was away for longer than five seconds is known to be down, and callers are told so at once.
+            const client = Effect.retry(Effect.forever(routed(sleep(0.2))), {
+              while: (error) => SqlReason.of(error)._tag === "DatabaseDown",
+              schedule: Schedule.spaced("20 millis")
+            })
             const load = yield* Effect.fork(
               Effect.all(
-                Array.from({ length: 30 }, () => Effect.forever(routed(sleep(0.2)))),
+                Array.from({ length: 30 }, () => client),
                 { concurrency: "unbounded", discard: true }
               )
             )

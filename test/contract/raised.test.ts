@@ -9,11 +9,11 @@
  * No code of a lost connection is `idempotent` or `always` here: the statement is undone, so all of it may run again.
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import { assert, layer } from "@effect/vitest"
+import { assert } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
-import { Effect, type Layer, Stream } from "effect"
-import { type Database, databases, Server } from "./databases.js"
-import * as Drivers from "./drivers.js"
+import { Effect, Stream } from "effect"
+import { type Database, Server } from "./databases.js"
+import { ours } from "./ours.js"
 import { learn, onPacked, packers } from "./packing.js"
 
 type Class = readonly [tag: SqlReason.Tag, retry: SqlReason.Retry]
@@ -158,99 +158,90 @@ const mysql: Raising = {
 
 const raisings: { readonly [D in Database]: Raising } = { postgresql, mysql }
 
-for (const database of Object.keys(databases) as Array<Database>) {
-  const { name } = Drivers.pair(database).ours
-  if (!Drivers.selected.some((one) => one.name === name)) continue
-  layer(databases[database].layer() as Layer.Layer<Server, unknown>, {
-    excludeTestServices: true,
-    timeout: "2 minutes"
-  })(`raised, ${name}`, (it) => {
-    const { atCommit, call, calls, classes, hiddenByViews, prepare, type } = raisings[database]
-    const packer = packers[database]
-    const { words } = databases[database]
-    const session = Effect.map(Sql.query<{ id: number }>(`select ${words.session} as id`), ([row]) => row!.id)
-    const count = Effect.map(Sql.query<{ n: number }>(calls), ([row]) => Number(row!.n))
+ours("raised", ({ database, it, session, words }) => {
+  const { atCommit, call, calls, classes, hiddenByViews, prepare, type } = raisings[database]
+  const packer = packers[database]
+  const count = Effect.map(Sql.query<{ n: number }>(calls), ([row]) => Number(row!.n))
 
-    /** Runs each form with each code. What a form does before it fails must not be there afterwards. */
-    const each = (
-      forms: Readonly<Record<string, (code: string) => Effect.Effect<unknown, SqlError, Sql.Sql>>>,
-      callsOfForm = 1,
-      without: ReadonlyArray<string> = []
-    ) =>
-      Effect.gen(function* () {
-        for (const [form, run] of Object.entries(forms)) {
-          const before = yield* session
-          for (const [code, [tag, retry]] of Object.entries(classes)) {
-            if (without.includes(code)) continue
-            const calledBefore = yield* count
-            const error = yield* Effect.flip(run(code))
-            const reason = SqlReason.of(error)
-            assert.deepStrictEqual(
-              [reason._tag, reason.connection, reason.outcome, reason.retry, reason.attempts],
-              [tag, "keep", "rolledBack", retry, 1],
-              `${form}, ${code}: ${error}`
-            )
-            assert.include(error.message, "raised by a function")
-            // The question itself is counted as well.
-            assert.strictEqual((yield* count) - calledBefore, callsOfForm + 1, `${form}, ${code} has run once`)
-          }
-          assert.strictEqual(yield* session, before, `${form}: the connection is kept`)
-        }
-      })
-
-    it.effect(
-      "an error that bears the code of a lost connection is an error like others, in each form of a statement",
-      () =>
-        Effect.gen(function* () {
-          const server = yield* Server
-          yield* Effect.forEach(prepare, (text) => server.query(text), { discard: true })
-          yield* onPacked(packer, { pool: { maxSize: 1 } }, ({ packs }) =>
-            Effect.gen(function* () {
-              const { client } = yield* Sql.Sql
-              const query = (code: string) => Sql.query(call(code))
-              const stream = (code: string) => Stream.runDrain(client.unsafe(call(code)).stream)
-              yield* each({
-                alone: query,
-                unprepared: (code) => Sql.query(call(code), [], { prepare: false }),
-                streamed: stream,
-                pinned: (code) => Sql.withConnection(Effect.zipRight(session, query(code))),
-                "in a transaction, first": (code) => Sql.withTransaction(query(code)),
-                "in a transaction, second": (code) => Sql.withTransaction(Effect.zipRight(session, query(code))),
-                "in a transaction, streamed": (code) => Sql.withTransaction(stream(code)),
-                "in a savepoint": (code) => Sql.withTransaction(Sql.withTransaction(query(code))),
-                ...(atCommit === undefined
-                  ? {}
-                  : {
-                      "at COMMIT": (code: string) => Sql.withTransaction(Sql.query(atCommit(code))),
-                      "at COMMIT, by itself": (code: string) => Sql.query(atCommit(code))
-                    })
-              })
-              // A text that names a function of the program is never packed. Here a view hides it.
-              const harmless = database === "mysql" ? 0 : ""
-              yield* Sql.query(`create table codes (code ${type} primary key)`)
-              yield* Sql.query("create view raising as select code, raised(code) as n from codes")
-              yield* Effect.forEach([harmless, ...Object.keys(classes)], (code) =>
-                Sql.query(`insert into codes values (${words.placeholder(1)})`, [code])
-              )
-              const text = `select n from raising where code = ${words.placeholder(1)}`
-              yield* learn(text, [harmless])
-              const packed = packs()
-              yield* each({ packed: (code) => Sql.query(text, [code]) }, 1, hiddenByViews)
-              const good = Sql.query(text, [harmless])
-              // Before it and behind it are reads that it must not touch.
-              const among = (code: string) =>
-                Effect.all([good, Effect.exit(Sql.query(text, [code])), good], { concurrency: "unbounded" })
-              yield* each(
-                { "packed among others": (code) => Effect.flatMap(among(code), ([, exit]) => exit) },
-                3,
-                hiddenByViews
-              )
-              assert.isAbove(packs() - packed, 4 * (Object.keys(classes).length - hiddenByViews.length) - 1)
-              const { closed } = (yield* Sql.stats).write
-              assert.isTrue(Object.values(closed).every((n) => n === 0))
-            })
+  /** Runs each form with each code. What a form does before it fails must not be there afterwards. */
+  const each = (
+    forms: Readonly<Record<string, (code: string) => Effect.Effect<unknown, SqlError, Sql.Sql>>>,
+    callsOfForm = 1,
+    without: ReadonlyArray<string> = []
+  ) =>
+    Effect.gen(function* () {
+      for (const [form, run] of Object.entries(forms)) {
+        const before = yield* session
+        for (const [code, [tag, retry]] of Object.entries(classes)) {
+          if (without.includes(code)) continue
+          const calledBefore = yield* count
+          const error = yield* Effect.flip(run(code))
+          const reason = SqlReason.of(error)
+          assert.deepStrictEqual(
+            [reason._tag, reason.connection, reason.outcome, reason.retry, reason.attempts],
+            [tag, "keep", "rolledBack", retry, 1],
+            `${form}, ${code}: ${error}`
           )
-        })
-    )
-  })
-}
+          assert.include(error.message, "raised by a function")
+          // The question itself is counted as well.
+          assert.strictEqual((yield* count) - calledBefore, callsOfForm + 1, `${form}, ${code} has run once`)
+        }
+        assert.strictEqual(yield* session, before, `${form}: the connection is kept`)
+      }
+    })
+
+  it.effect(
+    "an error that bears the code of a lost connection is an error like others, in each form of a statement",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* Server
+        yield* Effect.forEach(prepare, (text) => server.query(text), { discard: true })
+        yield* onPacked(packer, { pool: { maxSize: 1 } }, ({ packs }) =>
+          Effect.gen(function* () {
+            const { client } = yield* Sql.Sql
+            const query = (code: string) => Sql.query(call(code))
+            const stream = (code: string) => Stream.runDrain(client.unsafe(call(code)).stream)
+            yield* each({
+              alone: query,
+              unprepared: (code) => Sql.query(call(code), [], { prepare: false }),
+              streamed: stream,
+              pinned: (code) => Sql.withConnection(Effect.zipRight(session, query(code))),
+              "in a transaction, first": (code) => Sql.withTransaction(query(code)),
+              "in a transaction, second": (code) => Sql.withTransaction(Effect.zipRight(session, query(code))),
+              "in a transaction, streamed": (code) => Sql.withTransaction(stream(code)),
+              "in a savepoint": (code) => Sql.withTransaction(Sql.withTransaction(query(code))),
+              ...(atCommit === undefined
+                ? {}
+                : {
+                    "at COMMIT": (code: string) => Sql.withTransaction(Sql.query(atCommit(code))),
+                    "at COMMIT, by itself": (code: string) => Sql.query(atCommit(code))
+                  })
+            })
+            // A text that names a function of the program is never packed. Here a view hides it.
+            const harmless = database === "mysql" ? 0 : ""
+            yield* Sql.query(`create table codes (code ${type} primary key)`)
+            yield* Sql.query("create view raising as select code, raised(code) as n from codes")
+            yield* Effect.forEach([harmless, ...Object.keys(classes)], (code) =>
+              Sql.query(`insert into codes values (${words.placeholder(1)})`, [code])
+            )
+            const text = `select n from raising where code = ${words.placeholder(1)}`
+            yield* learn(text, [harmless])
+            const packed = packs()
+            yield* each({ packed: (code) => Sql.query(text, [code]) }, 1, hiddenByViews)
+            const good = Sql.query(text, [harmless])
+            // Before it and behind it are reads that it must not touch.
+            const among = (code: string) =>
+              Effect.all([good, Effect.exit(Sql.query(text, [code])), good], { concurrency: "unbounded" })
+            yield* each(
+              { "packed among others": (code) => Effect.flatMap(among(code), ([, exit]) => exit) },
+              3,
+              hiddenByViews
+            )
+            assert.isAbove(packs() - packed, 4 * (Object.keys(classes).length - hiddenByViews.length) - 1)
+            const { closed } = (yield* Sql.stats).write
+            assert.isTrue(Object.values(closed).every((n) => n === 0))
+          })
+        )
+      })
+  )
+})

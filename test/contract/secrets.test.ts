@@ -11,14 +11,14 @@
 import { inspect } from "node:util"
 import type { SqlError } from "@effect/sql/SqlError"
 import { PgClient } from "@effect/sql-pg/PgClient"
-import { assert, layer } from "@effect/vitest"
+import { assert } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
 import { Cause, Effect, Exit, Fiber, Layer, Logger, LogLevel, Option, Redacted, Stream, Tracer } from "effect"
 import { booksBalance, eventually, unique } from "./contract.js"
-import { type Database, databases, Server } from "./databases.js"
-import * as Drivers from "./drivers.js"
+import { type Database, Server } from "./databases.js"
+import { ours } from "./ours.js"
 
 const SECRET = "hunter2hunter2"
 const NUMBER = "4111111111111111"
@@ -215,198 +215,190 @@ const ways: { readonly [D in Database]: ReadonlyArray<Options> } = {
   mysql: [{}, { prepare: false }]
 }
 
-for (const database of Object.keys(databases) as Array<Database>) {
-  const { name } = Drivers.pair(database).ours
-  if (!Drivers.selected.some((one) => one.name === name)) continue
-  layer(databases[database].layer() as Layer.Layer<Server, unknown>, {
-    excludeTestServices: true,
-    timeout: "2 minutes"
-  })(`secrets, ${name}`, (it) => {
-    const { words } = databases[database]
-    const make = layerOf[database]
+ours("secrets", ({ database, it, words }) => {
+  const make = layerOf[database]
 
-    /** A client whose events and stats are searched too. */
-    const onClient = <A, E, R = never>(out: Out, options: Options, body: Effect.Effect<A, E, R | Sql.Sql>) =>
-      Effect.gen(function* () {
-        const server = yield* Server
-        const client = yield* server.client(unique("secrets"))
-        yield* Effect.gen(function* () {
-          const listening = yield* Effect.fork(
-            Stream.runForEach(yield* Effect.map(Sql.Sql, ({ events }) => events), (event) =>
-              Effect.sync(() => out.add("event", event))
-            )
+  /** A client whose events and stats are searched too. */
+  const onClient = <A, E, R = never>(out: Out, options: Options, body: Effect.Effect<A, E, R | Sql.Sql>) =>
+    Effect.gen(function* () {
+      const server = yield* Server
+      const client = yield* server.client(unique("secrets"))
+      yield* Effect.gen(function* () {
+        const listening = yield* Effect.fork(
+          Stream.runForEach(yield* Effect.map(Sql.Sql, ({ events }) => events), (event) =>
+            Effect.sync(() => out.add("event", event))
           )
-          yield* body
-          out.add("stats", yield* Sql.stats)
-          yield* booksBalance
-          yield* Fiber.interrupt(listening)
-        }).pipe(Effect.provide(make({ ...client, duplicates: "allow", ...options } as Options)))
-      })
-
-    it.effect("what a statement has in it: parameters, literals, numbers, comments, values of settings", () =>
-      Effect.gen(function* () {
-        const out = new Out()
-        const { query } = yield* Server
-        yield* query("drop table if exists secrets")
-        yield* query(tables[database])
-        for (const [i, way] of ways[database].entries()) {
-          const body = Effect.gen(function* () {
-            const { client } = yield* Sql.Sql
-            for (const [text, ...params] of wrong[database]) {
-              const stream = Stream.runDrain(client.unsafe(text, params).stream)
-              yield* failing(out, text, Sql.query(text, params))
-              if (i > 0) continue
-              yield* failing(out, `${text}, streamed`, stream)
-              yield* failing(out, `${text}, in a transaction`, Sql.withTransaction(Sql.query(text, params)))
-              if (params.length === 0) {
-                yield* failing(out, `${text}, unprepared`, Sql.query(text, [], { prepare: false }))
-              }
-            }
-          })
-          yield* heard(out, onClient(out, { pool: { maxSize: 2 }, ...way }, body))
-        }
-        assert.isAbove(out.length, 500)
-        out.check()
-      })
-    )
-
-    it.effect("the fields of the server's own error can be read by their names", () =>
-      onClient(
-        new Out(),
-        { pool: { maxSize: 1 } },
-        Effect.gen(function* () {
-          yield* Effect.ignore(Sql.query(`insert into secrets values ('x', 1)`))
-          const error = yield* Effect.flip(Sql.query(`insert into secrets values ('x', 1)`))
-          const cause = error.cause as Record<string, string>
-          assert.strictEqual(cause["code"], words.codes.unique)
-          if (database === "postgresql") {
-            assert.deepStrictEqual([cause["constraint"], cause["table"]], ["secrets_pkey", "secrets"])
-            assert.strictEqual(cause["detail"], "Key (a)=(x) already exists.")
-          } else {
-            assert.strictEqual(cause["sqlMessage"], "Duplicate entry 'x' for key 'PRIMARY'")
-            assert.strictEqual(cause["message"], "Duplicate entry for key 'PRIMARY'")
-          }
-          assert.include(cause["originalMessage"], database === "postgresql" ? "secrets_pkey" : "'x'")
-        })
-      )
-    )
-
-    it.effect("what runs when a pool is full, or when time is over", () =>
-      Effect.gen(function* () {
-        const out = new Out()
-        const sleep = words.sleep(20)
-        const texts = [`${sleep} /* ${SECRET} */`, `${sleep} -- ${SECRET}`, `select '${SECRET}', ${NUMBER}, (${sleep})`]
-        const body = Effect.gen(function* () {
-          for (const text of texts) {
-            const fiber = yield* Effect.fork(Effect.withSpan(Sql.query(text), "long"))
-            yield* eventually(
-              "it runs",
-              Effect.map(Sql.stats, ({ write }) => write.using === 1)
-            )
-            const error = yield* failing(out, text, Sql.withAcquireTimeout("20 millis")(Sql.query("select 1")))
-            assert.match(error.message, /sleep\(\?\)/i)
-            yield* Fiber.interrupt(fiber)
-            yield* booksBalance
-            yield* failing(
-              out,
-              `${text}, with a deadline`,
-              Effect.flatMap(
-                Effect.sync(() => new Date(Date.now() + 50)),
-                (at) => Sql.withDeadline(at)(Sql.query(text))
-              )
-            )
-            yield* booksBalance
-          }
-        })
-        yield* heard(out, onClient(out, { pool: { maxSize: 1 } }, body))
-        out.check()
-      })
-    )
-
-    it.effect("what a client connects with: url, password, password effect, name of the application", () =>
-      Effect.gen(function* () {
-        const out = new Out()
-        const server = yield* Server
-        const good = yield* server.url(unique("secrets"))
-        const { hostname, password, pathname, port, username } = new URL(Redacted.value(good))
-        const bad = new URL(Redacted.value(good))
-        bad.password = SECRET
-        const at = { host: hostname, port: Number(port), username, database: pathname.slice(1) }
-        const connecting = (what: string, options: Options) =>
-          failing(out, what, Effect.scoped(Layer.build(make({ duplicates: "allow", ...options }))))
-        const body = Effect.gen(function* () {
-          // MariaDB knows the password; the test cluster of PostgreSQL trusts everybody, so there the port is wrong.
-          const nowhere = { port: 1 }
-          const wrongUrl = database === "mysql" ? bad.href : bad.href.replace(`:${port}/`, ":1/")
-          yield* connecting("url", { url: Redacted.make(wrongUrl) })
-          yield* connecting("an odd url", { url: Redacted.make(`http://app:${SECRET}@localhost/pay`) })
-          yield* connecting("no url", { url: Redacted.make(`${SECRET}@localhost`) })
-          yield* connecting("a url with an odd port", { url: Redacted.make(bad.href.replace(`:${port}/`, ":x/")) })
-          yield* connecting("a url with an odd option", {
-            url: Redacted.make(`${bad.href}?nope=${SECRET}`)
-          })
-          yield* connecting("password", { ...at, ...nowhere, password: Redacted.make(SECRET) })
-          yield* connecting("password effect", { ...at, ...nowhere, password: Effect.succeed(Redacted.make(SECRET)) })
-          yield* connecting("password effect that fails", {
-            ...at,
-            password: Effect.fail(new Error("the vault is closed"))
-          })
-          yield* connecting("application name", { ...at, ...nowhere, applicationName: SECRET })
-        })
-        yield* heard(out, body)
-        const used = { ...at, password: Effect.succeed(Redacted.make(password)), applicationName: SECRET }
-        const twice = onClient(
-          out,
-          { ...used, duplicates: "warn" },
-          Effect.zipRight(Sql.query("select 1"), onClient(out, { ...used, duplicates: "warn" }, Sql.query("select 1")))
         )
-        yield* heard(out, Effect.scoped(twice))
+        yield* body
+        out.add("stats", yield* Sql.stats)
+        yield* booksBalance
+        yield* Fiber.interrupt(listening)
+      }).pipe(Effect.provide(make({ ...client, duplicates: "allow", ...options } as Options)))
+    })
+
+  it.effect("what a statement has in it: parameters, literals, numbers, comments, values of settings", () =>
+    Effect.gen(function* () {
+      const out = new Out()
+      const { query } = yield* Server
+      yield* query("drop table if exists secrets")
+      yield* query(tables[database])
+      for (const [i, way] of ways[database].entries()) {
+        const body = Effect.gen(function* () {
+          const { client } = yield* Sql.Sql
+          for (const [text, ...params] of wrong[database]) {
+            const stream = Stream.runDrain(client.unsafe(text, params).stream)
+            yield* failing(out, text, Sql.query(text, params))
+            if (i > 0) continue
+            yield* failing(out, `${text}, streamed`, stream)
+            yield* failing(out, `${text}, in a transaction`, Sql.withTransaction(Sql.query(text, params)))
+            if (params.length === 0) {
+              yield* failing(out, `${text}, unprepared`, Sql.query(text, [], { prepare: false }))
+            }
+          }
+        })
+        yield* heard(out, onClient(out, { pool: { maxSize: 2 }, ...way }, body))
+      }
+      assert.isAbove(out.length, 500)
+      out.check()
+    })
+  )
+
+  it.effect("the fields of the server's own error can be read by their names", () =>
+    onClient(
+      new Out(),
+      { pool: { maxSize: 1 } },
+      Effect.gen(function* () {
+        yield* Effect.ignore(Sql.query(`insert into secrets values ('x', 1)`))
+        const error = yield* Effect.flip(Sql.query(`insert into secrets values ('x', 1)`))
+        const cause = error.cause as Record<string, string>
+        assert.strictEqual(cause["code"], words.codes.unique)
+        if (database === "postgresql") {
+          assert.deepStrictEqual([cause["constraint"], cause["table"]], ["secrets_pkey", "secrets"])
+          assert.strictEqual(cause["detail"], "Key (a)=(x) already exists.")
+        } else {
+          assert.strictEqual(cause["sqlMessage"], "Duplicate entry 'x' for key 'PRIMARY'")
+          assert.strictEqual(cause["message"], "Duplicate entry for key 'PRIMARY'")
+        }
+        assert.include(cause["originalMessage"], database === "postgresql" ? "secrets_pkey" : "'x'")
+      })
+    )
+  )
+
+  it.effect("what runs when a pool is full, or when time is over", () =>
+    Effect.gen(function* () {
+      const out = new Out()
+      const sleep = words.sleep(20)
+      const texts = [`${sleep} /* ${SECRET} */`, `${sleep} -- ${SECRET}`, `select '${SECRET}', ${NUMBER}, (${sleep})`]
+      const body = Effect.gen(function* () {
+        for (const text of texts) {
+          const fiber = yield* Effect.fork(Effect.withSpan(Sql.query(text), "long"))
+          yield* eventually(
+            "it runs",
+            Effect.map(Sql.stats, ({ write }) => write.using === 1)
+          )
+          const error = yield* failing(out, text, Sql.withAcquireTimeout("20 millis")(Sql.query("select 1")))
+          assert.match(error.message, /sleep\(\?\)/i)
+          yield* Fiber.interrupt(fiber)
+          yield* booksBalance
+          yield* failing(
+            out,
+            `${text}, with a deadline`,
+            Effect.flatMap(
+              Effect.sync(() => new Date(Date.now() + 50)),
+              (at) => Sql.withDeadline(at)(Sql.query(text))
+            )
+          )
+          yield* booksBalance
+        }
+      })
+      yield* heard(out, onClient(out, { pool: { maxSize: 1 } }, body))
+      out.check()
+    })
+  )
+
+  it.effect("what a client connects with: url, password, password effect, name of the application", () =>
+    Effect.gen(function* () {
+      const out = new Out()
+      const server = yield* Server
+      const good = yield* server.url(unique("secrets"))
+      const { hostname, password, pathname, port, username } = new URL(Redacted.value(good))
+      const bad = new URL(Redacted.value(good))
+      bad.password = SECRET
+      const at = { host: hostname, port: Number(port), username, database: pathname.slice(1) }
+      const connecting = (what: string, options: Options) =>
+        failing(out, what, Effect.scoped(Layer.build(make({ duplicates: "allow", ...options }))))
+      const body = Effect.gen(function* () {
+        // MariaDB knows the password; the test cluster of PostgreSQL trusts everybody, so there the port is wrong.
+        const nowhere = { port: 1 }
+        const wrongUrl = database === "mysql" ? bad.href : bad.href.replace(`:${port}/`, ":1/")
+        yield* connecting("url", { url: Redacted.make(wrongUrl) })
+        yield* connecting("an odd url", { url: Redacted.make(`http://app:${SECRET}@localhost/pay`) })
+        yield* connecting("no url", { url: Redacted.make(`${SECRET}@localhost`) })
+        yield* connecting("a url with an odd port", { url: Redacted.make(bad.href.replace(`:${port}/`, ":x/")) })
+        yield* connecting("a url with an odd option", {
+          url: Redacted.make(`${bad.href}?nope=${SECRET}`)
+        })
+        yield* connecting("password", { ...at, ...nowhere, password: Redacted.make(SECRET) })
+        yield* connecting("password effect", { ...at, ...nowhere, password: Effect.succeed(Redacted.make(SECRET)) })
+        yield* connecting("password effect that fails", {
+          ...at,
+          password: Effect.fail(new Error("the vault is closed"))
+        })
+        yield* connecting("application name", { ...at, ...nowhere, applicationName: SECRET })
+      })
+      yield* heard(out, body)
+      const used = { ...at, password: Effect.succeed(Redacted.make(password)), applicationName: SECRET }
+      const twice = onClient(
+        out,
+        { ...used, duplicates: "warn" },
+        Effect.zipRight(Sql.query("select 1"), onClient(out, { ...used, duplicates: "warn" }, Sql.query("select 1")))
+      )
+      yield* heard(out, Effect.scoped(twice))
+      out.check()
+    })
+  )
+
+  if (database === "postgresql") {
+    it.effect("what listens: the channel and the payload", () =>
+      Effect.gen(function* () {
+        const out = new Out()
+        const server = yield* Server
+        const applicationName = unique("secrets")
+        const body = Effect.gen(function* () {
+          const client = yield* PgClient as unknown as Effect.Effect<any, never, Sql.Sql>
+          const got: Array<string> = []
+          const fiber = yield* Effect.fork(
+            Stream.runForEach(client.listen(SECRET) as Stream.Stream<string, SqlError>, (payload) =>
+              Effect.sync(() => got.push(payload))
+            )
+          )
+          const notified = (count: number) =>
+            eventually(
+              "a notification has arrived",
+              Effect.as(client.notify(SECRET, SECRET) as Effect.Effect<void, SqlError>, 0).pipe(
+                Effect.map(() => got.length > count)
+              )
+            )
+          yield* notified(0)
+          // The loss is warned of.
+          const before = got.length
+          yield* server.end(applicationName)
+          yield* notified(before)
+          out.add("stats", yield* Sql.stats)
+          yield* Fiber.interrupt(fiber)
+          yield* failing(out, "a channel that is too long", Stream.runDrain(client.listen(SECRET.repeat(9))) as any)
+          yield* failing(out, "a payload that is too long", client.notify(SECRET, SECRET.repeat(1_000)) as any)
+        })
+        yield* heard(
+          out,
+          onClient<void, unknown, Server>(
+            out,
+            { applicationName, pool: { maxSize: 2 } },
+            body as Effect.Effect<void, unknown, Server | Sql.Sql>
+          )
+        )
         out.check()
       })
     )
-
-    if (database === "postgresql") {
-      it.effect("what listens: the channel and the payload", () =>
-        Effect.gen(function* () {
-          const out = new Out()
-          const server = yield* Server
-          const applicationName = unique("secrets")
-          const body = Effect.gen(function* () {
-            const client = yield* PgClient as unknown as Effect.Effect<any, never, Sql.Sql>
-            const got: Array<string> = []
-            const fiber = yield* Effect.fork(
-              Stream.runForEach(client.listen(SECRET) as Stream.Stream<string, SqlError>, (payload) =>
-                Effect.sync(() => got.push(payload))
-              )
-            )
-            const notified = (count: number) =>
-              eventually(
-                "a notification has arrived",
-                Effect.as(client.notify(SECRET, SECRET) as Effect.Effect<void, SqlError>, 0).pipe(
-                  Effect.map(() => got.length > count)
-                )
-              )
-            yield* notified(0)
-            // The loss is warned of.
-            const before = got.length
-            yield* server.end(applicationName)
-            yield* notified(before)
-            out.add("stats", yield* Sql.stats)
-            yield* Fiber.interrupt(fiber)
-            yield* failing(out, "a channel that is too long", Stream.runDrain(client.listen(SECRET.repeat(9))) as any)
-            yield* failing(out, "a payload that is too long", client.notify(SECRET, SECRET.repeat(1_000)) as any)
-          })
-          yield* heard(
-            out,
-            onClient<void, unknown, Server>(
-              out,
-              { applicationName, pool: { maxSize: 2 } },
-              body as Effect.Effect<void, unknown, Server | Sql.Sql>
-            )
-          )
-          out.check()
-        })
-      )
-    }
-  })
-}
+  }
+})

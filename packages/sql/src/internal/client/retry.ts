@@ -87,8 +87,8 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     const failure = Cause.failureOption(cause)
     // A harmless read is run again when its connection was lost, which others that shared it may have caused. What the server
     // refuses is the answer to the statement.
-    const isUnlucky = isHarmless && Option.isSome(failure) && SqlReason.of(failure.value).connection === "destroy"
-    const situation = { repeatable: isUnlucky || isRepeatable(context), whole: false }
+    const wasLost = isHarmless && Option.isSome(failure) && SqlReason.of(failure.value).connection === "destroy"
+    const situation = { repeatable: wasLost || isRepeatable(context), whole: false }
     // Most failures are the program's own, and end here.
     if (
       Option.isNone(failure) ||

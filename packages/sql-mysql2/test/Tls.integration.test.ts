@@ -7,7 +7,7 @@ import { Sql } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { MariaDbCluster } from "@sluice/testkit"
 import { Effect, Fiber, Logger, Redacted } from "effect"
-import * as tls from "../../sql-pg/test/support/tls.js"
+import * as tls from "../../sql/test/support/tls.js"
 import { atOnce, failureOf, onPool, running, thread, user } from "./support/fixture.js"
 
 /** The certificate and its key as files that the server's user can read. */

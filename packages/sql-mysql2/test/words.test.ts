@@ -6,7 +6,8 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { SqlReason } from "@sluice/sql"
 import { Effect, Redacted } from "effect"
-import * as tls from "../../sql-pg/test/support/tls.js"
+import * as tls from "../../sql/test/support/tls.js"
+import { refusedByName } from "../../sql/test/support/words.js"
 import * as endpoint from "../src/internal/endpoint.js"
 import * as Words from "../src/internal/words.js"
 import type { MysqlSqlConfig } from "../src/MysqlSql.js"
@@ -131,7 +132,7 @@ describe("TLS", () => {
 })
 
 describe("other words of a url", () => {
-  for (const [query, remedy] of [
+  refusedByName(problems, [
     ["connectionLimit=3", /use pool\.maxSize/],
     ["connection_limit=3", /use pool\.maxSize/],
     ["connectTimeout=10", /use pool\.connectTimeout/],
@@ -145,16 +146,7 @@ describe("other words of a url", () => {
     ["rowsAsArray=true", /use the values of a statement/],
     ["typeCast=false", /use the option mysql2/],
     ["isServer=true", /there are ssl-mode/]
-  ] as const) {
-    it.effect(`${query} is refused by name`, () =>
-      Effect.gen(function* () {
-        const [problem, ...others] = yield* problems(query)
-        assert.match(problem!, new RegExp(`^\\?${query.split("=")[0]} is no option here: `))
-        assert.match(problem!, remedy)
-        assert.deepStrictEqual(others, [])
-      })
-    )
-  }
+  ])
 
   it("none of them is a word that is obeyed", () => {
     for (const word of Object.keys(Words.elsewhere)) assert.isFalse(Object.hasOwn(Words.table, word), word)

@@ -6,8 +6,8 @@ import { Sql } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Fiber, Logger, Redacted } from "effect"
+import * as tls from "../../sql/test/support/tls.js"
 import { atOnce, backends, eventually, failureOf, onPool, pid } from "./support/fixture.js"
-import * as tls from "./support/tls.js"
 
 /**
  * Users of whom the server asks for something: TLS, no TLS, a certificate of their own, nothing at all. The certificate of the

@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
+import type { TargetWord } from "@sluice/sql/Router"
 import type { Duration, Effect, Redacted } from "effect"
 import type { ConnectionOptions } from "mysql2"
 
@@ -89,6 +90,17 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
   readonly primary?: EndpointConfig | undefined
   /** Take the statements inside of `Sql.read`, in turn. Default none. */
   readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Where statements go that are not marked with `Sql.read`. The words are those of libpq's `target_session_attrs`:
+   *
+   * - `read-write`, `primary`: to the server that takes writes.
+   * - `read-only`, `standby`: to a replica.
+   * - `prefer-standby`: to a replica, or to the primary while no replica is up.
+   * - `any`: to any server that is up.
+   *
+   * Default `read-write`.
+   */
+  readonly targetSessionAttrs?: TargetWord | undefined
   /**
    * Longest time one statement may run. The server enforces it: MariaDB (`max_statement_time`) for all statements, MySQL
    * (`max_execution_time`) for SELECT alone. If the server has not answered one second later, the client closes the connection.

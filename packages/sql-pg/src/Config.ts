@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { PgClientConfig } from "@effect/sql-pg/PgClient"
 import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
+import type { TargetWord } from "@sluice/sql/Router"
 import type { Duration, Effect, Redacted, Scope } from "effect"
 import type * as Pg from "pg"
 
@@ -68,6 +69,18 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
   readonly primary?: EndpointConfig | undefined
   /** Take the statements inside of `Sql.read`, in turn. Default none. */
   readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Where statements go that are not marked with `Sql.read`. The words are those of libpq's `target_session_attrs`:
+   *
+   * - `read-write`: to the server that takes writes.
+   * - `primary`: to the primary, also if its sessions are read-only by default (`default_transaction_read_only`).
+   * - `read-only`: to a server that takes no writes. `standby`: to a replica.
+   * - `prefer-standby`: to a replica, or to the primary while no replica is up.
+   * - `any`: to any server that is up.
+   *
+   * Default `read-write`.
+   */
+  readonly targetSessionAttrs?: TargetWord | undefined
   /**
    * Longest time one statement may run. The server enforces it (`statement_timeout`). If the server has not answered one second
    * later, the client closes the connection.

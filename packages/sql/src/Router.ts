@@ -22,6 +22,24 @@ export type {
   Intent
 } from "./internal/routing/intent.js"
 
+export type {
+  /**
+   * Where the roles of the servers come from: `given` by the configuration, as `primary` and `replicas`; or `found` by asking
+   * the servers, because the configuration has only said which servers there are.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  Roles,
+  /**
+   * Which server takes the statements that are not marked with `Sql.read`: the words of libpq's `target_session_attrs`.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  TargetWord
+} from "./internal/routing/words.js"
+
 /**
  * What a router can do.
  *

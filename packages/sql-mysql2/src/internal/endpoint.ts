@@ -1,6 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Endpoints from "@sluice/sql/driver/Endpoints"
+import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
 import type { Way } from "@sluice/sql/driver/Tls"
 import { type Effect, Redacted } from "effect"
 import type { EndpointConfig, MysqlSqlConfig } from "../Config.js"
@@ -29,10 +30,7 @@ const MAX_PLANS = 100
 
 /** The options of this driver alone. */
 const options: OptionTable.Table<
-  Omit<
-    MysqlSqlConfig,
-    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates" | "hooks"
-  >
+  Omit<MysqlSqlConfig, keyof Endpoints.Fields | keyof Endpoints.Servers<unknown> | keyof RuntimeConfig>
 > = {
   resetOnRelease: OptionTable.oneOf("auto", "always", "never"),
   prepare: OptionTable.flag,

@@ -1,6 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Endpoints from "@sluice/sql/driver/Endpoints"
+import type { RuntimeConfig } from "@sluice/sql/driver/Runtime"
 import type { Way } from "@sluice/sql/driver/Tls"
 import { type Effect, Either, Redacted } from "effect"
 import type { EndpointConfig, PgSqlConfig } from "../Config.js"
@@ -26,10 +27,7 @@ export interface Endpoint extends Omit<Endpoints.Endpoint<Pg.WireClient>, "datab
 
 /** The options of this driver alone. */
 const options: OptionTable.Table<
-  Omit<
-    PgSqlConfig,
-    keyof Endpoints.Fields | "primary" | "replicas" | "statementTimeout" | "pool" | "startup" | "duplicates" | "hooks"
-  >
+  Omit<PgSqlConfig, keyof Endpoints.Fields | keyof Endpoints.Servers<unknown> | keyof RuntimeConfig>
 > = {
   resetOnRelease: OptionTable.oneOf("auto", "always", "never"),
   pipeline: OptionTable.flag,

@@ -10,6 +10,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import { Duration, Effect, Either, Redacted } from "effect"
+import type { Roles, TargetWord } from "../internal/routing/words.js"
 import * as SqlReason from "../SqlReason.js"
 import { invalidOptions } from "./Classify.js"
 import type { EndpointInfo } from "./Driver.js"
@@ -30,6 +31,7 @@ export interface Servers<out At> {
   readonly primary?: At | undefined
   readonly replicas?: ReadonlyArray<At> | undefined
   readonly statementTimeout?: Duration.DurationInput | undefined
+  readonly targetSessionAttrs?: TargetWord | undefined
 }
 
 /**
@@ -88,8 +90,13 @@ export interface Endpoint<out Client> extends EndpointInfo {
  * @category models
  */
 export interface Resolved<out E> {
+  /** Of servers whose roles are to be found: the first one. */
   readonly primary: E
   readonly replicas: ReadonlyArray<E>
+  /** `found`: the configuration names servers and no roles, so that `primary` and `replicas` are a first guess. */
+  readonly roles: Roles
+  /** Where statements go that are not marked with `Sql.read`. */
+  readonly target: TargetWord
 }
 
 /**
@@ -296,5 +303,10 @@ export const resolve = <At extends Options.Fields, Client, More>(
     const [primary, ...replicas] = endpoints
     return problems.length > 0 || primary === undefined
       ? Effect.fail(invalidOptions(means.module, problems))
-      : Effect.succeed({ primary, replicas })
+      : Effect.succeed({
+          primary,
+          replicas,
+          roles: "given",
+          target: config.targetSessionAttrs ?? "read-write"
+        })
   })

@@ -137,7 +137,7 @@ export interface CommonConfig extends Runtime.RuntimeConfig {
 export const start = <E extends Endpoint<unknown>, Conn>(
   driver: Driver<E, Conn>,
   config: CommonConfig,
-  { primary, replicas }: Resolved<E>,
+  { primary, replicas, roles, target }: Resolved<E>,
   more: {
     readonly compiler: Statement.Compiler
     readonly madeAt: Runtime.CallSite
@@ -145,10 +145,22 @@ export const start = <E extends Endpoint<unknown>, Conn>(
     readonly system: string
   }
 ): Effect.Effect<Runtime.Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> => {
-  const { duplicates, hooks, pool, spanAttributes = {}, startup, transformJson, transformResultNames } = config
+  const {
+    duplicates,
+    failoverHold,
+    hooks,
+    pool,
+    spanAttributes = {},
+    startup,
+    transformJson,
+    transformResultNames
+  } = config
   return Runtime.make(driver, {
     primary,
     replicas,
+    roles,
+    target,
+    failoverHold,
     pool,
     startup,
     duplicates,

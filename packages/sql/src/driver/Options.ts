@@ -9,6 +9,7 @@ import * as OptionTable from "@sluice/pool/OptionTable"
 import * as PoolHooks from "@sluice/pool/PoolHooks"
 import * as PoolOptions from "@sluice/pool/PoolOptions"
 import { Duration, Effect, Redacted } from "effect"
+import { targetWords } from "../internal/routing/words.js"
 import type { RuntimeConfig } from "./Runtime.js"
 
 /**
@@ -99,8 +100,21 @@ const runtimeTable: OptionTable.Table<RuntimeConfig> = {
   }),
   startup: OptionTable.oneOf("eager", "lazy"),
   duplicates: OptionTable.oneOf("warn", "error", "allow"),
-  hooks: PoolHooks.check
+  hooks: PoolHooks.check,
+  failoverHold: (value, path) => {
+    const millis = value === "off" ? 0 : OptionTable.millisOf(value)
+    return millis !== undefined && (millis === 0 || (millis >= 1 && millis <= LONGEST_HOLD))
+      ? []
+      : [
+          `${path} must be "off" or a duration from 1 millisecond to 5 minutes, and is ${
+            Duration.isDuration(value) ? Duration.format(value) : OptionTable.shown(value)
+          }`
+        ]
+  }
 }
+
+/** Milliseconds: as long as the longest acquire timeout of a pool. */
+const LONGEST_HOLD = 300_000
 
 const statementTimeoutCheck: OptionTable.Check = (value, path) => {
   const millis = OptionTable.millisOf(value)
@@ -147,6 +161,9 @@ const otherOptions: OptionTable.Elsewhere = {
   master: "use primary",
   slaves: "use replicas",
   hosts: "use primary and replicas",
+  target: "use targetSessionAttrs",
+  targetSession: "use targetSessionAttrs",
+  targetServerType: "use targetSessionAttrs",
   retry: "use Sql.retry, or withTransaction({ retry })",
   logging: "leave it out, statements are in spans",
   onConnect: "use hooks.onConnect",
@@ -188,6 +205,7 @@ const tableOf = (means: Means): Known => {
     ...Object.keys(means.options),
     ...Object.keys(runtimeTable),
     "statementTimeout",
+    "targetSessionAttrs",
     "primary",
     "replicas"
   ]
@@ -201,6 +219,7 @@ const tableOf = (means: Means): Known => {
     ...runtimeTable,
     ...means.options,
     statementTimeout: statementTimeoutCheck,
+    targetSessionAttrs: OptionTable.oneOf(...targetWords),
     primary: server,
     replicas: OptionTable.listOf(server)
   }

@@ -10,7 +10,7 @@ import type { Compiler } from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Deferred, Effect, Fiber, type Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Fiber, type Scope, Stream } from "effect"
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
@@ -49,6 +49,14 @@ export interface RuntimeConfig {
   readonly duplicates?: "warn" | "error" | "allow" | undefined
   /** What the program does when a session is new, around each lease, and before a connection closes: see `SqlHooks`. */
   readonly hooks?: SqlHooks | undefined
+  /**
+   * How long a write waits while no server takes writes, as during a failover, instead of failing, or of waiting for its whole
+   * acquire timeout. It goes on as soon as a server takes writes. What was already sent to a server does not wait: its outcome
+   * may be unknown.
+   *
+   * - Unit: duration. Default `off`, which 0 says too. Range 1 millisecond to 5 minutes; 2 to 5 seconds are usual.
+   */
+  readonly failoverHold?: "off" | Duration.DurationInput | undefined
 }
 
 /**
@@ -61,6 +69,10 @@ export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
   readonly primary: Endpoint
   /** Where `Sql.read` goes, in turn. Default none. */
   readonly replicas?: ReadonlyArray<Endpoint> | undefined
+  /** `found`: `primary` and `replicas` are a first guess, and the servers are asked which of them takes writes. Default `given`. */
+  readonly roles?: Router.Roles | undefined
+  /** Where statements go that are not marked with `Sql.read`. Default `read-write`: the server that takes writes. */
+  readonly target?: Router.TargetWord | undefined
   readonly compiler: Compiler
   readonly transformRows?: (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
@@ -131,6 +143,9 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     Cluster.make(driver, {
       primary: options.primary,
       replicas: options.replicas ?? [],
+      roles: options.roles ?? "given",
+      target: options.target ?? "read-write",
+      failoverHold: heldFor(options.failoverHold),
       pool: options.pool ?? {},
       hooks: Hooks.make(driver, options.hooks, client),
       registration
@@ -188,6 +203,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     apart: cluster.apart.connect
   }
 })
+
+/** Milliseconds; `undefined` is off. */
+const heldFor = (failoverHold: RuntimeConfig["failoverHold"] = "off"): number | undefined =>
+  failoverHold === "off" ? undefined : Duration.toMillis(failoverHold) || undefined
 
 /** Fails at the first connect that fails. The pool alone would go on trying until the acquire timeout. */
 const connectOnce = <Conn>({

@@ -16,6 +16,7 @@ import type * as Registry from "./registry.js"
 import * as Reports from "./reports.js"
 import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
+import type { Roles, TargetWord } from "./words.js"
 
 /** Everything that the clients of one `Sql` share. */
 export interface Cluster<Conn> {
@@ -45,6 +46,12 @@ export interface Cluster<Conn> {
 export interface ClusterOptions<Endpoint, Conn> {
   readonly primary: Endpoint
   readonly replicas: ReadonlyArray<Endpoint>
+  /** `found`: `primary` and `replicas` are a first guess. */
+  readonly roles: Roles
+  /** Where statements go that are not marked as reads. */
+  readonly target: TargetWord
+  /** Milliseconds that a write waits while no server takes writes; `undefined` is off. */
+  readonly failoverHold: number | undefined
   readonly pool: PoolConfig
   readonly hooks: OfPool<Conn>
   readonly registration: Registry.Registration

@@ -23,9 +23,10 @@ import {
   type Fiber,
   FiberId,
   Layer,
+  Option,
   Runtime,
   RuntimeFlags,
-  type Scope
+  Scope
 } from "effect"
 
 /**
@@ -253,6 +254,7 @@ export const make: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.ge
   // Timers are made where a pool is made, which is uninterruptible, and their fiber must not inherit that.
   const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
   const clock = yield* Clock.clockWith(Effect.succeed)
+  const scope = yield* Effect.scope
   const now = nowOf(clock)
   const heap = new Heap()
   let sleeper: Fiber.RuntimeFiber<unknown> | undefined
@@ -310,7 +312,8 @@ export const make: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.ge
     if (next !== undefined && next.at < wakesAt && !isClosed) sleepUntil(next.at)
   }
 
-  yield* Effect.addFinalizer(() =>
+  yield* Scope.addFinalizer(
+    scope,
     Effect.sync(() => {
       isClosed = true
       stop()
@@ -344,7 +347,22 @@ export const layer: Layer.Layer<Timers> = Layer.scoped(Timers, make)
  * @since 0.2.0
  * @category constructors
  */
-export const ofContext: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.flatMap(
-  Effect.serviceOption(Timers),
-  (found) => (found._tag === "Some" ? Effect.succeed(found.value) : make)
+export const ofContext: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.withFiberRuntime(
+  ({ currentContext }) =>
+    Option.match(Context.getOption(currentContext, Timers), { onNone: () => make, onSome: Effect.succeed })
 )
+
+/**
+ * The effect and all that it makes have one `Timers`: those of the context, else new ones.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const shared = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Timers> | Scope.Scope> =>
+  Effect.withFiberRuntime(({ currentContext }) =>
+    Option.isSome(Context.getOption(currentContext, Timers))
+      ? (effect as Effect.Effect<A, E, Exclude<R, Timers>>)
+      : Effect.provideServiceEffect(effect, Timers, make)
+  )

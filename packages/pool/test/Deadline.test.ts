@@ -134,6 +134,17 @@ describe("timers", () => {
     })
   )
 
+  it.scoped("are shared by all that an effect makes, and with the program where it provides some", () =>
+    Effect.gen(function* () {
+      const both = Deadline.shared(Effect.all([Deadline.ofContext, Deadline.ofContext]))
+      const [one, another] = yield* both
+      assert.strictEqual(one, another)
+      const provided = yield* Deadline.make
+      const inside = yield* Effect.provideService(both, Deadline.Timers, provided)
+      assert.deepStrictEqual(inside, [provided, provided])
+    })
+  )
+
   for (const hours of [-1, 1]) {
     it.live(`F30: neither earlier nor later when the wall clock steps ${hours} h while they wait`, () => {
       const { clock, step } = stepping()

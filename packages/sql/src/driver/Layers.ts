@@ -8,6 +8,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
+import * as Deadline from "@sluice/pool/Deadline"
 import { type ConfigError, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
 import * as Router from "../Router.js"
 import { type Service, Sql } from "../Sql.js"
@@ -83,7 +84,7 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
   const layerEffect = <E>(config: Effect.Effect<C, E, Scope.Scope>, madeAt: Runtime.CallSite) =>
     Layer.scopedContext(
       Effect.map(
-        Effect.flatMap(config, (config) => start(config, madeAt)),
+        Effect.flatMap(config, (config) => sharing(reactivityOfLayers, start(config, madeAt))),
         ({ client, router, sql, topology }) =>
           Context.make(Sql, sql).pipe(
             Context.add(SqlClient, client as SqlClient),
@@ -92,8 +93,8 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
             Context.add(tag, client)
           )
       )
-    ).pipe(Layer.provide(Reactivity.layer))
-  const make = (config: C) => withReactivity(start(config, Runtime.callSite(make)))
+    )
+  const make = (config: C) => sharing(reactivityOfContext, start(config, Runtime.callSite(make)))
   const layer = (config: C): Layer.Layer<Services | Id, SqlError> =>
     layerEffect(Effect.succeed(config), Runtime.callSite(layer))
   const layerConfig = (
@@ -103,15 +104,34 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
   return { make, layer, layerConfig, layerEffect }
 }
 
-/** Clients of one program share the `Reactivity` of its context, so that a write through one is seen by queries of another. */
-const withReactivity = <A, E>(
-  effect: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>
-): Effect.Effect<A, E, Scope.Scope> =>
-  Effect.flatMap(Effect.serviceOption(Reactivity.Reactivity), (found) =>
-    Effect.provideServiceEffect(
-      effect,
-      Reactivity.Reactivity,
-      Option.match(found, { onNone: () => Reactivity.make, onSome: Effect.succeed })
+/**
+ * Clients of one program share the `Reactivity` of its context, so that a write through one is seen by queries of another.
+ */
+const reactivityOfContext: Effect.Effect<Reactivity.Reactivity.Service> = Effect.flatMap(
+  Effect.serviceOption(Reactivity.Reactivity),
+  Option.match({ onNone: () => Reactivity.make, onSome: Effect.succeed })
+)
+
+/**
+ * The one of `Reactivity.layer`, which the Layers that are built together share. `Layer.provide` would find the same one, but it
+ * builds two more layers for that, which is a fifth of the steps in which a client is made and closed.
+ */
+const reactivityOfLayers: Effect.Effect<Reactivity.Reactivity.Service, never, Scope.Scope> = Effect.flatMap(
+  Layer.CurrentMemoMap,
+  (layers) =>
+    Effect.scopeWith((scope) =>
+      Effect.map(Layer.buildWithMemoMap(Reactivity.layer, layers, scope), Context.get(Reactivity.Reactivity))
+    )
+)
+
+/** One heap of timers for the pools, the control connections and the driver, which all find it in the context. */
+const sharing = <A, E, R>(
+  reactivity: Effect.Effect<Reactivity.Reactivity.Service, never, R>,
+  client: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>
+): Effect.Effect<A, E, R | Scope.Scope> =>
+  Effect.flatMap(reactivity, (reactivity) =>
+    Effect.flatMap(Deadline.ofContext, (timers) =>
+      Effect.provide(client, Context.make(Reactivity.Reactivity, reactivity).pipe(Context.add(Deadline.Timers, timers)))
     )
   )
 

@@ -133,13 +133,12 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 ): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> {
   const reactivity = yield* Reactivity.Reactivity
   const registration = yield* registry.make(options.madeAt ?? registry.unknownPlace, options.duplicates ?? "warn")
-  // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
-  const timers = yield* Deadline.ofContext
   // The pools may connect before there is a client, which a hook waits for.
   const made = yield* Deferred.make<Hooks.Core<Conn>>()
   let core: Client.Core<Conn> | undefined
   const client = Effect.suspend(() => (core === undefined ? Deferred.await(made) : Effect.succeed(core)))
-  const cluster = yield* Effect.provideService(
+  // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
+  const cluster = yield* Deadline.shared(
     Cluster.make(driver, {
       primary: options.primary,
       replicas: options.replicas ?? [],
@@ -149,9 +148,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       pool: options.pool ?? {},
       hooks: Hooks.make(driver, options.hooks, client),
       registration
-    }),
-    Deadline.Timers,
-    timers
+    })
   )
   const running = Client.make(cluster, reactivity, {
     compiler: options.compiler,

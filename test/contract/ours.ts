@@ -25,8 +25,8 @@ import * as Drivers from "./drivers.js"
 /** What all our drivers can be told. */
 export type Options = Omit<
   Pick<PgSql.PgSqlConfig, keyof PgSql.PgSqlConfig & keyof MysqlSql.MysqlSqlConfig>,
-  "ssl" | "primary" | "replicas"
->
+  "ssl" | "primary" | "replicas" | "hosts"
+> & { readonly hosts?: ReadonlyArray<Pick<PgSql.PgSqlConfig, "url" | "host" | "port">> }
 
 /** How a failure is told whose connection was taken away. */
 interface Lost {

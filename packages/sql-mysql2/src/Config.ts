@@ -22,7 +22,9 @@ export interface EndpointConfig {
    * The words behind the question mark: `ssl-mode` (`DISABLED`, `PREFERRED`, `REQUIRED`, `VERIFY_CA`, `VERIFY_IDENTITY`; also
    * `sslmode`, with the words of libpq), `ssl-ca`, `ssl-cert` and `ssl-key` with names of files, `ssl` as the option `ssl` in
    * JSON, `socketPath`, and the options of `mysql2` that are plain data (`charset`, `timezone`, `dateStrings`, …). Every other
-   * word is refused by name, with what to use instead. Without a mode there is no TLS, as in `mysql2`.
+   * word is refused by name, with what to use instead. Without a mode there is no TLS, as in `mysql2`. The url of a configuration
+   * without `primary`, `replicas` and `hosts` may name several hosts (`mysql://a:3306,b:3307/database`): see `hosts` of
+   * `MysqlSqlConfig`.
    */
   readonly url?: Redacted.Redacted | undefined
   /** Default `localhost`. */
@@ -90,6 +92,14 @@ export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
   readonly primary?: EndpointConfig | undefined
   /** Take the statements inside of `Sql.read`, in turn. Default none. */
   readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Servers of one database, instead of `primary` and `replicas`: which of them takes writes is found by asking them, at the start
+   * and after each sign of a failover. The others are replicas. A `url` with several hosts means the same.
+   *
+   * - A server that is named twice counts once. Each `url` here names one host.
+   * - Fails with `InvalidOptions` if the list is empty, if the servers have different databases, or beside `primary` or `replicas`.
+   */
+  readonly hosts?: ReadonlyArray<EndpointConfig> | undefined
   /**
    * Where statements go that are not marked with `Sql.read`. The words are those of libpq's `target_session_attrs`:
    *

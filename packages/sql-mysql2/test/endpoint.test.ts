@@ -1,4 +1,4 @@
-import { assert, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { SqlReason } from "@sluice/sql"
 import { Effect, Redacted } from "effect"
 import * as endpoint from "../src/internal/endpoint.js"
@@ -78,3 +78,43 @@ it.effect("each end of each range: ports, timeouts, urls", () =>
     }
   })
 )
+
+describe("several hosts in a url, as the connectors of MySQL and MariaDB write them", () => {
+  for (const [text, hosts] of [
+    ["mysql://u@a:1,b:2/d", ["a:1", "b:2"]],
+    ["mariadb://u@a,b:2/d", ["a:3306", "b:2"]],
+    ["mysql://u@a:1,b,c/d?ssl-mode=REQUIRED", ["a:1", "b:3306", "c:3306"]],
+    ["mysql://u@[::1]:1,[::2]/d", ["::1:1", "::2:3306"]],
+    ["mysql://u@a,a:3306,b/d", ["a:3306", "b:3306"]]
+  ] as const) {
+    it.effect(text, () =>
+      Effect.gen(function* () {
+        const { primary, replicas, roles, target } = yield* endpoint.resolve({ url: url(text) })
+        assert.deepStrictEqual(
+          [primary, ...replicas].map(({ label, user }) => [label, user]),
+          hosts.map((host) => [`${host}/d`, "u"])
+        )
+        assert.deepStrictEqual([roles, target], ["found", "read-write"])
+      })
+    )
+  }
+
+  for (const [text, more, problem] of [
+    ["mysql://u:s3cret@a,b/d?target_session_attrs=any", {}, /use the option targetSessionAttrs/],
+    ["mysql://u:s3cret@a,/d", {}, /^a host without a name is among the hosts/],
+    ["mysql://u:s3cret@[a:1,b:2]/d", {}, /^the url cannot be read/],
+    ["mysql://u:s3cret@(host=a),(host=b)/d", {}, /^the url cannot be read/],
+    ["mysql://u:s3cret@a,b/d?socketPath=/run/db.sock", {}, /several hosts, and one Unix socket for all of them/],
+    ["mysql://u:s3cret@a,b/d", { replicas: [{ host: "c" }] }, /^the url names several hosts, whose roles are found/],
+    ["mysql://u:s3cret@a,b/d", { targetSessionAttrs: "master" as "any" }, /^targetSessionAttrs must be one of/],
+    ["mysql://u:s3cret@a/d", { hosts: [], primary: {} }, /^hosts is empty/]
+  ] as const) {
+    it.effect(`is refused, once: ${text} with ${JSON.stringify(more)}`, () =>
+      Effect.gen(function* () {
+        const found = yield* problems({ url: url(text), ...more })
+        assert.match(found.join(), problem)
+        assert.notInclude(found.join(), "s3cret")
+      })
+    )
+  }
+})

@@ -145,7 +145,9 @@ describe("other words of a url", () => {
     ["timezne=Z", /did you mean \?timezone\?/],
     ["rowsAsArray=true", /use the values of a statement/],
     ["typeCast=false", /use the option mysql2/],
-    ["isServer=true", /there are ssl-mode/]
+    ["isServer=true", /there are ssl-mode/],
+    ["target_session_attrs=primary", /use the option targetSessionAttrs/],
+    ["loadBalanceHosts=true", /reads are spread over the replicas by Sql\.read/]
   ])
 
   it("none of them is a word that is obeyed", () => {

@@ -16,8 +16,8 @@ import type * as Pg from "pg"
  * One server. A field that is left out is taken from the surrounding configuration, then from the environment, then
  * from PostgreSQL's defaults. These variables are read: `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGPASSWORD`, `PGOPTIONS`,
  * `PGAPPNAME`, `PGSSLMODE`, `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY`, `PGSSLCRL`, `PGSSLMINPROTOCOLVERSION`,
- * `PGSSLMAXPROTOCOLVERSION`, `PGSSLNEGOTIATION` and `PGCHANNELBINDING`, and `PGGSSENCMODE` and `PGTARGETSESSIONATTRS` are refused
- * where they ask for something that is not done.
+ * `PGSSLMAXPROTOCOLVERSION`, `PGSSLNEGOTIATION`, `PGCHANNELBINDING` and `PGTARGETSESSIONATTRS`, and `PGGSSENCMODE` is refused where it
+ * asks for something that is not done. `PGHOST` and `PGPORT` may be lists: see `hosts` of `PgSqlConfig`.
  *
  * @since 0.1.0
  * @category models
@@ -30,9 +30,11 @@ export interface EndpointConfig {
    * The words behind the question mark are those of libpq, with their meaning there: `sslmode`, `sslrootcert` (`system`: the
    * authorities that Node trusts), `sslcert`, `sslkey`, `sslpassword`, `sslcrl`, `ssl_min_protocol_version`,
    * `ssl_max_protocol_version`, `sslnegotiation`, `channel_binding`, `application_name`, `fallback_application_name`, `options`,
-   * `host`, `port`, `user`, `password`, `dbname`. Every other word is refused by name, with what to use instead. Two things are
-   * different from libpq: without `sslmode` there is no TLS, and `verify-full` without `sslrootcert` checks against the
-   * authorities that Node trusts.
+   * `host`, `port`, `user`, `password`, `dbname`, `target_session_attrs`. Every other word is refused by name, with what to use
+   * instead. The url of a configuration without `primary`, `replicas` and `hosts` may name several hosts
+   * (`postgres://a:5432,b:5433/database`): see `hosts` of `PgSqlConfig`. Three things are different from libpq: without `sslmode`
+   * there is no TLS, `verify-full` without `sslrootcert` checks against the authorities that Node trusts, and without
+   * `target_session_attrs` statements go to the server that takes writes.
    */
   readonly url?: Redacted.Redacted | undefined
   readonly host?: string | undefined
@@ -69,6 +71,15 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
   readonly primary?: EndpointConfig | undefined
   /** Take the statements inside of `Sql.read`, in turn. Default none. */
   readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
+  /**
+   * Servers of one database, instead of `primary` and `replicas`: which of them takes writes is found by asking them, at the start
+   * and after each sign of a failover. The others are replicas. A `url` with several hosts means the same, and
+   * so does `PGHOST` if it is a list.
+   *
+   * - A server that is named twice counts once. Each `url` here names one host.
+   * - Fails with `InvalidOptions` if the list is empty, if the servers have different databases, or beside `primary` or `replicas`.
+   */
+  readonly hosts?: ReadonlyArray<EndpointConfig> | undefined
   /**
    * Where statements go that are not marked with `Sql.read`. The words are those of libpq's `target_session_attrs`:
    *
@@ -153,7 +164,7 @@ export interface PgSqlConfig extends EndpointConfig, RuntimeConfig {
  * @since 0.1.0
  * @category models
  */
-export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig | "primary"> {
+export interface FromPoolConfig extends Omit<PgSqlConfig, keyof EndpointConfig | "primary" | "hosts"> {
   /** Gives the pool whose options are read. What the effect acquires is released with the Layer. */
   readonly acquire: Effect.Effect<Pg.Pool, SqlError, Scope.Scope>
 }

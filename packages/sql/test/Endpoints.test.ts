@@ -1,47 +1,7 @@
 import { assert, it } from "@effect/vitest"
-import { OptionTable } from "@sluice/pool"
 import { SqlReason } from "@sluice/sql"
-import { Endpoints } from "@sluice/sql/driver"
-import { Effect, Either, Redacted } from "effect"
-
-/** A library whose clients are what they were told. */
-const resolve = (config: Endpoints.Fields & Endpoints.Servers<Endpoints.Fields>, explain?: (error: Error) => string) =>
-  Endpoints.resolve<Endpoints.Fields, object, { readonly own: number; readonly words: object }>(config, {
-    module: "FakeSql",
-    database: "Fake",
-    scheme: "fake",
-    isUrl: /^fake:\/\//,
-    urlForm: "fake://",
-    explain,
-    words: { mode: OptionTable.oneOf("fast", "slow"), zone: OptionTable.text },
-    wordsElsewhere: { schema: "set it on the role" },
-    ssl: OptionTable.flag,
-    options: { colour: OptionTable.text },
-    elsewhere: { color: "use colour" },
-    read: (at, words, own) => {
-      assert.isUndefined(at.url)
-      if (at.username === "odd") throw new Error("an odd user")
-      const password = Redacted.isRedacted(at.password) ? Redacted.value(at.password) : undefined
-      return {
-        host: at.host ?? "localhost",
-        port: at.port ?? 1,
-        path: at.path,
-        database: at.database,
-        user: at.username ?? "",
-        password,
-        ways: Either.right([undefined]),
-        client: (_, current = password) => ({ password: current }),
-        more: { own, words },
-        problem: at.database === "none" ? "there is no such database" : undefined
-      }
-    }
-  })
-
-const problemsOf = (config: Parameters<typeof resolve>[0], explain?: (error: Error) => string) =>
-  Effect.map(Effect.flip(resolve(config, explain)), (error) => {
-    assert.strictEqual(SqlReason.of(error)._tag, "InvalidOptions")
-    return (error.cause as unknown as { problems: ReadonlyArray<string> }).problems
-  })
+import { Effect, Redacted } from "effect"
+import { problemsOf, resolve } from "./support/fakeLibrary.js"
 
 it.effect("replicas take what they leave out from the configuration, but no socket when they have a host", () =>
   Effect.gen(function* () {
@@ -99,7 +59,7 @@ it.effect("all problems of all options are reported at once, then those of all a
         "primary: url must begin with fake://",
         "replicas[0]: the url cannot be read; is every special character in it percent-encoded?",
         "replicas[1]: there is no such database",
-        "replicas[3]: host names several hosts, and here each server has an address of its own: give the one that takes writes as `primary` and the others as `replicas`"
+        "replicas[3]: host names several hosts: write each of them into hosts"
       ]
     )
   })
@@ -124,7 +84,7 @@ it.effect("words of a url that nobody reads are refused by name, and so are valu
     assert.deepStrictEqual(yield* of("schema=app&mod=fast&connection_limit=3"), [
       "?schema is no option here: set it on the role",
       "?mod is no option here: did you mean ?mode?",
-      "?connection_limit is no option here: there are mode, zone"
+      "?connection_limit is no option here: there are mode, zone, host, port, target_session_attrs"
     ])
     assert.deepStrictEqual(yield* of("mode=fsat"), [
       '?mode must be one of "fast", "slow", and is "fsat": did you mean "fast"?'

@@ -111,6 +111,7 @@ export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolve
     urlForm: "mysql:// or mariadb:// (mysql://user:password@host:3306/database)",
     words: Words.table,
     wordsElsewhere: Words.elsewhere,
+    port: 3306,
     ssl: Words.sslCheck,
     options,
     elsewhere,

@@ -102,6 +102,8 @@ export const resolve = (config: PgSqlConfig): Effect.Effect<Endpoints.Resolved<E
     urlOf,
     words: Words.table,
     wordsElsewhere: Words.elsewhere,
+    port: 5432,
+    environment: () => Words.around(process.env),
     ssl: Words.sslCheck,
     options,
     elsewhere,

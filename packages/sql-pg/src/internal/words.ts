@@ -5,6 +5,7 @@
 import type { ConnectionOptions } from "node:tls"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import * as PoolOptions from "@sluice/pool/PoolOptions"
+import * as Options from "@sluice/sql/driver/Options"
 import * as Tls from "@sluice/sql/driver/Tls"
 import { Either } from "effect"
 
@@ -31,13 +32,15 @@ const only =
 /** What a url may say behind its question mark. `Url.read` has read the rest. */
 export const table: OptionTable.Table = {
   host: OptionTable.text,
-  port: (value, path) => (/^\d{1,5}$/.test(String(value)) ? [] : [`${path} must be the number of a port`]),
+  port: (value, path) =>
+    /^(?:\d{1,5}|\d{0,5}(?:,\d{0,5})+)$/.test(String(value)) ? [] : [`${path} must be the number of a port`],
   user: OptionTable.text,
   password: OptionTable.text,
   dbname: OptionTable.text,
   application_name: OptionTable.text,
   fallback_application_name: OptionTable.text,
   options: OptionTable.text,
+  target_session_attrs: Options.targetSessionAttrs,
   sslmode: OptionTable.oneOf(...Object.keys(modes)),
   ssl: OptionTable.oneOf("true", "1", "false", "0", "no-verify"),
   sslrootcert: OptionTable.text,
@@ -54,11 +57,10 @@ export const table: OptionTable.Table = {
   sslcompression: only("there is no compression in TLS any more", "0"),
   gssencmode: only("use TLS: sslmode=verify-full", "disable", "prefer"),
   client_encoding: only("texts are always sent as UTF-8", "utf8", "utf-8", "auto"),
-  target_session_attrs: only(
-    "give the server that takes writes as `primary` and the others as `replicas`; a primary that is a standby is found at start-up",
-    "any"
+  load_balance_hosts: only(
+    "hosts are tried in their order, and reads are spread over the replicas by Sql.read",
+    "disable"
   ),
-  load_balance_hosts: only("reads are spread over `replicas`", "disable"),
   keepalives: only("keepalive is always on", "1"),
   replication: only("a pool has no use for a replication connection", "false", "off", "no", "0"),
   uselibpqcompat: only("sslmode always means what it means in libpq", "true", "1")
@@ -95,6 +97,8 @@ export const elsewhere: OptionTable.Elsewhere = {
   requiressl: "use sslmode=require",
   tls: "use sslmode",
   hostaddr: "use host, or a resolver",
+  targetServerType: "use target_session_attrs",
+  hostRecheckSeconds: "leave it out, a server that is down is tried again by itself",
   service: "write its fields into the url",
   servicefile: "write its fields into the url",
   passfile: "use the option password, which may be an effect",
@@ -137,6 +141,13 @@ export const environment = (env: NodeJS.ProcessEnv): Either.Either<Words, string
   }
   return Either.right(words)
 }
+
+/** What the environment says of servers. A list of hosts is read as libpq does, and not by `pg`. */
+export const around = (env: NodeJS.ProcessEnv): Readonly<Record<string, string | undefined>> => ({
+  host: env["PGHOST"],
+  port: env["PGPORT"],
+  target_session_attrs: env["PGTARGETSESSIONATTRS"] || undefined
+})
 
 /** What is to be known for a connection, beside the address. */
 export interface Settings {

@@ -8,16 +8,15 @@
  * @since 0.2.0
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import * as OptionTable from "@sluice/pool/OptionTable"
 import { Duration, Effect, Either, Redacted } from "effect"
 import type { Roles, TargetWord } from "../internal/routing/words.js"
 import * as SqlReason from "../SqlReason.js"
+import * as Addresses from "./Addresses.js"
 import { invalidOptions } from "./Classify.js"
 import type { EndpointInfo } from "./Driver.js"
 import * as Options from "./Options.js"
 import { RoundTrip } from "./Profile.js"
 import type * as Tls from "./Tls.js"
-import * as Url from "./Url.js"
 
 export type { Fields } from "./Options.js"
 
@@ -30,6 +29,8 @@ export type { Fields } from "./Options.js"
 export interface Servers<out At> {
   readonly primary?: At | undefined
   readonly replicas?: ReadonlyArray<At> | undefined
+  /** Instead of `primary` and `replicas`: the roles are found by asking. */
+  readonly hosts?: ReadonlyArray<At> | undefined
   readonly statementTimeout?: Duration.DurationInput | undefined
   readonly targetSessionAttrs?: TargetWord | undefined
 }
@@ -105,23 +106,13 @@ export interface Resolved<out E> {
  * @since 0.2.0
  * @category models
  */
-export interface Means<At, Client, More> extends Options.Means {
+export interface Means<At, Client, More> extends Options.Means, Addresses.Means {
   /** The module that was given the configuration, such as `PgSql`. */
   readonly module: string
   /** The product, such as `PostgreSQL`. */
   readonly database: string
   /** First part of the key of an endpoint. */
   readonly scheme: string
-  /** Whether a text looks like a url of this database. */
-  readonly isUrl: RegExp
-  /** How such a url begins, with an example. */
-  readonly urlForm: string
-  /** Brings the other forms that a url of this database may have into the form that `Url.read` reads. Default: there are none. */
-  readonly urlOf?: ((text: string) => string) | undefined
-  /** What the url may say behind its question mark. A value is a text. */
-  readonly words: OptionTable.Table
-  /** What to say instead of other words there. */
-  readonly wordsElsewhere: OptionTable.Elsewhere
   /**
    * Lets the library read the fields of one server. There is no `url` among them: what it says is in the other fields and in
    * `words`. `statementTimeout` is in milliseconds; 0 is off. Throws when the library does.
@@ -129,76 +120,6 @@ export interface Means<At, Client, More> extends Options.Means {
   readonly read: (at: At, words: Readonly<Record<string, string>>, statementTimeout: number) => Reading<Client, More>
   /** What an error that `read` has thrown says of the other options; `undefined` if it may quote the url. Default `undefined`. */
   readonly explain?: ((error: Error) => string | undefined) | undefined
-}
-
-/** The fields of one server. A server that has a host of its own does not take the socket of the surrounding configuration. */
-const merged = <At extends Options.Fields>(config: At, at: At): At => ({
-  ...config,
-  ...Object.fromEntries(Object.entries(at).filter(([, value]) => !Options.isAbsent(value))),
-  path: at.path ?? (at.host === undefined ? config.path : undefined)
-})
-
-/** The fields that a url may say, each with what it says. A url that names a host says its port too, and that there is no path. */
-const saidBy = ({ database, host, password, port, username }: Url.Url): { readonly [name: string]: unknown } => ({
-  host,
-  port: port ?? host,
-  path: host,
-  database,
-  username,
-  password
-})
-
-/** A server would silently be another one than the program says, if its fields lost against a url that is not its own. */
-const hiddenBy = (url: Url.Url, own: Options.Fields): ReadonlyArray<string> =>
-  Object.entries(saidBy(url))
-    .filter(([name, said]) => said !== undefined && !Options.isAbsent(own[name as keyof Options.Fields]))
-    // A password that is an effect is run for each connection, so it wins.
-    .filter(([name]) => !(name === "password" && Effect.isEffect(own.password)))
-    .map(([name]) => `${name} has no effect, because the url of the surrounding configuration wins: give a url instead`)
-
-/** The fields of one server with what its url says in them, and the words of the url. */
-interface Stated<At> {
-  readonly at: At
-  readonly words: Readonly<Record<string, string>>
-}
-
-const stated = <At extends Options.Fields>(
-  config: At,
-  own: At,
-  { isUrl, urlForm, urlOf, words, wordsElsewhere }: Means<At, unknown, unknown>
-): Either.Either<Stated<At>, ReadonlyArray<string>> => {
-  const all = merged(config, own)
-  if (Options.isAbsent(all.url)) return Either.right({ at: all, words: {} })
-  const text = Redacted.value(all.url)
-  if (typeof text !== "string" || !isUrl.test(text)) return Either.left([`url must begin with ${urlForm}`])
-  const found = Url.read(urlOf === undefined ? text : urlOf(text))
-  if (Either.isLeft(found)) return Either.left([found.left])
-  const url = found.right
-  const isInherited = Options.isAbsent(own.url)
-  const beside: Options.Fields = isInherited ? config : own
-  const problems = [
-    ...(isInherited && own !== config ? hiddenBy(url, own) : []),
-    ...OptionTable.problems(url.words, words, { path: "url: ?", elsewhere: wordsElsewhere }).map((problem) =>
-      problem.replaceAll("url: ?.", "?")
-    )
-  ]
-  if (problems.length > 0) return Either.left(problems)
-  const at: At = {
-    ...all,
-    url: undefined,
-    // The port belongs to its host. One that is inherited from around is the port of another host.
-    ...(url.host === undefined
-      ? { port: url.port ?? all.port }
-      : { host: url.host, path: undefined, port: url.port ?? beside.port ?? undefined }),
-    database: url.database ?? all.database,
-    username: url.username ?? all.username,
-    password: Effect.isEffect(all.password)
-      ? all.password
-      : url.password === undefined
-        ? all.password
-        : Redacted.make(url.password)
-  }
-  return Either.right({ at, words: url.words })
 }
 
 /** The error of a library may quote a password, so only its code is shown. */
@@ -248,32 +169,142 @@ const endpointOf = <At extends Options.Fields, Client, More>(
 }
 
 /** The endpoint of one server, or what is wrong with it. */
-const one = <At extends Options.Fields, Client, More>(
-  config: At,
-  own: At,
+const endpoint = <At extends Options.Fields, Client, More>(
+  { at, words }: Addresses.Stated<At>,
   statementTimeout: number,
   means: Means<At, Client, More>
 ): Either.Either<Endpoint<Client> & More, ReadonlyArray<string>> =>
-  Either.flatMap(stated(config, own, means), ({ at, words }) =>
-    Either.flatMap(
-      Either.try({
-        try: () => means.read(at, words, statementTimeout),
-        catch: (error) => [explained(error, means.explain ?? (() => undefined))]
-      }),
-      (reading) => {
-        const problem = reading.host.includes(",")
-          ? `host ${Url.SEVERAL_HOSTS}`
-          : Options.isPort(reading.port)
-            ? reading.problem
-            : "the port is no integer from 1 to 65535"
-        if (problem !== undefined) return Either.left([problem])
-        return Either.mapBoth(reading.ways, {
-          onLeft: (problem) => [problem],
-          onRight: (ways) => endpointOf(at, reading, ways, statementTimeout, means)
-        })
-      }
-    )
+  Either.flatMap(
+    Either.try({
+      try: () => means.read(at, words, statementTimeout),
+      catch: (error) => [explained(error, means.explain ?? (() => undefined))]
+    }),
+    (reading) => {
+      const problem = reading.host.includes(",")
+        ? "host names several hosts: write each of them into hosts"
+        : Options.isPort(reading.port)
+          ? reading.problem
+          : "the port is no integer from 1 to 65535"
+      if (problem !== undefined) return Either.left([problem])
+      return Either.mapBoth(reading.ways, {
+        onLeft: (problem) => [problem],
+        onRight: (ways) => endpointOf(at, reading, ways, statementTimeout, means)
+      })
+    }
   )
+
+/** The servers that a configuration names one by one, each with the beginning of what is said about it. */
+const named = <At>(config: At & Servers<At>): ReadonlyArray<readonly [name: string, own: At]> =>
+  config.hosts === undefined
+    ? [
+        config.primary === undefined ? ["", config] : ["primary: ", config.primary],
+        ...(config.replicas ?? []).map((own, i) => [`replicas[${i}]: `, own] as const)
+      ]
+    : config.hosts.map((own, i) => [`hosts[${i}]: `, own] as const)
+
+/** What `primary`, `replicas` and `hosts` say together and cannot. */
+const contradictions = ({ hosts, primary, replicas = [] }: Servers<unknown>): ReadonlyArray<string> => {
+  if (hosts === undefined) return []
+  if (hosts.length === 0) return ["hosts is empty: name at least one server in it"]
+  const beside = [...(primary === undefined ? [] : ["primary"]), ...(replicas.length === 0 ? [] : ["replicas"])]
+  return beside.length === 0
+    ? []
+    : [
+        `hosts cannot stand beside ${beside.join(" and ")}: write every server into hosts to have the roles found by asking, or leave hosts out`
+      ]
+}
+
+const SEVERAL_HOSTS =
+  "names several hosts, whose roles are found by asking: write each of them into hosts, and leave primary and replicas out"
+
+const ONE_SOCKET = "names several hosts, and one Unix socket for all of them: leave the socket or the hosts out"
+
+/** The word of libpq in a url. */
+const TARGET = "target_session_attrs"
+
+/** Whether the url of this server is also that of the whole configuration. */
+const isOfAll = <At extends Options.Fields>(config: At & Servers<At>, own: At): boolean =>
+  config.hosts === undefined
+    ? own === (config.primary ?? config) || (Options.isAbsent(own.url) && Options.isAbsent(config.primary?.url))
+    : Options.isAbsent(own.url)
+
+/** The endpoints of a configuration, each with the beginning of what is said about it. */
+interface All<out E> {
+  readonly endpoints: ReadonlyArray<readonly [name: string, endpoint: E]>
+  readonly problems: ReadonlySet<string>
+  readonly roles: Roles
+  readonly target: TargetWord
+}
+
+const all = <At extends Options.Fields, Client, More>(
+  config: At & Servers<At>,
+  statementTimeout: number,
+  means: Means<At, Client, More>
+): All<Endpoint<Client> & More> => {
+  // The servers of one url have most of their problems together.
+  const problems = new Set<string>()
+  const add = (name: string, found: ReadonlyArray<string>) => {
+    for (const problem of found) problems.add(`${name}${problem}`)
+  }
+  const endpoints: Array<readonly [name: string, endpoint: Endpoint<Client> & More]> = []
+  const servers = named<At>(config)
+  const isGiven = config.hosts === undefined
+  let roles: Roles = isGiven ? "given" : "found"
+  let inUrl: string | undefined
+  for (const [name, own] of servers) {
+    const read = Addresses.read<At>(config, own, means)
+    if (Either.isLeft(read)) {
+      add(name, read.left)
+      continue
+    }
+    const { by, servers: stated } = read.right
+    if (stated.length > 1 && !(own === config && servers.length === 1)) {
+      add(name, [`${by} ${SEVERAL_HOSTS}`])
+      continue
+    }
+    if (stated.length > 1) roles = "found"
+    const said = stated[0]!.words[TARGET]
+    if (isOfAll(config, own)) inUrl ??= said
+    // A replica that may be anything is one that is given as a replica.
+    else if (said !== undefined && !(isGiven && said === "any")) {
+      add(name, [`?${TARGET} is about all servers: use the option targetSessionAttrs`])
+    }
+    for (const one of stated) {
+      const found = endpoint<At, Client, More>(one, statementTimeout, means)
+      if (Either.isLeft(found)) add(name, found.left)
+      else if (stated.length > 1 && found.right.path !== undefined) add(name, [`${by} ${ONE_SOCKET}`])
+      else endpoints.push([name, found.right])
+    }
+  }
+  // Where the roles are given, `any` asks for nothing that the configuration does not say.
+  const asked = (word: string | undefined) => (roles === "given" && word === "any" ? undefined : word)
+  const { targetSessionAttrs: option } = config
+  const said = asked(inUrl)
+  if (said !== undefined && option !== undefined && said !== option) {
+    add("", [`?${TARGET}=${said} and targetSessionAttrs: "${option}" contradict each other: say one of them`])
+  }
+  return {
+    endpoints,
+    problems,
+    roles,
+    target: (said ?? option ?? asked(means.environment?.()[TARGET]) ?? "read-write") as TargetWord
+  }
+}
+
+/** What cannot be said of servers that stand in for each other. */
+const mismatches = (
+  endpoints: ReadonlyArray<readonly [name: string, endpoint: Endpoint<unknown>]>
+): ReadonlyArray<string> => {
+  const users = new Map<string, string>()
+  return endpoints.flatMap(([name, { database, label, user }]) => {
+    if (database !== endpoints[0]![1].database) {
+      return [`${name}the database is another one than that of hosts[0], and a write could go to either`]
+    }
+    const known = users.get(label) ?? user
+    users.set(label, known)
+    return known === user ? [] : [`${name}the same server is among hosts already, with another user`]
+  })
+}
 
 /**
  * Every endpoint of the configuration. Fails with `InvalidOptions` if any option cannot work, or if nobody would read it;
@@ -287,26 +318,20 @@ export const resolve = <At extends Options.Fields, Client, More>(
   means: Means<At, Client, More>
 ): Effect.Effect<Resolved<Endpoint<Client> & More>, SqlError> =>
   Effect.suspend(() => {
+    const fail = (problems: Iterable<string>) => Effect.fail(invalidOptions(means.module, Array.from(problems)))
     const wrong = Options.problems(config, means)
-    if (wrong.length > 0) return Effect.fail(invalidOptions(means.module, wrong))
+    if (wrong.length > 0) return fail(wrong)
+    const contradictory = contradictions(config)
+    if (contradictory.length > 0) return fail(contradictory)
     const duration = config.statementTimeout === undefined ? 0 : Duration.toMillis(config.statementTimeout)
     const statementTimeout = duration > 0 ? Math.max(1, Math.round(duration)) : 0
-    const problems: Array<string> = []
-    const endpoints: Array<Endpoint<Client> & More> = []
-    const servers = [config.primary ?? config, ...(config.replicas ?? [])]
-    for (const [i, own] of servers.entries()) {
-      const name = i === 0 ? (config.primary === undefined ? "" : "primary: ") : `replicas[${i - 1}]: `
-      const found = one<At, Client, More>(config, own, statementTimeout, means)
-      if (Either.isRight(found)) endpoints.push(found.right)
-      else problems.push(...found.left.map((problem) => `${name}${problem}`))
-    }
-    const [primary, ...replicas] = endpoints
-    return problems.length > 0 || primary === undefined
-      ? Effect.fail(invalidOptions(means.module, problems))
-      : Effect.succeed({
-          primary,
-          replicas,
-          roles: "given",
-          target: config.targetSessionAttrs ?? "read-write"
-        })
+    const { endpoints, problems, roles, target } = all<At, Client, More>(config, statementTimeout, means)
+    if (problems.size > 0) return fail(problems)
+    const contrary = roles === "given" ? [] : mismatches(endpoints)
+    if (contrary.length > 0) return fail(contrary)
+    const found = endpoints.map(([, endpoint]) => endpoint)
+    // One server may be named twice, as `primary` and `replicas` may be one.
+    const [primary, ...replicas] =
+      roles === "given" ? found : found.filter(({ key }, i) => found.findIndex((other) => other.key === key) === i)
+    return Effect.succeed({ primary: primary!, replicas, roles, target })
   })

@@ -53,6 +53,14 @@ export interface Means {
 export const isPort = (port: unknown): boolean =>
   Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536
 
+/**
+ * One of the words of libpq's `target_session_attrs`.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
+export const targetSessionAttrs: OptionTable.Check = OptionTable.oneOf(...targetWords)
+
 /** A secret is not shown, whatever it is instead of what it should be. */
 const secret =
   (must: string, is: (value: unknown) => boolean): OptionTable.Check =>
@@ -160,7 +168,9 @@ const otherOptions: OptionTable.Elsewhere = {
   read: "use replicas",
   master: "use primary",
   slaves: "use replicas",
-  hosts: "use primary and replicas",
+  servers: "use hosts, or primary and replicas",
+  nodes: "use hosts, or primary and replicas",
+  endpoints: "use hosts, or primary and replicas",
   target: "use targetSessionAttrs",
   targetSession: "use targetSessionAttrs",
   targetServerType: "use targetSessionAttrs",
@@ -209,19 +219,22 @@ const tableOf = (means: Means): Known => {
     "primary",
     "replicas"
   ]
-  const server = OptionTable.nested(fields, {
-    ...Object.fromEntries(Object.keys(otherOptions).map((name) => [name, "write it beside primary and replicas"])),
-    ...Object.fromEntries(beside.map((name) => [name, "write it beside primary and replicas"])),
-    ...otherFields
-  })
+  const server = (remedy: string, hosts: string) =>
+    OptionTable.nested(fields, {
+      ...Object.fromEntries([...Object.keys(otherOptions), ...beside].map((name) => [name, remedy])),
+      hosts,
+      ...otherFields
+    })
+  const given = server("write it beside primary and replicas", "write it instead of primary and replicas")
   const table: OptionTable.Table = {
     ...fields,
     ...runtimeTable,
     ...means.options,
     statementTimeout: statementTimeoutCheck,
-    targetSessionAttrs: OptionTable.oneOf(...targetWords),
-    primary: server,
-    replicas: OptionTable.listOf(server)
+    targetSessionAttrs,
+    primary: given,
+    replicas: OptionTable.listOf(given),
+    hosts: OptionTable.listOf(server("write it beside hosts", "write each server into the outer hosts"))
   }
   return { table, elsewhere: { ...otherOptions, ...otherFields, ...means.elsewhere } }
 }

@@ -16,9 +16,10 @@ import { Either } from "effect"
  * @category models
  */
 export interface Url {
-  /** Without the brackets of an IPv6 address. */
-  readonly host: string | undefined
-  readonly port: number | undefined
+  /** Without the brackets of an IPv6 address. Empty if the url names none. */
+  readonly hosts: ReadonlyArray<string>
+  /** Those of the hosts, in the same order. Empty if the url names none; `undefined` where one of several hosts has none. */
+  readonly ports: ReadonlyArray<number | undefined>
   readonly database: string | undefined
   readonly username: string | undefined
   readonly password: string | undefined
@@ -30,15 +31,6 @@ export interface Url {
 const ENCODE = "is every special character in it percent-encoded?"
 
 const unreadable: Either.Either<never, string> = Either.left(`the url cannot be read; ${ENCODE}`)
-
-/**
- * The problem of an address that is several ones.
- *
- * @since 0.2.0
- * @category constants
- */
-export const SEVERAL_HOSTS =
-  "names several hosts, and here each server has an address of its own: give the one that takes writes as `primary` and the others as `replicas`"
 
 /** A NUL would end the text in the protocols of databases, and what comes after it would be read as something else. */
 const decoded = (text: string | undefined): string | undefined => {
@@ -60,10 +52,30 @@ const wordsOf = (query: string): Either.Either<Record<string, string>, string> =
   return Either.right(words)
 }
 
-const address = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(\d*))?$/
+const address = /^(?:\[([^\]]*)\]|([^:()[\]]*))(?::(\d*))?$/
+
+/** `a:1,b:2`. A comma that is percent-encoded stands between two hosts too, as in libpq. */
+const placesOf = (text: string): Either.Either<Pick<Url, "hosts" | "ports">, string> => {
+  const hosts: Array<string> = []
+  const ports: Array<number | undefined> = []
+  for (const place of text.split(",")) {
+    const found = address.exec(place)
+    if (found === null) return unreadable
+    const [, ip, name, digits = ""] = found
+    const port = digits === "" ? undefined : Number(digits)
+    if (port !== undefined && !(port > 0 && port < 65_536)) return Either.left("the url names no valid port")
+    hosts.push(...(decoded(ip ?? name) ?? "").split(","))
+    ports.push(port)
+  }
+  return Either.right({
+    hosts: hosts.length === 1 && hosts[0] === "" ? [] : hosts,
+    ports: ports.length === 1 && ports[0] === undefined ? [] : ports
+  })
+}
 
 /**
- * Reads `scheme://user:password@host:port/database?name=value&…`. A problem is a sentence that begins with "the url".
+ * Reads `scheme://user:password@host:port/database?name=value&…`. There may be several hosts, each with a port of its own:
+ * `host:port,host:port`. A problem is a sentence that begins with "the url".
  *
  * @since 0.2.0
  * @category constructors
@@ -74,32 +86,19 @@ export const read = (text: string): Either.Either<Url, string> => {
   const [, authority = "", path, query = ""] = parts
   const at = authority.lastIndexOf("@")
   const [user, password] = at < 0 ? [] : split(authority.slice(0, at))
-  const place = authority.slice(at + 1)
-  if (place.includes(",")) return Either.left(`the url ${SEVERAL_HOSTS}`)
-  const found = address.exec(place)
-  if (found === null) return unreadable
-  const [, ip, name, digits = ""] = found
-  const port = digits === "" ? undefined : Number(digits)
-  if (port !== undefined && !(port > 0 && port < 65_536)) return Either.left("the url names no valid port")
   return Either.flatMap(
     Either.try({
-      try: () => ({
-        host: decoded(ip ?? name),
-        port,
-        database: decoded(path),
-        username: decoded(user),
-        password: decoded(password)
-      }),
+      try: () =>
+        Either.all({
+          places: placesOf(authority.slice(at + 1)),
+          database: Either.right(decoded(path)),
+          username: Either.right(decoded(user)),
+          password: Either.right(decoded(password)),
+          words: wordsOf(query)
+        }),
       catch: () => `the url cannot be read; ${ENCODE}`
     }),
-    (url) =>
-      Either.map(
-        Either.flatMap(
-          Either.try({ try: () => wordsOf(query), catch: () => `the url cannot be read; ${ENCODE}` }),
-          (words) => words
-        ),
-        (words): Url => ({ ...url, words })
-      )
+    Either.map(({ places, ...more }): Url => ({ ...places, ...more }))
   )
 }
 

@@ -332,9 +332,19 @@ export const suspect = <A>(self: Pool<A>, cause?: unknown): Effect.Effect<void> 
   Effect.sync(() => self[TypeId].engine.suspect(cause))
 
 /**
- * What the pool holds now, and what it has done.
+ * Fails every caller that waits now with `Dismissed`. Does nothing to leases, to connects, and to callers that come later.
  *
- * **When to use** For boards, tests and logs.
+ * **When to use** When another pool has taken the place of this one, so that its waiters go there.
+ *
+ * @see `suspend` to let callers wait.
+ *
+ * @since 0.2.0
+ * @category control
+ */
+export const dismiss = <A>(self: Pool<A>): Effect.Effect<void> => Effect.sync(() => self[TypeId].engine.dismiss())
+
+/**
+ * What the pool holds now, and what it has done.
  *
  * @see `gauge` for code that looks at every call.
  * @see `events` for what happens between two looks.
@@ -361,8 +371,6 @@ export const unsafeStats = <A>(self: Pool<A>): PoolStats => {
  *
  * **When to use** For a router that compares pools at every call.
  *
- * @see `stats` for everything, at one moment.
- *
  * @since 0.2.0
  * @category observability
  */
@@ -371,8 +379,6 @@ export const gauge = <A>(self: Pool<A>): PoolGauge => self[TypeId].gauge
 /**
  * What happens in the pool from now on; ends when the pool is closed. Costs nothing while nobody listens. A listener
  * that is more than 4,096 events behind misses the oldest ones.
- *
- * **When to use** For metrics of single acquires, and for a log of what happens to the host.
  *
  * @see `stats` for totals.
  *

@@ -127,6 +127,18 @@ export class HookFailed extends Data.TaggedError("HookFailed")<
 }
 
 /**
+ * `Pool.dismiss` has sent every waiter away: there is a better place than this pool.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class Dismissed extends Data.TaggedError("Dismissed")<Snapshot> {
+  override get message(): string {
+    return diagnosis.dismissed(this)
+  }
+}
+
+/**
  * Everything that `Pool.use`, `Pool.acquire` and `Pool.share` can fail with.
  *
  * @since 0.1.0
@@ -140,6 +152,7 @@ export type AcquireError =
   | ConnectFailed
   | ConnectUnavailable
   | HookFailed
+  | Dismissed
 
 /**
  * Options that cannot work. Lists every problem, not the first.

@@ -211,6 +211,7 @@ describe("messages", () => {
         "Correct the credentials or the address"
       ],
       ConnectUnavailable: [new PoolError.ConnectUnavailable({ ...snapshot, ...failure }), "until a connect succeeds"],
+      Dismissed: [new PoolError.Dismissed(snapshot), "Acquire from the pool that took its place"],
       HookFailed: [
         new PoolError.HookFailed({ ...snapshot, hook: "beforeAcquire", cause: new Error("no tenant") }),
         "the hook beforeAcquire of the program has failed: no tenant"

@@ -17,10 +17,19 @@ import { Context, type Effect, type Stream } from "effect"
 export interface Target {
   /** Host and port, for names and messages. Never contains a password. */
   readonly label: string
-  /** `primary` takes writes. An endpoint that is configured as both is the primary. */
+  /** `primary` takes writes, or did so last. An endpoint that is configured as both is the primary. */
   readonly role: "primary" | "replica"
-  /** False while the pool has no open connection and its host does not answer, and while the pool is suspended or closed. */
+  /**
+   * False while the pool has no open connection and its host does not answer, while its control connection gets no answer, and
+   * while the pool is suspended or closed.
+   */
   readonly isUp: boolean
+  /** Since when it is up: a replica that has just come back has cold caches. */
+  readonly upSince: Instant
+  /** Milliseconds that a replica is behind, when it was asked last. `undefined`: it cannot be told. */
+  readonly lag: number | undefined
+  /** How far its history went when it was asked last: the WAL position of PostgreSQL, the GTIDs of MySQL and MariaDB. */
+  readonly position: string | undefined
   /** Connections that are leased. */
   readonly using: number
   /** Open connections that could be leased now. */
@@ -32,14 +41,16 @@ export interface Target {
 }
 
 /**
- * The roles of all endpoints at one moment. It never changes: a change of roles makes a new snapshot.
+ * The roles of all endpoints at one moment. It never changes: a change of roles makes a new snapshot. An endpoint of another
+ * cluster, and a former primary that still takes writes, are not in it.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Snapshot {
+  /** Takes the writes. While no server does: the one that did so last. */
   readonly primary: Target
-  /** In the order of the configuration. Empty when there is no replica. */
+  /** In the order of the configuration. Empty when there is no replica. A former primary that is a replica now is among them. */
   readonly replicas: ReadonlyArray<Target>
   /** When the roles were last looked at, on the monotonic clock: see `Deadline` of `@sluice/pool`. */
   readonly at: Instant
@@ -57,8 +68,8 @@ export interface Service {
   /** The present snapshot, then each later one. */
   readonly changes: Stream.Stream<Snapshot>
   /**
-   * Looks at the roles again and publishes a snapshot. In this version the roles are those of the configuration, so only
-   * `at` changes.
+   * Asks all servers for their roles and publishes a snapshot. Takes no longer than the abort timeout of the pool: a server
+   * that does not answer by then counts as silent.
    */
   readonly refresh: Effect.Effect<void>
 }

@@ -78,7 +78,18 @@ it.effect(
     const router = Router.layer({ choose: () => target })
     return Effect.gen(function* () {
       assert.strictEqual(yield* Sql.read(host), "primary")
-      target = { label: "mine", role: "replica", isUp: true, using: 0, available: 1, waiting: 0, max: 1 }
+      target = {
+        label: "mine",
+        role: "replica",
+        isUp: true,
+        using: 0,
+        available: 1,
+        waiting: 0,
+        max: 1,
+        upSince: 0,
+        lag: undefined,
+        position: undefined
+      }
       for (const statement of [host, Sql.read(host), Sql.withConnection(host), Sql.withTransaction(host)]) {
         assert.strictEqual((yield* reasonOf(statement))._tag, "InvalidUse")
       }
@@ -133,7 +144,18 @@ it.effect("a choice reads whether its candidates are up and nothing else, and al
   const read: Array<string> = []
   const target = (label: string, isUp: boolean): Topology.Target =>
     new Proxy(
-      { label, role: "replica", isUp, using: 0, available: 0, waiting: 0, max: 1 },
+      {
+        label,
+        role: "replica",
+        isUp,
+        using: 0,
+        available: 0,
+        waiting: 0,
+        max: 1,
+        upSince: 0,
+        lag: undefined,
+        position: undefined
+      },
       {
         get: (real, key) => {
           read.push(`${label}.${String(key)}`)

@@ -109,6 +109,9 @@ export const saturated = (s: Snapshot & { readonly maxWaiters: number }): string
 export const closed = (s: Snapshot): string =>
   `pool "${s.pool}": ${s.stats.phase === "closed" ? "closed" : "closing, no new leases"} (${state(s)}). Acquire before the pool's scope ends.`
 
+export const dismissed = (s: Snapshot): string =>
+  `pool "${s.pool}": its callers were sent away after ${duration(s.elapsedMs)} (${state(s)}). Acquire from the pool that took its place, or from this one again.`
+
 export const nested = (s: Snapshot): string =>
   `pool "${s.pool}": a fiber that holds a connection asked for another one while every connection is held by a fiber that waits for one (${state(s)}). Use the connection you hold, or acquire one at a time.`
 

@@ -169,6 +169,12 @@ export class Engine<A> {
     this.flush()
   }
 
+  /** Every waiter fails at once. Leases, connects and later acquires go on. */
+  dismiss(): void {
+    this.admission.failAll({ _tag: "Dismissed" }, this.host.now())
+    this.flush()
+  }
+
   resize(maxSize: number): void {
     const { config, state } = this
     const now = this.host.now()

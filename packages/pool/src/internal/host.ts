@@ -38,7 +38,15 @@ export type Refusal =
       /** One connection was idle, and kept for shared leases. */
       readonly reserveKept: boolean
     }
-  | { readonly _tag: "PoolSaturated" | "PoolClosed" | "NestedAcquire" | "ConnectFailed" | "ConnectUnavailable" }
+  | {
+      readonly _tag:
+        | "PoolSaturated"
+        | "PoolClosed"
+        | "NestedAcquire"
+        | "Dismissed"
+        | "ConnectFailed"
+        | "ConnectUnavailable"
+    }
 
 /** How the leases that existed when a drain began have ended. */
 export interface DrainCounts {

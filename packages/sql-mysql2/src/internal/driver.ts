@@ -1,7 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Signals } from "@sluice/pool/PoolOptions"
 import * as Connect from "@sluice/sql/driver/Connect"
-import type { BeginOptions, Control, Driver } from "@sluice/sql/driver/Driver"
+import type { BeginOptions, Control, Driver, Signals } from "@sluice/sql/driver/Driver"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
 import * as Tls from "@sluice/sql/driver/Tls"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -13,6 +12,7 @@ import { makePacker, packing } from "./read.js"
 import { MysqlConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
+import * as role from "./session/role.js"
 import * as session from "./session/session.js"
 
 const connect = (
@@ -94,6 +94,8 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   begin,
   identity: session.identity,
   isReadOnly: (connection) => connection.isReadOnly,
+  takesWrites: role.takesWrites,
+  probe: role.probe,
   position: (connection) => connection.position,
   classify: classify.classify
 }

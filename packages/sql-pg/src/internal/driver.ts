@@ -1,7 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Signals } from "@sluice/pool/PoolOptions"
 import * as Connect from "@sluice/sql/driver/Connect"
-import type { BeginOptions, Driver } from "@sluice/sql/driver/Driver"
+import type { BeginOptions, Driver, Signals } from "@sluice/sql/driver/Driver"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
 import * as Tls from "@sluice/sql/driver/Tls"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -14,6 +13,7 @@ import { PgConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
 import { millisOf } from "./session/limit.js"
+import * as role from "./session/role.js"
 import { transactionId } from "./session/transactionId.js"
 import * as warnings from "./session/warnings.js"
 import { Reported } from "./wire/formats.js"
@@ -75,9 +75,10 @@ const openAs = (
     connection: (client, timers, fork) => {
       const reported = new Reported()
       // Attached before connecting, because the server reports its parameters together with the acceptance.
-      client.connection.on("parameterStatus", ({ parameterName, parameterValue }: ParameterStatus) =>
+      client.connection.on("parameterStatus", ({ parameterName, parameterValue }: ParameterStatus) => {
         reported.set(parameterName, parameterValue)
-      )
+        if (parameterName === "in_hot_standby") signals.role?.(parameterValue !== "on")
+      })
       return () => new PgConnection(client, endpoint, signals, reported, timers, fork, packer)
     },
     refused: (cause) =>
@@ -143,6 +144,8 @@ export const driver: Driver<Endpoint, PgConnection> = {
   begin,
   identity,
   isReadOnly: ({ reported }) => reported.isStandby,
+  takesWrites: role.takesWrites,
+  probe: role.probe,
   transactionId,
   classify: classify.classify
 }

@@ -9,7 +9,7 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant } from "@sluice/pool/Deadline"
-import type { Signals } from "@sluice/pool/PoolOptions"
+import type * as PoolOptions from "@sluice/pool/PoolOptions"
 import type { Effect, Fiber, Scope } from "effect"
 import type { CommitFate, SqlReason } from "../SqlReason.js"
 
@@ -200,6 +200,41 @@ export interface PackedRequest {
 export type Control<out Conn> = <A>(f: (connection: Conn) => Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
 
 /**
+ * What a connection reports while it is open, without being asked.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Signals extends PoolOptions.Signals {
+  /** The session has just seen that its server takes writes, or that it takes none. Called at changes and at refusals. */
+  readonly role?: ((isWritable: boolean) => void) | undefined
+}
+
+/**
+ * What a server says about itself and its place among the others.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ServerState {
+  /** It takes writes: it is no standby, does not replicate from another server, and is not set to read-only. */
+  readonly isWritable: boolean
+  /**
+   * Rises when a standby is promoted: the timeline of PostgreSQL. Of two servers that take writes the one with the higher
+   * generation is right. `undefined`: the database counts none, or a standby, whose generation is that of its primary.
+   */
+  readonly generation: number | undefined
+  /** Equal for a primary and its replicas, and different for any other server. `undefined`: it cannot be told. */
+  readonly history: string | undefined
+  /** Others may take writes at the same time, because the server is one of a group that agrees about each write. */
+  readonly sharesWrites: boolean
+  /** How far its history goes: what a primary has written, or what a replica has replayed. `undefined`: it cannot be told. */
+  readonly position: string | undefined
+  /** Milliseconds that a replica is behind, as the server itself says. `undefined`: it does not say. */
+  readonly lag: number | undefined
+}
+
+/**
  * The driver seam.
  *
  * @since 0.1.0
@@ -286,10 +321,14 @@ export interface Driver<Endpoint, Conn> {
    */
   readonly identity?: ((connection: Conn) => Effect.Effect<string | undefined, SqlError>) | undefined
   /**
-   * Whether the server takes no writes: it is a standby, or set to read-only. Asked after `identity`, without I/O. `undefined`: not
-   * known.
+   * Whether the server takes no writes, as far as the session has seen: it is a standby, or set to read-only. No I/O. `undefined`:
+   * not known.
    */
   readonly isReadOnly?: ((connection: Conn) => boolean | undefined) | undefined
+  /** As `ping`, and asks whether the server takes writes now. */
+  readonly takesWrites: (connection: Conn) => Effect.Effect<boolean, SqlError>
+  /** Asks the server what it is. Called on the control connection only. */
+  readonly probe: (connection: Conn) => Effect.Effect<ServerState, SqlError>
   /**
    * The position, in the history of the server, of the last transaction that was written on this connection. Only for servers
    * that report it with their answers.

@@ -14,12 +14,14 @@ import { Deferred, Duration, Effect, Fiber, type Scope, Stream } from "effect"
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
+import { strangers } from "../internal/routing/members.js"
 import * as registry from "../internal/routing/registry.js"
 import type { Target } from "../internal/routing/target.js"
 import * as Hooks from "../internal/session/hooks.js"
 import type * as Router from "../Router.js"
 import type { Service } from "../Sql.js"
 import type { SqlHooks } from "../SqlHooks.js"
+import * as SqlReason from "../SqlReason.js"
 import type * as Topology from "../Topology.js"
 import type { Driver } from "./Driver.js"
 
@@ -157,7 +159,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   })
   core = running
   yield* Deferred.succeed(made, running)
-  if (options.startup !== "lazy") yield* connectOnce(cluster)
+  if (options.startup !== "lazy") yield* begin(cluster)
   // One after the other, because they take no time, and because a concurrent `forEach` of Effect 3.22 never ends when it is
   // interrupted at the moment at which its fiber has yielded and its children have not begun.
   const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
@@ -174,10 +176,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     withTransaction: running.withTransaction,
     retry: running.retry,
     stats: Effect.sync(() => ({
-      write: statsOf(cluster.primary),
-      read: cluster.replicas.map(statsOf),
+      write: statsOf(cluster.members.primary),
+      read: (cluster.members.snapshot.replicas as ReadonlyArray<Target<Conn>>).map(statsOf),
       control: cluster.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() })),
-      listen: { endpoint: cluster.primary.info.label, ...cluster.apart.stats() }
+      listen: { endpoint: cluster.members.primary.info.label, ...cluster.apart.stats() }
     })),
     events: Stream.mergeAll(
       cluster.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
@@ -205,12 +207,30 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 const heldFor = (failoverHold: RuntimeConfig["failoverHold"] = "off"): number | undefined =>
   failoverHold === "off" ? undefined : Duration.toMillis(failoverHold) || undefined
 
+/** Finds out which server takes the writes, and connects to it. */
+const begin = <Conn>(cluster: Cluster.Cluster<Conn>): Effect.Effect<void, SqlError> =>
+  Effect.suspend(() => {
+    const { acquireTimeout, members, probes, targets, timers } = cluster
+    const roles = targets.length > 1 ? probes.first(timers.now() + acquireTimeout) : Effect.void
+    return Effect.flatMap(roles, () => {
+      const [stranger] = members.foreign
+      return stranger === undefined
+        ? connectOnce(cluster, members.primary)
+        : Effect.fail(
+            SqlReason.toError(
+              SqlReason.make("InvalidOptions", { connection: "none" }),
+              `${stranger.label} belongs to another cluster than ${members.primary.label}: ${strangers}`
+            )
+          )
+    })
+  })
+
 /** Fails at the first connect that fails. The pool alone would go on trying until the acquire timeout. */
-const connectOnce = <Conn>({
-  check,
-  driver,
-  primary: { info, pool }
-}: Cluster.Cluster<Conn>): Effect.Effect<void, SqlError> => {
+const connectOnce = <Conn>(
+  { check, driver }: Cluster.Cluster<Conn>,
+  target: Target<Conn>
+): Effect.Effect<void, SqlError> => {
+  const { info, pool } = target
   const refused = Effect.async<never, SqlError>((resume) => {
     const stop = Pool.unsafeListen(pool, (event) => {
       if (event._tag === "ConnectFailed")
@@ -218,5 +238,6 @@ const connectOnce = <Conn>({
     })
     return Effect.sync(stop)
   })
-  return Effect.raceFirst(Effect.mapError(Pool.use(pool, check), errors.toSqlError), refused)
+  const checked = Pool.use(pool, (connection) => check(target, connection))
+  return Effect.raceFirst(Effect.mapError(checked, errors.toSqlError), refused)
 }

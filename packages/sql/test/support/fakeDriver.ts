@@ -29,6 +29,8 @@ export interface Fake {
   readonly down: Set<string>
   /** Hosts whose connects never end. */
   readonly silent: Set<string>
+  /** Hosts that take no writes. */
+  readonly standbys: Set<string>
   aborts: number
 }
 
@@ -55,6 +57,7 @@ export const make = (): Fake => {
     failures: new Map(),
     down: new Set(),
     silent: new Set(),
+    standbys: new Set(),
     aborts: 0,
     driver: {
       name: "Fake",
@@ -92,6 +95,27 @@ export const make = (): Fake => {
               )
         ),
       ping: () => Effect.void,
+      takesWrites: ({ host }) => Effect.sync(() => !fake.standbys.has(host)),
+      probe: ({ host }) =>
+        Effect.suspend(() =>
+          fake.down.has(host)
+            ? Effect.fail(
+                SqlReason.toError(
+                  SqlReason.make("ConnectionLost", { connection: "destroy", retry: "always" }),
+                  `${host} is down`
+                )
+              )
+            : fake.silent.has(host)
+              ? Effect.never
+              : Effect.succeed({
+                  isWritable: !fake.standbys.has(host),
+                  generation: undefined,
+                  history: undefined,
+                  sharesWrites: false,
+                  position: undefined,
+                  lag: 0
+                })
+        ),
       reset: (connection) =>
         Effect.sync(() => {
           connection.log.push("(reset)")

@@ -320,6 +320,8 @@ export const make = <A, E, R>(
           return new PoolError.PoolSaturated({ ...snapshot, maxWaiters: config.maxWaiters })
         case "PoolClosed":
           return new PoolError.PoolClosed(snapshot)
+        case "Dismissed":
+          return new PoolError.Dismissed(snapshot)
         case "NestedAcquire":
           return new PoolError.NestedAcquire(snapshot)
         case "ConnectFailed":

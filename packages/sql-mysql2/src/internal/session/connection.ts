@@ -1,8 +1,14 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { never, type Timers } from "@sluice/pool/Deadline"
-import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
-import { type ConnectionState, type Control, isPreparable, type Mode, type Phase } from "@sluice/sql/driver/Driver"
+import {
+  type ConnectionState,
+  type Control,
+  isPreparable,
+  type Mode,
+  type Phase,
+  type Signals
+} from "@sluice/sql/driver/Driver"
 import * as Literals from "@sluice/sql/driver/Literals"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
 import { type Awaited, type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
@@ -118,7 +124,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   constructor(
     readonly wire: Mysql.Wire,
     readonly endpoint: Endpoint,
-    private readonly signals: Signals,
+    readonly signals: Signals,
     /** The way to the server beside this connection. */
     public control: Control<MysqlConnection> | undefined,
     timers: Timers["Type"],
@@ -401,6 +407,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
       this.partlyWritten && (phase === "transaction" || phase === "commit")
         ? { ...found, outcome: "unknown", retry: "never" }
         : found
+    if (reason._tag === "NotWritable" && reason.connection === "destroy") this.signals.role?.(false)
     if (reason.connection === "destroy" && !goesOn) this.retired = true
     const message = classify.statementMessage(cause, label, about)
     const isStacked = reason.code === "1064" && !this.endpoint.takesSeveral && isSeveral(sql)

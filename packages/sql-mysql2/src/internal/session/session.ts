@@ -10,6 +10,7 @@ import { read } from "../wire/texts.js"
 import { cleanAhead, mayCleanAhead } from "./clean.js"
 import type { MysqlConnection } from "./connection.js"
 import { execute } from "./execute.js"
+import * as role from "./role.js"
 
 /** MariaDB and MySQL have the same variables under other names. */
 export const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test(wire._handshakePacket.serverVersion)
@@ -34,12 +35,14 @@ const settingsOf = (connection: MysqlConnection, { statementTimeout }: Endpoint)
 const quoted = (word: string): string => `'${word.replaceAll("'", "''")}'`
 
 const WHO = `SELECT CONNECTION_ID() AS thread, CONCAT_WS('/', @@hostname, @@port, @@server_id) AS identity, @@sql_mode AS mode,
-  @@time_zone AS zone, @@lc_time_names AS language, GREATEST(@@max_allowed_packet, @@net_buffer_length) AS longest`
+  @@global.read_only AS mode_of_server, @@time_zone AS zone, @@lc_time_names AS language, GREATEST(@@max_allowed_packet, @@net_buffer_length) AS longest`
 
 interface Who {
   readonly thread: number | string
   readonly identity: string
   readonly mode: string
+  /** 0 or 1; MariaDB from 12.0 on has words. */
+  readonly mode_of_server: number | string
   readonly zone: string
   readonly language: string
   readonly longest: number | string
@@ -55,7 +58,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
         execute(connection, WHO, [], "unprepared")
       ),
       (rows) => {
-        const [{ identity, language, longest, mode, thread, zone }] = rows as readonly [Who]
+        const [{ identity, language, longest, mode, mode_of_server, thread, zone }] = rows as readonly [Who]
         // The greeting of the server has only the lower half of the number.
         const isOwn = Number(BigInt(thread) & 0xffffffffn) === connection.wire.threadId
         connection.server = {
@@ -74,6 +77,7 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
           settings: `${settings}, sql_mode = ${quoted(mode)}, time_zone = ${quoted(zone)}, lc_time_names = ${quoted(language)}, ${connection.endpoint.names}`
         }
         connection.renewed()
+        role.seen(connection, !role.isReadOnly(mode_of_server))
       }
     )
   return Effect.catchIf(
@@ -86,17 +90,13 @@ export const begin = (connection: MysqlConnection): Effect.Effect<void, SqlError
 
 /**
  * See `Driver.identity`. Servers in containers may have the same host name, port and number, so the id of the server counts too.
- * MariaDB has none before 10.6.19. Whether the server takes writes is asked with it.
+ * MariaDB has none before 10.6.19.
  */
 export const identity = (connection: MysqlConnection): Effect.Effect<string | undefined, SqlError> => {
   const { database, user } = connection.endpoint
   const id = isMariaDb(connection) ? "@@server_uid" : "@@server_uuid"
-  return execute(connection, `SELECT ${id} AS id, @@global.read_only AS mode`, [], "unprepared").pipe(
-    Effect.map(([row]) => {
-      const { id, mode } = row as { readonly id: string; readonly mode: unknown }
-      connection.isReadOnly = !["0", "OFF"].includes(String(mode))
-      return id
-    }),
+  return execute(connection, `SELECT ${id} AS id`, [], "unprepared").pipe(
+    Effect.map(([row]) => (row as { readonly id: string }).id),
     Effect.catchIf(
       () => !connection.isDead,
       () => Effect.succeed(undefined)

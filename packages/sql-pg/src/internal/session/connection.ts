@@ -1,8 +1,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { never, type Timer, type Timers } from "@sluice/pool/Deadline"
-import type { Signals } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
-import type { ConnectionState, Phase } from "@sluice/sql/driver/Driver"
+import type { ConnectionState, Phase, Signals } from "@sluice/sql/driver/Driver"
 import * as Literals from "@sluice/sql/driver/Literals"
 import type { Packable, Packer } from "@sluice/sql/driver/Packing"
 import { type Owner, Pipeline } from "@sluice/sql/driver/Pipeline"
@@ -267,7 +266,9 @@ export class PgConnection implements Owner<Operation>, Packable {
     if (isStandby !== false && classify.isOfStandby(cause)) {
       reason = SqlReason.make("NotWritable", { code: reason.code, outcome: reason.outcome, cause })
     }
-    if (reason._tag === "NotWritable" && !onlyReads && (isStandby ?? classify.isOfStandby(cause))) {
+    const isRefusedByStandby = reason._tag === "NotWritable" && (isStandby ?? classify.isOfStandby(cause))
+    if (isRefusedByStandby) this.signals.role?.(false)
+    if (isRefusedByStandby && !onlyReads) {
       // The server is a standby. Its connections are closed, so that the next one can lead to the primary.
       reason = { ...reason, connection: "destroy", retry: phase === "transaction" ? "transaction" : "always" }
     }

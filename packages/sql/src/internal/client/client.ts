@@ -93,15 +93,12 @@ export const make = <Conn>(
     const until = Deadline.currentIn(context)
     if (packing?.packs(sql, mode, params) && isUrgent(context)) {
       const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
-      const read = Route.share<Conn, any>(cluster, intent, (connection, resume, answer) =>
+      const start: Pool.Register<Conn, any, SqlError> = (connection, resume, answer) =>
         packing.start(connection, { sql, params, mode, fiber, interruptible, until, resume, answer, again })
-      )
-      return retrying.statement(context, read, true)
+      return retrying.statement(context, (options) => Route.share(cluster, intent, start, options), true)
     }
-    const once = Route.lend(cluster, intent, (connection) =>
-      driver.execute(connection, sql, params, mode, undefined, until)
-    )
-    return retrying.statement(context, once, false)
+    const execute = (connection: Conn) => driver.execute(connection, sql, params, mode, undefined, until)
+    return retrying.statement(context, (options) => Route.lend(cluster, intent, execute, options), false)
   }
 
   /** The first statement of a transaction may be run again like one that stands alone: nothing else is lost with it. */
@@ -117,7 +114,7 @@ export const make = <Conn>(
       driver.execute(connection, sql, params, mode, before, until)
     )
     return block.transaction !== undefined && isUnopened(block.pin)
-      ? retrying.statement(context, Effect.mapError(statement, Transaction.failedToBegin), false)
+      ? retrying.statement(context, () => Effect.mapError(statement, Transaction.failedToBegin), false)
       : statement
   }
 

@@ -20,7 +20,7 @@ import { toSqlError } from "./errors.js"
  * there is a budget.
  */
 export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): NonNullable<PackedRequest["again"]> => {
-  const { driver, replicas, scope } = cluster
+  const { driver, members, scope } = cluster
   const budget = Budget.make(() => acquired(cluster), Budget.held)
 
   /** In a fiber that has the context of the caller, and so its deadline, priority and span. */
@@ -34,7 +34,7 @@ export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): Non
       once(fiber, Deadline.currentIn(context))
     )
     // Nobody waits for this connection alone, so a timeout would be none of a caller. On a replica it leads to the primary.
-    const hasReplica = intentOf(context) === "read" && replicas.length > 0
+    const hasReplica = intentOf(context) === "read" && members.snapshot.replicas.length > 0
     const patient = hasReplica ? copy : Effect.provideService(copy, CurrentAcquireTimeout, Infinity)
     return forkAs(scope, caller, Effect.mapError(patient, toSqlError))
   }

@@ -16,6 +16,8 @@ export const toSqlError = (error: AcquireError | SqlError): SqlError => {
     case "NestedAcquire":
     case "HookFailed":
       return fromPool(error._tag, error)
+    // Never seen by a program: the route goes on with another pool. See `Route.goingOn`.
+    case "Dismissed":
     case "ConnectUnavailable":
       return fromPool("DatabaseDown", error)
     case "ConnectFailed":

@@ -1,10 +1,11 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import { CurrentDeadline, currentIn, type Instant, never } from "@sluice/pool/Deadline"
 import type { AcquireError } from "@sluice/pool/PoolError"
+import type { AcquireOptions } from "@sluice/pool/PoolOptions"
 import { Cause, type Context, Effect, Option, type Schedule, ScheduleDecision, ScheduleIntervals } from "effect"
 import * as SqlReason from "../../SqlReason.js"
 import { acquired, type Cluster } from "../routing/cluster.js"
-import { acquireTimeout } from "../routing/route.js"
+import * as Route from "../routing/route.js"
 import { type Call, hasNotBegun } from "../session/options.js"
 import * as Budget from "./budget.js"
 import { isSqlError, toSqlError } from "./errors.js"
@@ -13,11 +14,15 @@ import * as policies from "./policy.js"
 import { GivenPolicy, isLeftToGivenPolicy, isRepeatable } from "./references.js"
 
 export interface Retrying {
-  /** One statement that commits by itself. Costs a frame while nothing fails. `isHarmless`: it may be executed twice. */
+  /**
+   * One statement that commits by itself. Costs a frame while nothing fails. `once` is called for each run, because another server
+   * may take the writes by then. `isHarmless`: it may be executed twice.
+   */
   readonly statement: <A>(
     context: Context.Context<never>,
-    once: Effect.Effect<A, AcquireError | SqlError>,
-    isHarmless: boolean
+    once: (options: AcquireOptions | undefined) => Effect.Effect<A, AcquireError | SqlError>,
+    isHarmless: boolean,
+    options?: AcquireOptions
   ) => Effect.Effect<A, SqlError>
   readonly transaction: <A, E, R>(
     context: Context.Context<never>,
@@ -41,6 +46,15 @@ interface Plan {
   /** No run begins at this instant or later. */
   readonly until: Instant
   readonly budget: boolean
+}
+
+/** Milliseconds. */
+const REFUSED = 25
+
+/** The server takes no writes, and nothing was executed. */
+const isRefusedByStandby = (error: unknown): boolean => {
+  const { _tag, connection, retry } = SqlReason.of(error)
+  return _tag === "NotWritable" && retry === "always" && connection === "destroy"
 }
 
 export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
@@ -97,20 +111,28 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     ) {
       return Effect.failCause(cause)
     }
-    return Effect.suspend(() =>
-      repeat(
-        cause,
-        {
-          schedule: policies.schedule(policies.standard, () => situation),
-          admits,
-          // Where no deadline was declared, retries end when a wait for a connection would have ended.
-          until: deadline === never ? timers.now() + acquireTimeout(cluster, context, undefined) : deadline,
-          budget: true
-        },
-        once
-      )
-    )
+    const error = failure.value
+    return Effect.suspend(() => {
+      // Where no deadline was declared, retries end when a wait for a connection would have ended.
+      const until = deadline === never ? timers.now() + Route.acquireTimeout(cluster, context, undefined) : deadline
+      const plan = { schedule: policies.schedule(policies.standard, () => situation), admits, until, budget: true }
+      return isRefusedByStandby(error) && admits(error) ? onNext(cause, plan, once) : repeat(cause, plan, once)
+    })
   }
+
+  /** A server has refused a write because it takes none. Pauses would not help: only another server, or a promotion, does. */
+  const onNext = <A, E, R>(cause: Cause.Cause<E>, plan: Plan, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.flatMap(Route.writable(cluster, "write", plan.until), (target) =>
+      target === undefined || timers.now() >= plan.until
+        ? Effect.failCause(cause)
+        : Effect.catchAllCause(once, (cause) => {
+            const failure = Cause.failureOption(cause)
+            return Option.isSome(failure) && isRefusedByStandby(failure.value) && plan.admits(failure.value)
+              ? // The server says that it takes writes and refuses this one: not at once again.
+                Effect.zipRight(Effect.sleep(REFUSED), onNext(cause, plan, once))
+              : repeat(cause, plan, once)
+          })
+    )
 
   const given: Retrying["given"] = (context, { admits, budget, schedule, timeout }, deadline, once) =>
     Effect.suspend(() => {
@@ -126,18 +148,17 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       return Effect.catchAllCause(inside, (cause) => repeat(cause, plan, inside))
     })
 
+  const statement: Retrying["statement"] = (context, once, isHarmless, options) =>
+    Effect.catchAllCause(once(options), (cause) => {
+      const failure = Cause.failureOption(cause)
+      const rest = Option.isSome(failure) && Route.afterDismissal(cluster, context, options, failure.value)
+      if (rest) return statement(context, once, isHarmless, rest)
+      const again = Route.goingOn(cluster, options, once)
+      return unasked(Cause.map(cause, toSqlError), context, currentIn(context), () => true, again, isHarmless)
+    })
+
   return {
-    statement: (context, once, isHarmless) =>
-      Effect.catchAllCause(once, (cause) =>
-        unasked(
-          Cause.map(cause, toSqlError),
-          context,
-          currentIn(context),
-          () => true,
-          Effect.mapError(once, toSqlError),
-          isHarmless
-        )
-      ),
+    statement,
     transaction: (context, isNested, call, once) => {
       const { deadline, options } = call
       // Waits for a connection and statements end by then as well, also where nothing can be interrupted.

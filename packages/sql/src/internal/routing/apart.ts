@@ -23,10 +23,10 @@ export interface ApartStats {
 /** The pool would act on these. The holder looks at the connection itself. */
 const ignored = { broken: () => {}, fatal: () => {}, isEnding: () => true }
 
-/** `bound`: milliseconds for one connect. */
+/** `endpointNow` gives where the next one leads; `bound`: milliseconds for one connect. */
 export const make = <Endpoint, Conn>(
   driver: Driver.Driver<Endpoint, Conn>,
-  endpoint: Endpoint,
+  endpointNow: () => Endpoint,
   bound: number,
   timers: Deadline.Timers["Type"]
 ): Apart<Conn> => {
@@ -35,6 +35,7 @@ export const make = <Endpoint, Conn>(
   const connect = Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       let isOpen = false
+      const endpoint = endpointNow()
       // Added first, so that it runs last: a connection counts until it is closed.
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {

@@ -2,9 +2,10 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Duration, Effect, type Scope } from "effect"
-import type { Driver } from "../../driver/Driver.js"
+import { Duration, Effect, Runtime, RuntimeFlags, type Scope } from "effect"
+import type { Driver, Signals } from "../../driver/Driver.js"
 import * as Router from "../../Router.js"
+import * as SqlReason from "../../SqlReason.js"
 import type * as Topology from "../../Topology.js"
 import { connectFailureKind, invalidOptions } from "../client/errors.js"
 import type { OfPool } from "../session/hooks.js"
@@ -12,6 +13,8 @@ import * as LeftOpen from "../session/leftOpen.js"
 import * as Apart from "./apart.js"
 import * as Control from "./control.js"
 import * as Identity from "./identity.js"
+import { Members } from "./members.js"
+import * as Probes from "./probes.js"
 import type * as Registry from "./registry.js"
 import * as Reports from "./reports.js"
 import { PoolTarget, type Target } from "./target.js"
@@ -22,19 +25,23 @@ import type { Roles, TargetWord } from "./words.js"
 export interface Cluster<Conn> {
   readonly driver: Driver<any, Conn>
   readonly timers: Deadline.Timers["Type"]
-  readonly primary: Target<Conn>
-  /** Empty when there is no replica. Contains the primary where both were configured with the same address. */
-  readonly replicas: ReadonlyArray<Target<Conn>>
   /** Every pool once. */
   readonly targets: ReadonlyArray<Target<Conn>>
+  /** The roles of the targets now. */
+  readonly members: Members<Conn>
+  readonly probes: Probes.Probes
+  /** Where statements go that are not marked as reads. */
+  readonly target: TargetWord
+  /** Milliseconds that a write waits while no server takes writes; `undefined`: as long as for a connection. */
+  readonly failoverHold: number | undefined
   readonly topology: Topology.Service
   readonly router: Router.Service
   /** The program has provided no router, so that each write goes to the primary without being asked about. */
   readonly isDefaultRouter: boolean
   readonly leftOpen: LeftOpen.LeftOpen
   readonly scope: Scope.Scope
-  /** Asks whether a connection of the primary works, if the server has not been asked anything yet. */
-  readonly check: (connection: Conn) => Effect.Effect<void, SqlError>
+  /** Asks whether a connection of a target works, if its server has not been asked anything yet. */
+  readonly check: (target: Target<Conn>, connection: Conn) => Effect.Effect<void, SqlError>
   /** Connections to the primary beside its pool. */
   readonly apart: Apart.Apart<Conn>
   /** Milliseconds. */
@@ -75,26 +82,54 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const abortTimeout = Duration.toMillis(Duration.decode(options.pool.abortTimeout ?? "2 seconds"))
   const leftOpen = LeftOpen.make(timers.now)
   const targets = new Map<string, Target<Conn>>()
-  let isKnown = () => false
+  const endpoints = new Map<Target<Conn>, Endpoint>()
+  const identities = new Map<Target<Conn>, Identity.Identity<Conn>>()
+  const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
+  // The pools may connect before every target is there.
+  let known: { readonly members: Members<Conn>; readonly probes: Probes.Probes } | undefined
+  /** What a connection of the target has met is a sign that the roles may have changed. */
+  const signOf = (target: Target<Conn>) => {
+    if (target === known?.members.primary) known.probes.sign()
+  }
+  const seen = (target: Target<Conn>, isWritable: boolean) => {
+    if (known === undefined) return
+    const { members, probes } = known
+    if (isWritable) {
+      if (members.accepted(target)) probes.sign()
+    } else {
+      members.refused(target)
+      if (members.isLooking) probes.sign()
+    }
+  }
   const target = Effect.fnUntraced(function* (role: "primary" | "replica", endpoint: Endpoint) {
     const info = driver.endpoint(endpoint)
-    const known = targets.get(info.key)
-    if (known !== undefined) return known
+    const found = targets.get(info.key)
+    if (found !== undefined) return found
     const { name: given = info.label } = options.pool
     const name = targets.size === 0 || options.pool.name === undefined ? given : `${given}: ${info.label}`
     const registered = options.registration.pool(name)
     yield* registered.isAt(info.key)
     // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
     const control = yield* Control.make(driver, endpoint, abortTimeout, timers)
-    const identity = Identity.make(driver, role, info, registered, (signals) =>
-      driver.connect(endpoint, signals, control.run)
-    )
-    if (role === "primary") isKnown = identity.isKnown
+    const identity = Identity.make(driver, info, registered, ({ broken, fatal, isEnding }) => {
+      const lost = (tell: (cause: unknown) => void) => (cause: unknown) => {
+        tell(cause)
+        signOf(made)
+      }
+      const signals: Signals = {
+        isEnding,
+        broken: lost(broken),
+        fatal: lost(fatal),
+        role: (isWritable) => seen(made, isWritable)
+      }
+      return Effect.tapError(driver.connect(endpoint, signals, control.run), () => Effect.sync(() => signOf(made)))
+    })
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
       name,
       connect: identity.connect,
-      validate: driver.ping,
+      validate: (connection) =>
+        known?.members.writable === made ? mustTakeWrites(connection) : driver.ping(connection),
       status: (connection) => {
         const state = driver.status(connection)
         return state === "idle" ? "clean" : state === "busy" || state === "dead" ? state : "dirty"
@@ -110,38 +145,63 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       stalls: driver.packing?.stalls,
       classify: connectFailureKind,
       describe: driver.describe,
-      hooks: options.hooks({ endpoint: info.label, role }),
+      hooks: options.hooks({
+        endpoint: info.label,
+        get role() {
+          return made.role
+        }
+      }),
       ownSpans
     }).pipe(Effect.mapError(invalidOptions))
-    const made: Target<Conn> = new PoolTarget(role, info, pool, control)
+    const made: Target<Conn> = new PoolTarget(role, info, pool, control, timers.now())
     targets.set(info.key, made)
+    endpoints.set(made, endpoint)
+    identities.set(made, identity)
     return made
   })
+  /** The address of the primary may lead to a standby, or its server may have become one. */
+  const mustTakeWrites = (connection: Conn): Effect.Effect<void, SqlError> =>
+    Effect.filterOrFail(driver.takesWrites(connection), (takes) => takes, noWrites)
   const primary = yield* target("primary", options.primary)
-  const replicas: Array<Target<Conn>> = []
+  let isBoth = false
   for (const endpoint of options.replicas) {
     const replica = yield* target("replica", endpoint)
-    if (!replicas.includes(replica)) replicas.push(replica)
+    isBoth ||= replica === primary
   }
+  const all = Array.from(targets.values())
   yield* Reports.unreachable(
-    replicas.filter((replica) => replica !== primary),
+    all.filter((one) => one !== primary),
     timers
   )
+  const members = new Members<Conn>({
+    targets: all,
+    isBoth: isBoth && options.roles === "given",
+    source: options.roles,
+    timers,
+    say: (message) => {
+      Runtime.runFork(runtime, message, { scope })
+    }
+  })
+  const probes = yield* Probes.make(driver, all, members, timers)
+  known = { members, probes }
+  if (all.length > 1) probes.sign()
   const cluster: Cluster<Conn> = {
     driver,
     timers,
-    primary,
-    replicas,
-    targets: Array.from(targets.values()),
-    topology: yield* topology.make(primary, replicas, timers.now),
+    targets: all,
+    members,
+    probes,
+    target: options.target,
+    failoverHold: options.failoverHold,
+    topology: topology.make(members, probes.ask),
     router: provided._tag === "Some" ? provided.value : Router.roundRobin(),
     isDefaultRouter: provided._tag === "None",
     leftOpen,
     scope,
-    check: (connection) => (isKnown() ? Effect.void : driver.ping(connection)),
+    check: (target, connection) => (identities.get(target)?.isKnown() === true ? Effect.void : driver.ping(connection)),
     apart: Apart.make(
       driver,
-      options.primary,
+      () => endpoints.get(members.primary)!,
       Duration.toMillis(Duration.decode(options.pool.connectTimeout ?? "5 seconds")),
       timers
     ),
@@ -150,3 +210,9 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   }
   return cluster
 })
+
+const noWrites = (): SqlError =>
+  SqlReason.toError(
+    SqlReason.make("NotWritable", { connection: "destroy", retry: "always" }),
+    "the connection leads to a server that takes no writes"
+  )

@@ -22,6 +22,8 @@ const SHORTEST = 100
  */
 export interface Control<Conn> {
   readonly run: Driver.Control<Conn>
+  /** As `run`, on a new connection: the address may lead to another server now. */
+  readonly runAnew: Driver.Control<Conn>
   readonly stats: () => ControlStats
 }
 
@@ -122,18 +124,22 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     return open === undefined || driver.status(open.connection) === "idle" ? Effect.void : close
   })
 
-  const run: Control<Conn>["run"] = (f) =>
-    Lock.use(
-      lock,
-      Effect.suspend(() =>
-        // Interruptible also where the caller is not, or the bound would not hold there.
-        Bounded.interruptAt(timers, timers.now() + bound, Effect.interruptible(Effect.flatMap(usable, f)), () =>
-          tooLate(driver.name, bound)
-        )
-      ).pipe(Effect.ensuring(afterUse))
-    )
+  const runOn =
+    (connection: Effect.Effect<Conn, SqlError>): Driver.Control<Conn> =>
+    (f) =>
+      Lock.use(
+        lock,
+        Effect.suspend(() =>
+          // Interruptible also where the caller is not, or the bound would not hold there.
+          Bounded.interruptAt(timers, timers.now() + bound, Effect.interruptible(Effect.flatMap(connection, f)), () =>
+            tooLate(driver.name, bound)
+          )
+        ).pipe(Effect.ensuring(afterUse))
+      )
+  const run = runOn(usable)
+  const runAnew = runOn(Effect.zipRight(close, connect))
 
-  const control: Control<Conn> = { run, stats: () => ({ open: open === undefined ? 0 : 1, connects }) }
+  const control: Control<Conn> = { run, runAnew, stats: () => ({ open: open === undefined ? 0 : 1, connects }) }
   return control
 })
 

@@ -1,7 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Signals } from "@sluice/pool/PoolOptions"
 import { Effect, type Scope } from "effect"
-import type { Driver, EndpointInfo } from "../../driver/Driver.js"
+import type { Driver, EndpointInfo, Signals } from "../../driver/Driver.js"
 import type { Registered } from "./registry.js"
 
 /**
@@ -24,32 +23,15 @@ const local = /^(.*@)(?:localhost|127(?:\.\d+){3}|::1|0\.0\.0\.0)(:\d+\/.*)$/i
 /** The same for each name of this machine itself. */
 export const address = (key: string): string => key.replace(local, "$1localhost$2")
 
-/** Says once that a server does not take the writes that are sent to it, and again when that has changed in between. */
-const readOnlyOf = <Conn>({ isReadOnly, name }: Driver<any, Conn>, label: string) => {
-  let isSaid = false
-  return (connection: Conn): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const was = isSaid
-      isSaid = isReadOnly?.(connection) === true
-      return isSaid && !was
-        ? Effect.logWarning(
-            `${name} at ${label}: this is the primary, and the server takes no writes: it is a standby, or read-only. Every write will fail with NotWritable. Give the address of the server that takes writes as primary (or url), and this one in replicas`
-          )
-        : Effect.void
-    })
-}
-
 export const make = <Endpoint, Conn>(
   driver: Driver<Endpoint, Conn>,
-  role: "primary" | "replica",
-  { key, label }: EndpointInfo,
+  { key }: EndpointInfo,
   registered: Registered,
   connect: (signals: Signals) => Effect.Effect<Conn, SqlError, Scope.Scope>
 ): Identity<Conn> => {
   let isAsked = false
   let identity: string | undefined
   let noted: string | undefined
-  const tellIfReadOnly = readOnlyOf(driver, label)
 
   const ask = (connection: Conn): Effect.Effect<void, SqlError> =>
     Effect.gen(function* () {
@@ -65,7 +47,6 @@ export const make = <Endpoint, Conn>(
       if (next !== noted) yield* registered.isAt(next, noted)
       noted = next
       identity = found
-      if (role === "primary") yield* tellIfReadOnly(connection)
     })
 
   return {

@@ -1,27 +1,43 @@
+import type { Instant } from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolGauge } from "@sluice/pool/PoolStats"
+import { Effect } from "effect"
 import type { EndpointInfo } from "../../driver/Driver.js"
 import type * as Topology from "../../Topology.js"
 import type { Control } from "./control.js"
 
-/** One endpoint with its pool and its control connection. */
+/** One endpoint with its pool and its control connection. `Members` changes the fields that can be changed. */
 export interface Target<Conn> extends Topology.Target {
   readonly info: EndpointInfo
   readonly pool: Pool.Pool<Conn>
   readonly control: Control<Conn>
+  role: "primary" | "replica"
+  lag: number | undefined
+  position: string | undefined
+  upSince: Instant
+  /** Its control connection gets no answer, so that no read goes there. */
+  isOut: boolean
   /** False while the pool has no open connection and its host does not answer. Unlike `isUp` it stays true when suspended. */
   readonly isReachable: boolean
+  /** Sends away everybody who waits for a connection of its pool. */
+  readonly dismiss: () => void
+  /** Each open connection must pass a check before it is handed out again. */
+  readonly suspect: () => void
 }
 
 export class PoolTarget<Conn> implements Target<Conn> {
   readonly label: string
+  isOut = false
+  lag: number | undefined = undefined
+  position: string | undefined = undefined
   private readonly gauge: PoolGauge
 
   constructor(
-    readonly role: "primary" | "replica",
+    public role: "primary" | "replica",
     readonly info: EndpointInfo,
     readonly pool: Pool.Pool<Conn>,
-    readonly control: Control<Conn>
+    readonly control: Control<Conn>,
+    public upSince: Instant
   ) {
     this.label = info.label
     this.gauge = Pool.gauge(pool)
@@ -29,11 +45,11 @@ export class PoolTarget<Conn> implements Target<Conn> {
 
   /** With nothing open and a host that does not answer, nobody should wait here. The pool goes on connecting by itself. */
   get isUp(): boolean {
-    return this.gauge.phase === "running" && this.gauge.isUp
+    return this.gauge.phase === "running" && this.gauge.isUp && !this.isOut
   }
 
   get isReachable(): boolean {
-    return this.gauge.isUp
+    return this.gauge.isUp && !this.isOut
   }
 
   get using(): number {
@@ -50,5 +66,13 @@ export class PoolTarget<Conn> implements Target<Conn> {
 
   get max(): number {
     return this.gauge.max
+  }
+
+  dismiss(): void {
+    Effect.runSync(Pool.dismiss(this.pool))
+  }
+
+  suspect(): void {
+    Effect.runSync(Pool.suspect(this.pool))
   }
 }

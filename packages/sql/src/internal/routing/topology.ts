@@ -1,16 +1,23 @@
-import type { Instant } from "@sluice/pool/Deadline"
-import { Effect, SubscriptionRef } from "effect"
-import type { Service, Snapshot, Target } from "../../Topology.js"
+import { Effect, Stream } from "effect"
+import type { Service, Snapshot } from "../../Topology.js"
+import type { Members } from "./members.js"
 
-/** Roles as they were configured. */
-export const make = (primary: Target, replicas: ReadonlyArray<Target>, now: () => Instant): Effect.Effect<Service> => {
-  let current: Snapshot = { primary, replicas, at: now() }
-  return Effect.map(SubscriptionRef.make(current), (published) => ({
-    snapshot: () => current,
-    changes: published.changes,
-    refresh: Effect.suspend(() => {
-      current = { ...current, at: now() }
-      return SubscriptionRef.set(published, current)
-    })
-  }))
-}
+/** What a program sees of the members. `ask` asks all servers. */
+export const make = <Conn>(members: Members<Conn>, ask: Effect.Effect<void>): Service => ({
+  snapshot: () => members.snapshot,
+  changes: Stream.asyncPush<Snapshot>(
+    (emit) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          emit.single(members.snapshot)
+          return members.listen((snapshot) => emit.single(snapshot))
+        }),
+        (stop) => Effect.sync(stop)
+      ),
+    { bufferSize: "unbounded" }
+  ),
+  refresh: Effect.zipRight(
+    ask,
+    Effect.sync(() => members.publish())
+  )
+})

@@ -16,7 +16,7 @@ const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<C
     pin.cluster,
     intent,
     (connection, release) => {
-      pin.lease = { connection, intent, release }
+      pin.lease = { connection, intent, epoch: pin.cluster.members.epoch, release }
       return connection
     },
     pin.options
@@ -27,12 +27,17 @@ const take = <Conn>(pin: Pin<Conn>, intent: Intent | undefined): Effect.Effect<C
 export const usable = <Conn>({ pin, transaction }: Block<Conn>, asked: Intent | undefined): Conn | undefined => {
   const { pendingCleanup, lease } = pin
   if (lease === undefined || pendingCleanup.length > 0) return undefined
+  if (isFenced(pin) && (transaction === undefined || pin.opening?.isDone === false)) return undefined
   if (asked === "write" && (transaction === undefined ? lease.intent === "read" : transaction.readOnly === true)) {
     return undefined
   }
   const state = pin.cluster.driver.status(lease.connection)
   return state === "busy" || state === "dead" ? undefined : lease.connection
 }
+
+/** The lease is older than the last change of the roles, and its connection would carry writes: they go elsewhere now. */
+const isFenced = <Conn>({ cluster, lease }: Pin<Conn>): boolean =>
+  lease !== undefined && lease.epoch < cluster.members.epoch && lease.intent !== "read"
 
 const nothing: ReadonlyArray<string> = []
 
@@ -88,7 +93,7 @@ export const connect = <Conn>(
       giveBack(pin)
       return hasSession ? failLost("a pinned connection whose session had been changed") : take(pin, wanted)
     })
-    if (state === "dead") return another
+    if (state === "dead" || (isFenced(pin) && (inside === undefined || unopened))) return another
     if (inside === undefined && wanted === "write" && lease.intent === "read") {
       giveBack(pin)
       return take(pin, wanted)

@@ -39,6 +39,8 @@ export interface Pin<Conn> {
 interface Lease<Conn> {
   readonly connection: Conn
   readonly intent: Intent | undefined
+  /** That of the members when it was leased: another server may take the writes since then. */
+  readonly epoch: number
   readonly release: () => void
 }
 
@@ -101,7 +103,7 @@ export const fixed = <Conn>(
     cluster,
     intent: undefined,
     options: undefined,
-    lease: connection === undefined ? undefined : { connection, intent: undefined, release: () => {} },
+    lease: connection === undefined ? undefined : { connection, intent: undefined, epoch: Infinity, release: () => {} },
     pendingCleanup: [],
     hasSession: true,
     savepoints: 0,

@@ -1,0 +1,63 @@
+/** What a server is: whether it takes writes, and how far its history goes. */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { ServerState } from "@sluice/sql/driver/Driver"
+import { Effect } from "effect"
+import type { MysqlConnection } from "./connection.js"
+import { execute } from "./execute.js"
+
+/** `NO_LOCK` and its like are the words of MariaDB from version 12 on. */
+export const isReadOnly = (mode: unknown): boolean => !["0", "OFF"].includes(String(mode))
+
+/** The session has seen whether its server takes writes. */
+export const seen = (connection: MysqlConnection, isWritable: boolean): void => {
+  connection.isReadOnly = !isWritable
+  connection.signals.role?.(isWritable)
+}
+
+export const takesWrites = (connection: MysqlConnection): Effect.Effect<boolean, SqlError> =>
+  Effect.map(ask(connection, "SELECT @@global.read_only AS mode"), ({ mode }) => {
+    const isWritable = !isReadOnly(mode)
+    seen(connection, isWritable)
+    return isWritable
+  })
+
+/**
+ * A replica of MariaDB that was not set to read-only says that it replicates in a status that everybody may read. MySQL has no such
+ * status: there a replica must be read-only, as it is when `read_only` is set.
+ */
+const MARIADB = `SELECT @@global.read_only AS mode, @@global.gtid_current_pos AS position, @@global.wsrep_on AS shares,
+  (SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLAVE_RUNNING') AS replicates`
+
+const MYSQL = "SELECT @@global.read_only AS mode, @@global.gtid_executed AS position, 0 AS shares, 'OFF' AS replicates"
+
+interface Answer {
+  readonly mode: unknown
+  readonly position: string | null
+  readonly shares: unknown
+  readonly replicates: string | null
+}
+
+export const probe = (connection: MysqlConnection): Effect.Effect<ServerState, SqlError> => {
+  const isMariaDb = /mariadb/i.test(connection.wire._handshakePacket.serverVersion)
+  return Effect.map(
+    ask<Answer>(connection, isMariaDb ? MARIADB : MYSQL),
+    ({ mode, position, replicates, shares }): ServerState => {
+      const isReplica = replicates?.toUpperCase() === "ON"
+      return {
+        isWritable: !isReadOnly(mode) && !isReplica,
+        generation: undefined,
+        history: undefined,
+        sharesWrites: !isReadOnly(shares),
+        position: position === null || position === "" ? undefined : position.replace(/\s/g, ""),
+        lag: isReplica || isReadOnly(mode) ? undefined : 0
+      }
+    }
+  )
+}
+
+const ask = <A = any>(connection: MysqlConnection, sql: string): Effect.Effect<A, SqlError> =>
+  Effect.map(execute(connection, sql, [], "unprepared"), (rows) => {
+    // The text of a question of ours does not change the session.
+    connection.pipeline.renew()
+    return rows[0]
+  })

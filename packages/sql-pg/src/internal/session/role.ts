@@ -1,0 +1,46 @@
+/** What a server is: a primary or a standby, of which history, and how far that goes. */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { ServerState } from "@sluice/sql/driver/Driver"
+import { Effect } from "effect"
+import type { PgConnection } from "./connection.js"
+import { execute } from "./execute.js"
+
+const RECOVERY = "select pg_is_in_recovery() as standby"
+
+/** A round trip after which the session knows whether its server is a standby. The server reports it from version 14 on. */
+export const takesWrites = (connection: PgConnection): Effect.Effect<boolean, SqlError> =>
+  Effect.suspend(() => {
+    const { reported } = connection
+    return reported.isStandby === undefined
+      ? Effect.map(asked(connection, RECOVERY), ([row]) => row["standby"] !== true)
+      : Effect.map(execute(connection, "", [], "command"), () => reported.isStandby !== true)
+  })
+
+/**
+ * The timeline is that of the file that is written now, because the one in the control file is older than the promotion until the
+ * next checkpoint. A standby that has replayed all that it has received is not behind, also when nothing was written for an hour;
+ * one that receives nothing may be.
+ */
+const PROBE = `select pg_is_in_recovery() as standby, (select system_identifier::text from pg_control_system()) as history,
+  case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end as file,
+  case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end::text as position,
+  case when not pg_is_in_recovery() then 0
+    when exists (select from pg_stat_wal_receiver) and pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+    else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8 as lag`
+
+export const probe = (connection: PgConnection): Effect.Effect<ServerState, SqlError> =>
+  Effect.map(asked(connection, PROBE), ([{ file, history, lag, position, standby }]) => ({
+    isWritable: standby !== true,
+    // The first eight digits of the name of the file.
+    generation: typeof file === "string" ? Number.parseInt(file.slice(0, 8), 16) : undefined,
+    history,
+    sharesWrites: false,
+    position: position ?? undefined,
+    lag: typeof lag === "number" ? Math.max(0, lag) : undefined
+  }))
+
+const asked = (connection: PgConnection, sql: string): Effect.Effect<any, SqlError> =>
+  Effect.tap(execute(connection, sql, [], "unprepared"), () =>
+    // The text of a question of ours does not change the session.
+    Effect.sync(() => connection.pipeline.renew())
+  )

@@ -1,0 +1,271 @@
+import type { Instant, Timers } from "@sluice/pool/Deadline"
+import { Effect } from "effect"
+import type { ServerState } from "../../driver/Driver.js"
+import type { Snapshot } from "../../Topology.js"
+import * as Roles from "./roles.js"
+import type { Target } from "./target.js"
+import type { Roles as Source } from "./words.js"
+
+/** Good answers in a row after which a server that had not answered gets reads again. */
+const GOOD = 3
+
+export interface MembersOptions<Conn> {
+  /** Every target once, in the order of the configuration. The first one is the primary until another is found. */
+  readonly targets: ReadonlyArray<Target<Conn>>
+  /** The configuration names the first one as a replica as well, so that it takes reads also while it is the primary. */
+  readonly isBoth: boolean
+  readonly source: Source
+  readonly timers: Timers["Type"]
+  /** Runs what is said in the log in a fiber of its own. */
+  readonly say: (message: Effect.Effect<void>) => void
+}
+
+/**
+ * The targets of one `Sql` and their roles now. Statements read `writable` and `epoch`; probes and refusals change them.
+ *
+ * 1. `epoch` rises whenever another target, or none, takes the writes. A connection that was leased before, and is held for
+ *    more than one statement, is exchanged before the next write (the role fence).
+ * 2. When the roles change, those who wait for a connection of the last primary are sent away, and ask again.
+ * 3. The connections of a new primary must each show that they have reached a server that takes writes.
+ */
+export class Members<Conn> {
+  /** The target that takes the writes; `undefined` while none does. */
+  writable: Target<Conn> | undefined
+  /**
+   * Where statements go that are not marked: as `writable`. A server that stands alone and has never taken writes gets them as well,
+   * because they may be reads.
+   */
+  open: Target<Conn> | undefined
+  /** The target that takes the writes, or did so last. */
+  primary: Target<Conn>
+  /** Rises when `writable` changes. */
+  epoch = 0
+  /** When the present round of questions has begun. */
+  roundAt: Instant = -Infinity
+  private readonly hosts: ReadonlyArray<Roles.Host<Target<Conn>>>
+  /** Some server has taken writes. */
+  private hasTaken = false
+  private readonly good = new Map<Target<Conn>, number>()
+  private readonly said = new Set<string>()
+  private readonly listeners = new Set<(snapshot: Snapshot) => void>()
+  private current: Snapshot
+
+  constructor(private readonly options: MembersOptions<Conn>) {
+    const { source, targets } = options
+    this.hosts = targets.map((target, i) => ({
+      target,
+      isNamed: source === "given" && i === 0,
+      state: undefined,
+      askedAt: undefined,
+      wasReadOnly: false
+    }))
+    this.primary = targets[0]!
+    this.writable = source === "given" ? this.primary : undefined
+    this.open = this.writable
+    this.current = this.picture()
+  }
+
+  get snapshot(): Snapshot {
+    return this.current
+  }
+
+  /** Whether the servers must be asked again soon: no server takes writes, or the one that did has not answered. */
+  get isLooking(): boolean {
+    return this.writable === undefined || this.isSilent(this.writable)
+  }
+
+  /** Whether a server that has not answered must show that it is back. */
+  get isMissing(): boolean {
+    return this.hosts.some(({ target }) => target.isOut)
+  }
+
+  /** Every server was asked, and its answer has come or did not come. */
+  get isComplete(): boolean {
+    return this.hosts.every(({ askedAt }) => askedAt !== undefined)
+  }
+
+  /** The servers that belong to another cluster than the primary. */
+  get foreign(): ReadonlyArray<Target<Conn>> {
+    const history = Roles.historyOf(this.hosts, this.writable)
+    return this.hosts.filter((host) => Roles.isForeign(host, history)).map(({ target }) => target)
+  }
+
+  /** Calls `f` at each change of the roles. What it gives ends that. */
+  listen(f: (snapshot: Snapshot) => void): () => void {
+    this.listeners.add(f)
+    return () => this.listeners.delete(f)
+  }
+
+  /** The roles were looked at: the same ones are published anew. */
+  publish(): void {
+    this.current = this.picture()
+    for (const listener of [...this.listeners]) listener(this.current)
+  }
+
+  /** A session has seen that its server takes writes. Gives whether that is news. */
+  accepted(target: Target<Conn>): boolean {
+    this.hasTaken ||= target === this.writable
+    return target !== this.writable
+  }
+
+  /** A session has seen that its server takes no writes. */
+  refused(target: Target<Conn>): void {
+    const host = this.hostOf(target)
+    host.wasReadOnly = true
+    host.state = { ...(host.state ?? unknown), isWritable: false, generation: undefined }
+    this.decide()
+  }
+
+  /** What a server has answered; `undefined`: it did not answer. */
+  answered(target: Target<Conn>, state: ServerState | undefined): void {
+    const host = this.hostOf(target)
+    host.askedAt = this.options.timers.now()
+    host.state = state
+    if (state?.isWritable === false) host.wasReadOnly = true
+    if (state?.isWritable === true) this.hasTaken = true
+    this.note(target, state)
+    this.decide()
+  }
+
+  /** The server could not be asked, which says nothing about it: it may have no room for one more connection. */
+  unasked(target: Target<Conn>): void {
+    this.hostOf(target).askedAt = this.options.timers.now()
+    this.decide()
+  }
+
+  private note(target: Target<Conn>, state: ServerState | undefined): void {
+    target.lag = state?.lag
+    target.position = state?.position
+    if (state === undefined) {
+      this.good.set(target, 0)
+      target.isOut = true
+      return
+    }
+    const good = (this.good.get(target) ?? GOOD) + 1
+    this.good.set(target, good)
+    if (target.isOut && good >= GOOD) {
+      target.isOut = false
+      target.upSince = this.options.timers.now()
+    }
+  }
+
+  private isSilent(target: Target<Conn>): boolean {
+    const { askedAt, state } = this.hostOf(target)
+    return askedAt !== undefined && state === undefined
+  }
+
+  private hostOf(target: Target<Conn>): Roles.Host<Target<Conn>> {
+    return this.hosts.find((host) => host.target === target)!
+  }
+
+  private decide(): void {
+    this.reportForeign()
+    const current = this.writable ?? (this.options.source === "given" || this.epoch > 0 ? this.primary : undefined)
+    const verdict = Roles.decide(this.hosts, current, this.options.source, this.roundAt)
+    switch (verdict._tag) {
+      case "Keep":
+        return
+      case "Primary":
+        if (verdict.target !== this.writable) this.become(verdict.target)
+        return
+      case "None":
+        if (this.writable !== undefined || (this.isComplete && this.epoch === 0)) this.lose(nobody(this.hosts))
+        return
+      case "Conflict":
+        if (this.writable !== undefined || this.isNew("conflict")) this.lose(twoOf(verdict.targets))
+    }
+  }
+
+  private become(target: Target<Conn>): void {
+    const last = this.primary
+    const isFirst = this.epoch === 0 && this.options.source === "found"
+    this.writable = target
+    this.open = target
+    this.primary = target
+    this.epoch++
+    this.said.delete("conflict")
+    for (const other of this.options.targets) other.role = other === target ? "primary" : "replica"
+    this.publish()
+    target.suspect()
+    if (last !== target) last.dismiss()
+    this.options.say(
+      isFirst
+        ? Effect.logDebug(`${target.label} takes the writes`)
+        : last === target
+          ? Effect.logInfo(`${target.label} takes writes again`)
+          : Effect.logWarning(
+              `${target.label} takes the writes now, and ${last.label} does so no more: writes go there`
+            )
+    )
+  }
+
+  private lose(message: Effect.Effect<void>): void {
+    this.writable = undefined
+    this.open = this.options.targets.length === 1 && !this.hasTaken ? this.primary : undefined
+    this.epoch++
+    this.publish()
+    if (this.open === undefined) this.primary.dismiss()
+    this.options.say(message)
+  }
+
+  private reportForeign(): void {
+    for (const { label } of this.foreign) {
+      if (!this.isNew(`foreign ${label}`)) continue
+      this.options.say(Effect.logError(`${label} belongs to another cluster than ${this.primary.label}: ${strangers}`))
+      this.publish()
+    }
+  }
+
+  private isNew(what: string): boolean {
+    if (this.said.has(what)) return false
+    this.said.add(what)
+    return true
+  }
+
+  private picture(): Snapshot {
+    const { isBoth, targets, timers } = this.options
+    const generation = this.hosts.find(({ target }) => target === this.writable)?.state?.generation
+    const history = Roles.historyOf(this.hosts, this.writable)
+    const isStale = ({ state }: Roles.Host<Target<Conn>>): boolean =>
+      generation !== undefined && state?.isWritable === true && (state.generation ?? generation) < generation
+    const replicas = this.hosts
+      .filter((host) =>
+        host.target === this.primary
+          ? isBoth && targets[0] === host.target
+          : !Roles.isForeign(host, history) && !isStale(host)
+      )
+      .map(({ target }) => target)
+    return { primary: this.primary, replicas, at: timers.now() }
+  }
+}
+
+const unknown: ServerState = {
+  isWritable: false,
+  generation: undefined,
+  history: undefined,
+  sharesWrites: false,
+  position: undefined,
+  lag: undefined
+}
+
+/** What is said of a server of another cluster. */
+export const strangers =
+  "it gets neither reads nor writes. Give only servers that replicate from one another, and for another database make a client of its own"
+
+const labels = (targets: ReadonlyArray<{ readonly label: string }>): string =>
+  targets.map(({ label }) => label).join(", ")
+
+const nobody = (hosts: ReadonlyArray<Roles.Host<{ readonly label: string }>>): Effect.Effect<void> => {
+  const readOnly = hosts.filter(({ state }) => state?.isWritable === false).map(({ target }) => target)
+  const silent = hosts.filter(({ state }) => state === undefined).map(({ target }) => target)
+  return Effect.logWarning(
+    `no server takes writes: ${labels(readOnly)} ${readOnly.length === 1 ? "is a standby, or read-only" : "are standbys, or read-only"}${
+      silent.length === 0 ? "" : `, and ${labels(silent)} cannot be reached`
+    }. Writes wait for a server that takes them, within their acquire timeouts. If none is to be promoted, give the address of the primary as primary (or url), and standbys in replicas`
+  )
+}
+
+const twoOf = (targets: ReadonlyArray<{ readonly label: string }>): Effect.Effect<void> =>
+  Effect.logError(
+    `${labels(targets)} take writes, and it cannot be told which of them is the primary: no write is sent to any of them. Set those that are not the primary to read-only, or stop them`
+  )

@@ -98,6 +98,8 @@ export interface FaultProxy {
   readonly delay: (duration: Duration.DurationInput) => Effect.Effect<void>
   /** Highest throughput of each direction of each connection, in bytes per second; at least 1. */
   readonly limit: (bytesPerSecond: number) => Effect.Effect<void>
+  /** Connections that are accepted from now on go to this target, as when the address of a server moves. Open ones go on. */
+  readonly aim: (target: Options["target"]) => Effect.Effect<void>
   /** Closes the listener: new connections get `ECONNREFUSED`. Open ones go on. */
   readonly refuse: Effect.Effect<void>
   /**
@@ -133,6 +135,7 @@ export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyErro
     const lost = new Set<Tunnel.Tunnel>()
     const sockets = new Set<Net.Socket>()
     let accepted = 0
+    let { target } = options
     let swallowing = false
     let listener: Net.Server | undefined
 
@@ -162,7 +165,7 @@ export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyErro
       accepted++
       own(client)
       const serve = Effect.acquireUseRelease(
-        Effect.tap(Tunnel.make(client, options.target, conditions, !swallowing, own), (tunnel) => tunnels.add(tunnel)),
+        Effect.tap(Tunnel.make(client, target, conditions, !swallowing, own), (tunnel) => tunnels.add(tunnel)),
         (tunnel) => tunnel.run,
         (tunnel) =>
           Effect.sync(() => {
@@ -224,6 +227,10 @@ export const make = (options: Options): Effect.Effect<FaultProxy, FaultProxyErro
       limit: (bytesPerSecond) =>
         Effect.sync(() => {
           conditions.bytesPerSecond = Math.max(1, bytesPerSecond)
+        }),
+      aim: (next) =>
+        Effect.sync(() => {
+          target = next
         }),
       refuse: stopListening,
       heal: Effect.suspend(() => {

@@ -57,6 +57,7 @@ export class Members<Conn> {
       isNamed: source === "given" && i === 0,
       state: undefined,
       askedAt: undefined,
+      saidAt: undefined,
       wasReadOnly: false
     }))
     this.primary = targets[0]!
@@ -120,6 +121,7 @@ export class Members<Conn> {
   answered(target: Target<Conn>, state: ServerState | undefined): void {
     const host = this.hostOf(target)
     host.askedAt = this.options.timers.now()
+    host.saidAt = host.askedAt
     host.state = state
     if (state?.isWritable === false) host.wasReadOnly = true
     if (state?.isWritable === true) this.hasTaken = true

@@ -25,6 +25,8 @@ export interface Host<T> {
   state: ServerState | undefined
   /** When it was asked the last time, whatever came of it; `undefined`: never. */
   askedAt: Instant | undefined
+  /** When it said that. */
+  saidAt: Instant | undefined
   /** It has said that it takes no writes. */
   wasReadOnly: boolean
 }
@@ -83,7 +85,7 @@ export const decide = <T>(
     const same = right.find(({ target }) => target === current) ?? right.find(({ isNamed }) => isNamed) ?? first
     return { _tag: "Primary", target: same.target }
   }
-  return right.every(({ askedAt }) => askedAt !== undefined && askedAt >= since)
+  return right.every(({ saidAt }) => saidAt !== undefined && saidAt >= since)
     ? { _tag: "Conflict", targets: right.map(({ target }) => target) }
     : keep
 }

@@ -30,7 +30,7 @@ import {
   Layer,
   Pipeable,
   Predicate,
-  type Scope,
+  Scope,
   type Stream
 } from "effect"
 import * as Deadline from "./Deadline.js"
@@ -127,15 +127,15 @@ export const make = <A, E, R>(
     const parsed = yield* config.parse(options)
     // Before the pool, so that they end after it: the end of the pool is bounded by them.
     const timers = yield* Deadline.ofContext
-    return yield* Effect.acquireRelease(
-      Effect.map(runtime.make(parsed, options, timers), (running): Pool<A> => {
-        running.engine.start()
-        const inside = { ...running, gauge: new Gauge(running.engine) }
-        return Object.assign(Object.create(Proto), { [TypeId]: inside, name: parsed.name })
-      }),
-      // Uninterruptible and still bounded: leases by `drainTimeout`, everything else by the bound of its own work.
-      (pool) => drain(pool, { within: parsed.drainTimeout })
-    )
+    const scope = yield* Effect.scope
+    const running = yield* runtime.make(parsed, options, timers)
+    const inside = { ...running, gauge: new Gauge(running.engine) }
+    const pool: Pool<A> = Object.assign(Object.create(Proto), { [TypeId]: inside, name: parsed.name })
+    // Uninterruptible and still bounded: leases by `drainTimeout`, everything else by the bound of its own work.
+    yield* Scope.addFinalizer(scope, Effect.uninterruptible(drain(pool, { within: parsed.drainTimeout })))
+    // After that, so that nothing is open that nobody closes.
+    running.engine.start()
+    return pool
   })
 
 /**

@@ -3,12 +3,11 @@
  *
  * @since 0.1.0
  */
-import type * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlError } from "@effect/sql/SqlError"
 import { MysqlClient, type MysqlClientConfig, TypeId } from "@effect/sql-mysql2/MysqlClient"
 import type { Configured } from "@sluice/sql/driver/Configured"
 import * as Layers from "@sluice/sql/driver/Layers"
-import type { CallSite } from "@sluice/sql/driver/Runtime"
+import type { Origin } from "@sluice/sql/driver/Runtime"
 import { type ConfigError, Effect, type Layer, type Scope } from "effect"
 import type { MysqlSqlConfig } from "./Config.js"
 import * as compiler from "./internal/compiler.js"
@@ -27,16 +26,16 @@ export interface MysqlSql extends Layers.Running<MysqlClient> {}
 
 const start = Effect.fnUntraced(function* (
   config: MysqlSqlConfig,
-  madeAt: CallSite
-): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
+  origin: Origin
+): Effect.fn.Return<MysqlSql, SqlError, Scope.Scope> {
   const endpoints = yield* endpoint.resolve(config)
   const { pipeline } = config
   const { client, router, sql, topology } = yield* Layers.start(
     pipeline === false ? driver : packed(pipeline === true),
     config,
     endpoints,
+    origin,
     {
-      madeAt,
       compiler: compiler.make(config.transformQueryNames),
       system: "mysql"
     }

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import type * as Reactivity from "@effect/experimental/Reactivity"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import { PgClient, type PgClientConfig, type PgCustom, TypeId } from "@effect/sql-pg/PgClient"
@@ -35,8 +34,8 @@ const PgJson = Statement.custom<PgCustom>("PgJson")
 
 const start = Effect.fnUntraced(function* (
   config: PgSqlConfig,
-  madeAt: Runtime.CallSite
-): Effect.fn.Return<PgSql, SqlError, Scope.Scope | Reactivity.Reactivity> {
+  origin: Runtime.Origin
+): Effect.fn.Return<PgSql, SqlError, Scope.Scope> {
   const endpoints = yield* endpoint.resolve(config)
   const { primary } = endpoints
   const isPacked = config.pipeline !== false && config.proxy === undefined
@@ -44,8 +43,8 @@ const start = Effect.fnUntraced(function* (
     isPacked ? packed() : driver,
     config,
     endpoints,
+    origin,
     {
-      madeAt,
       compiler: compiler.make(config.transformQueryNames, config.transformJson),
       system: "postgresql"
     }

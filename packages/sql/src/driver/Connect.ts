@@ -11,7 +11,7 @@ import type { Socket } from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
 import type { Signals } from "@sluice/pool/PoolOptions"
-import { Effect, type Scope } from "effect"
+import { Effect, Scope } from "effect"
 import type { ConnectionState } from "./Driver.js"
 import * as Fork from "./Fork.js"
 import type { Pipeline } from "./Pipeline.js"
@@ -99,39 +99,39 @@ export interface Means<C extends Client, Conn extends Connection> {
 export const open = <C extends Client, Conn extends Connection>(
   means: Means<C, Conn>
 ): Effect.Effect<Conn, SqlError, Scope.Scope> =>
-  // Uninterruptible between the server's acceptance and the finalizer, so that no open connection is without one.
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const timers = yield* Deadline.ofContext
-      const fork = yield* Fork.make
-      const client = yield* restore(means.client)
-      const cut = () => means.wireOf(client).stream.destroy()
-      const accepted = means.connection(client, timers, fork)
-      // `connect` reports its first error to the callback and later ones as events.
-      const ignore = () => {}
-      client.on("error", ignore)
-      const connected = Effect.async<Conn, SqlError>((resume) => {
-        client.connect((cause) => {
-          if (cause) {
-            cut()
-            return resume(Effect.fail(means.refused(cause)))
-          }
-          const connection = accepted()
-          client.off("error", ignore)
-          resume(Effect.succeed(connection))
-        })
-        return Effect.sync(cut)
+  Effect.gen(function* () {
+    const timers = yield* Deadline.ofContext
+    const scope = yield* Effect.scope
+    const fork = yield* Fork.make
+    const client = yield* means.client
+    const cut = () => means.wireOf(client).stream.destroy()
+    let connection: Conn | undefined
+    // Before connecting, because an interruption may come after the server has accepted and before the fiber knows.
+    yield* Scope.addFinalizer(
+      scope,
+      Effect.suspend(() =>
+        connection === undefined ? Effect.sync(cut) : Effect.uninterruptible(close(connection, timers, means))
+      )
+    )
+    const accepted = means.connection(client, timers, fork)
+    // `connect` reports its first error to the callback and later ones as events.
+    const ignore = () => {}
+    client.on("error", ignore)
+    const opened = yield* Effect.async<Conn, SqlError>((resume) => {
+      client.connect((cause) => {
+        if (cause) {
+          cut()
+          return resume(Effect.fail(means.refused(cause)))
+        }
+        connection = accepted()
+        client.off("error", ignore)
+        resume(Effect.succeed(connection))
       })
-      const begun = Effect.gen(function* () {
-        const connection = yield* restore(connected)
-        yield* Effect.addFinalizer(() => close(connection, timers, means))
-        if (means.begin !== undefined) yield* restore(means.begin(connection))
-        return connection
-      })
-      // An interruption may come after the server has accepted and before the fiber knows.
-      return yield* Effect.onError(begun, () => Effect.sync(cut))
+      return Effect.sync(cut)
     })
-  )
+    if (means.begin !== undefined) yield* Effect.onError(means.begin(opened), () => Effect.sync(cut))
+    return opened
+  })
 
 /**
  * Closes a connection. A busy one is stopped and cut. An idle one says goodbye, waits until the server has closed its side as

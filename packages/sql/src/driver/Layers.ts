@@ -9,7 +9,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
-import { type ConfigError, Context, Effect, Layer, Option, type Redacted, type Scope } from "effect"
+import { type ConfigError, Context, Effect, Layer, type Redacted, Scope } from "effect"
 import * as Router from "../Router.js"
 import { type Service, Sql } from "../Sql.js"
 import * as Topology from "../Topology.js"
@@ -50,11 +50,8 @@ export type Services = Sql | SqlClient | Router.Router | Topology.Topology
 export interface Means<in C, in out Id, Client extends SqlClient> {
   /** The tag of the driver's own client. */
   readonly tag: Context.Tag<Id, Client>
-  /** Starts the driver. `madeAt` is the line of the program that has called one of the functions of `Layers`. */
-  readonly start: (
-    config: C,
-    madeAt: Runtime.CallSite
-  ) => Effect.Effect<Running<Client>, SqlError, Scope.Scope | Reactivity.Reactivity>
+  /** Starts the driver. The origin is handed on to `start` of this module. */
+  readonly start: (config: C, origin: Runtime.Origin) => Effect.Effect<Running<Client>, SqlError, Scope.Scope>
 }
 
 /**
@@ -80,11 +77,16 @@ export interface Layers<in out C, Id, out Client> {
  * @since 0.2.0
  * @category constructors
  */
-export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, Id, Client>): Layers<C, Id, Client> => {
+export const make = <C, Id, Client extends SqlClient>(means: Means<C, Id, Client>): Layers<C, Id, Client> => {
+  const { tag } = means
+  // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
+  const start = (config: C, origin: Runtime.Origin) => Deadline.shared(means.start(config, origin))
   const layerEffect = <E>(config: Effect.Effect<C, E, Scope.Scope>, madeAt: Runtime.CallSite) =>
     Layer.scopedContext(
       Effect.map(
-        Effect.flatMap(config, (config) => sharing(reactivityOfLayers, start(config, madeAt))),
+        Effect.flatMap(config, (config) =>
+          Effect.flatMap(reactivityOfLayers, (reactivity) => start(config, { madeAt, reactivity }))
+        ),
         ({ client, router, sql, topology }) =>
           Context.make(Sql, sql).pipe(
             Context.add(SqlClient, client as SqlClient),
@@ -94,7 +96,7 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
           )
       )
     )
-  const make = (config: C) => sharing(reactivityOfContext, start(config, Runtime.callSite(make)))
+  const make = (config: C) => start(config, { madeAt: Runtime.callSite(make) })
   const layer = (config: C): Layer.Layer<Services | Id, SqlError> =>
     layerEffect(Effect.succeed(config), Runtime.callSite(layer))
   const layerConfig = (
@@ -105,35 +107,25 @@ export const make = <C, Id, Client extends SqlClient>({ start, tag }: Means<C, I
 }
 
 /**
- * Clients of one program share the `Reactivity` of its context, so that a write through one is seen by queries of another.
+ * Gives the `Reactivity` of `Reactivity.layer`, which the Layers that are built together share, to those who ask for it.
+ * `Layer.provide` would build it for all, which is a quarter of the steps in which a client is made and closed.
  */
-const reactivityOfContext: Effect.Effect<Reactivity.Reactivity.Service> = Effect.flatMap(
-  Effect.serviceOption(Reactivity.Reactivity),
-  Option.match({ onNone: () => Reactivity.make, onSome: Effect.succeed })
-)
-
-/**
- * The one of `Reactivity.layer`, which the Layers that are built together share. `Layer.provide` would find the same one, but it
- * builds two more layers for that, which is a fifth of the steps in which a client is made and closed.
- */
-const reactivityOfLayers: Effect.Effect<Reactivity.Reactivity.Service, never, Scope.Scope> = Effect.flatMap(
-  Layer.CurrentMemoMap,
-  (layers) =>
-    Effect.scopeWith((scope) =>
-      Effect.map(Layer.buildWithMemoMap(Reactivity.layer, layers, scope), Context.get(Reactivity.Reactivity))
+const reactivityOfLayers: Effect.Effect<Runtime.ReactivityOnDemand, never, Scope.Scope> = Effect.map(
+  Effect.context<Scope.Scope>(),
+  (context) => {
+    const layers = Context.get(context, Layer.CurrentMemoMap)
+    const built = Layer.buildWithMemoMap(Reactivity.layer, layers, Context.get(context, Scope.Scope))
+    let reactivity: Reactivity.Reactivity.Service | undefined
+    // Uninterruptible, because what one fiber builds is also given to all others.
+    const build = Effect.uninterruptible(
+      Effect.map(built, (services) => {
+        reactivity = Context.get(services, Reactivity.Reactivity)
+        return reactivity
+      })
     )
+    return Effect.suspend(() => (reactivity === undefined ? build : Effect.succeed(reactivity)))
+  }
 )
-
-/** One heap of timers for the pools, the control connections and the driver, which all find it in the context. */
-const sharing = <A, E, R>(
-  reactivity: Effect.Effect<Reactivity.Reactivity.Service, never, R>,
-  client: Effect.Effect<A, E, Scope.Scope | Reactivity.Reactivity>
-): Effect.Effect<A, E, R | Scope.Scope> =>
-  Effect.flatMap(reactivity, (reactivity) =>
-    Effect.flatMap(Deadline.ofContext, (timers) =>
-      Effect.provide(client, Context.make(Reactivity.Reactivity, reactivity).pipe(Context.add(Deadline.Timers, timers)))
-    )
-  )
 
 /**
  * The options that every driver passes on.
@@ -158,13 +150,13 @@ export const start = <E extends Endpoint<unknown>, Conn>(
   driver: Driver<E, Conn>,
   config: CommonConfig,
   { primary, replicas, roles, target }: Resolved<E>,
+  origin: Runtime.Origin,
   more: {
     readonly compiler: Statement.Compiler
-    readonly madeAt: Runtime.CallSite
     /** `db.system.name` of OpenTelemetry. */
     readonly system: string
   }
-): Effect.Effect<Runtime.Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> => {
+): Effect.Effect<Runtime.Runtime<Conn>, SqlError, Scope.Scope> => {
   const {
     duplicates,
     failoverHold,
@@ -176,6 +168,7 @@ export const start = <E extends Endpoint<unknown>, Conn>(
     transformResultNames
   } = config
   return Runtime.make(driver, {
+    ...origin,
     primary,
     replicas,
     roles,
@@ -185,7 +178,6 @@ export const start = <E extends Endpoint<unknown>, Conn>(
     startup,
     duplicates,
     hooks,
-    madeAt: more.madeAt,
     compiler: more.compiler,
     transformRows:
       transformResultNames === undefined ? undefined : Names.ofRows(transformResultNames, transformJson !== false),

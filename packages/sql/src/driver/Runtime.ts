@@ -10,7 +10,7 @@ import type { Compiler } from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Deferred, Duration, Effect, Fiber, type Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Fiber, Option, type Scope, Stream } from "effect"
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
@@ -67,7 +67,7 @@ export interface RuntimeConfig {
  * @since 0.1.0
  * @category models
  */
-export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
+export interface RuntimeOptions<Endpoint> extends RuntimeConfig, Origin {
   readonly primary: Endpoint
   /** Where `Sql.read` goes, in turn. Default none. */
   readonly replicas?: ReadonlyArray<Endpoint> | undefined
@@ -78,9 +78,28 @@ export interface RuntimeOptions<Endpoint> extends RuntimeConfig {
   readonly compiler: Compiler
   readonly transformRows?: (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
   readonly spanAttributes: ReadonlyArray<readonly [string, unknown]>
-  /** Where the program made this, for the report of a second pool: see `callSite`. */
-  readonly madeAt?: CallSite | undefined
 }
+
+/**
+ * What the function by which a program makes a client knows of the program.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Origin {
+  /** The line that made it, for the report of a second pool: see `callSite`. Default unknown. */
+  readonly madeAt?: CallSite | undefined
+  /** Default: the `Reactivity` of the context, so that clients of one program share it, else one of its own. */
+  readonly reactivity?: ReactivityOnDemand | undefined
+}
+
+/**
+ * Gives the same `Reactivity` each time. It is asked for by reactive queries alone.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type ReactivityOnDemand = Effect.Effect<Reactivity.Reactivity.Service>
 
 /**
  * A running driver.
@@ -123,7 +142,7 @@ export const callSite: (of: Function) => CallSite = registry.callSite
  * - Fails with a `SqlError`: `InvalidOptions` for options that cannot work, and, unless `startup` is `lazy`, the reason of
  *   the first failed connect (`ConnectFailed`, `AuthenticationFailed`, `TooManyConnections`). Never waits longer than
  *   the pool's `acquireTimeout`.
- * - Uses the `Router` and the `Timers` of the context, if there are any.
+ * - Uses the `Router`, the `Timers` and the `Reactivity` of the context, if there are any.
  * - When the scope closes, leases have the pool's `drainTimeout` to end, then every connection is closed.
  *
  * @since 0.1.0
@@ -132,14 +151,14 @@ export const callSite: (of: Function) => CallSite = registry.callSite
 export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   driver: Driver<Endpoint, Conn>,
   options: RuntimeOptions<Endpoint>
-): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope | Reactivity.Reactivity> {
-  const reactivity = yield* Reactivity.Reactivity
+): Effect.fn.Return<Runtime<Conn>, SqlError, Scope.Scope> {
+  const reactivity = options.reactivity ?? (yield* reactivityOfContext)
   const registration = yield* registry.make(options.madeAt ?? registry.unknownPlace, options.duplicates ?? "warn")
   // The pools may connect before there is a client, which a hook waits for.
   const made = yield* Deferred.make<Hooks.Core<Conn>>()
   let core: Client.Core<Conn> | undefined
   const client = Effect.suspend(() => (core === undefined ? Deferred.await(made) : Effect.succeed(core)))
-  // One heap of timers for the pools, the control connections and the driver, which all find it in the context.
+  // The pools and the driver find the timers of the control connections in the context.
   const cluster = yield* Deadline.shared(
     Cluster.make(driver, {
       primary: options.primary,
@@ -224,6 +243,14 @@ const begin = <Conn>(cluster: Cluster.Cluster<Conn>): Effect.Effect<void, SqlErr
           )
     })
   })
+
+const reactivityOfContext: Effect.Effect<ReactivityOnDemand> = Effect.map(
+  Effect.flatMap(
+    Effect.serviceOption(Reactivity.Reactivity),
+    Option.match({ onNone: () => Reactivity.make, onSome: Effect.succeed })
+  ),
+  Effect.succeed
+)
 
 /** Fails at the first connect that fails. The pool alone would go on trying until the acquire timeout. */
 const connectOnce = <Conn>(

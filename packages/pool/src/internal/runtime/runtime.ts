@@ -143,7 +143,7 @@ export const make = <A, E, R>(
   timers: Deadline.Timers["Type"]
 ): Effect.Effect<Runtime<A>, never, Exclude<R, Scope.Scope>> =>
   Effect.gen(function* () {
-    // A pool is made in an uninterruptible region. Its fibers must not inherit that, because then no bound could end them.
+    // A pool may be made in an uninterruptible region. Its fibers must not inherit that, because then no bound could end them.
     const runtime = Runtimes.enableRuntimeFlag(
       yield* Effect.runtime<Exclude<R, Scope.Scope>>(),
       RuntimeFlags.Interruption
@@ -218,12 +218,8 @@ export const make = <A, E, R>(
       const onOpen = () => {
         isOpen = true
       }
-      const effect = Scope.extend(open(signals, onOpen), scope) as Effect.Effect<
-        A,
-        ConnectError<E>,
-        Exclude<R, Scope.Scope>
-      >
-      attempt.stop = runWithin(effect, config.connectTimeout, (exit) => {
+      const inScope = Runtimes.provideService(runtime, Scope.Scope, scope) as Runtimes.Runtime<R | Scope.Scope>
+      attempt.stop = bounded.run(inScope, open(signals, onOpen), config.connectTimeout, (exit) => {
         connects.delete(attempt)
         if (exit === undefined) {
           const what = isOpen ? "connecting together with the hook onConnect" : "connecting"

@@ -1,8 +1,9 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
 import { TimedOut } from "@sluice/sql/driver/Classify"
+import * as Fork from "@sluice/sql/driver/Fork"
 import * as SqlReason from "@sluice/sql/SqlReason"
-import { Effect, Either, Option, Queue, Random, type Scope, Stream } from "effect"
+import { Effect, Either, Option, Random, Scope, Stream } from "effect"
 import type { ListenEvent } from "../../Config.js"
 import type { PgConnection } from "../session/connection.js"
 import { execute } from "../session/execute.js"
@@ -33,7 +34,7 @@ const PATIENT = "select set_config(name, '0', false) from pg_settings where name
  *
  * 1. The connection is opened when the first listener comes, and closed when there was no listener for `IDLE`.
  * 2. Only the supervisor uses it, one statement at a time: it compares what is wanted (`channels`) with what the server was
- *    told, whenever it is woken.
+ *    told, whenever it is woken. It starts with the first listener, and ends with the scope.
  * 3. The server is told to forget a channel only when nobody listens to it any more.
  * 4. A listener that was heard stays until it leaves, its deadline passes, or the hub ends. One that was not heard yet fails when
  *    listening fails, and when its acquire timeout has passed.
@@ -54,7 +55,7 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Hub, never, Scope.Scope> {
   const timers = yield* Deadline.ofContext
   const channels = new Map<string, Set<Listener>>()
-  const wake = yield* Queue.sliding<void>(1)
+  const wake = Effect.unsafeMakeLatch()
   let isClosed = false
   /** Since when nobody listens although somebody should. */
   let lostAt: number | undefined
@@ -64,8 +65,10 @@ export const make = Effect.fnUntraced(function* (
   let isUncertain = false
 
   const wakeUp = () => {
-    Queue.unsafeOffer(wake, undefined)
+    wake.unsafeOpen()
   }
+
+  const woken = Effect.zipRight(wake.await, wake.close)
 
   const fail = (which: (listener: Listener) => boolean, error: SqlError) => {
     for (const listeners of channels.values()) {
@@ -156,8 +159,8 @@ export const make = Effect.fnUntraced(function* (
         told.delete(channel)
       }
       const isIdle = channels.size === 0
-      const woken = yield* Effect.timeoutOption(Queue.take(wake), isIdle ? IDLE : HEARTBEAT)
-      if (Option.isSome(woken)) continue
+      const wasWoken = yield* Effect.timeoutOption(woken, isIdle ? IDLE : HEARTBEAT)
+      if (Option.isSome(wasWoken)) continue
       if (isIdle && channels.size === 0) return
       yield* ask("")
     }
@@ -180,7 +183,7 @@ export const make = Effect.fnUntraced(function* (
       if (channels.size === 0) {
         lostAt = undefined
         failures = 0
-        yield* Queue.take(wake)
+        yield* woken
       } else yield* Effect.catchAll(serve, again)
     }
   })
@@ -192,9 +195,14 @@ export const make = Effect.fnUntraced(function* (
     wakeUp()
   })
 
-  yield* Effect.addFinalizer(() => end)
-  // A fiber of the scope. A fiber of the first listener would give its context to all others.
-  yield* Effect.forkScoped(Effect.interruptible(supervise))
+  yield* Effect.scopeWith((scope) => Scope.addFinalizer(scope, end))
+  // Of the scope. A fiber of the first listener would give its context to all others.
+  const fork = yield* Fork.make
+  let isSupervised = false
+  const start = () => {
+    if (!isSupervised) fork(supervise)
+    isSupervised = true
+  }
 
   const enter = (listener: Listener) =>
     Effect.suspend(() => {
@@ -202,14 +210,16 @@ export const make = Effect.fnUntraced(function* (
       const listeners = channels.get(listener.channel)
       if (listeners === undefined) channels.set(listener.channel, new Set([listener]))
       else listeners.add(listener)
-      return Queue.offer(wake, undefined)
+      start()
+      wakeUp()
+      return Effect.void
     })
 
   const leave = (listener: Listener) =>
-    Effect.suspend(() => {
+    Effect.sync(() => {
       const listeners = channels.get(listener.channel)
       if (listeners?.delete(listener) === true && listeners.size === 0) channels.delete(listener.channel)
-      return Queue.offer(wake, undefined)
+      wakeUp()
     })
 
   /** One timer for the wait until it is heard, one for its deadline. */

@@ -75,7 +75,7 @@ const isUrgent = (context: Context.Context<never>): boolean => {
 
 export const make = <Conn>(
   cluster: Cluster<Conn>,
-  reactivity: Reactivity.Service,
+  reactivity: Effect.Effect<Reactivity.Service>,
   options: ClientOptions
 ): Core<Conn> => {
   const { driver } = cluster
@@ -278,8 +278,10 @@ export const make = <Conn>(
       plain.withoutTransforms = () => plain
       return plain
     },
-    reactive: reactivity.stream,
-    reactiveMailbox: reactivity.query
+    reactive: (...query: Parameters<Reactivity.Service["stream"]>) =>
+      Stream.unwrap(Effect.map(reactivity, ({ stream }) => stream(...query))),
+    reactiveMailbox: (...query: Parameters<Reactivity.Service["query"]>) =>
+      Effect.flatMap(reactivity, (reactivity) => reactivity.query(...query))
   })
   client.safe = client
   const query: Core<Conn>["query"] = (text, params, prepare) =>

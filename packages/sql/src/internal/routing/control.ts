@@ -56,7 +56,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   let usedAt = 0
   let isWatched = false
   let timer: Deadline.Timer | undefined
-  yield* Effect.addFinalizer(() => Effect.sync(() => timer?.cancel()))
+  yield* Scope.addFinalizer(
+    outer,
+    Effect.sync(() => timer?.cancel())
+  )
 
   // Uninterruptible: between forgetting the connection and closing it, no other fiber knows of it. The driver bounds a close.
   const close = Effect.uninterruptible(

@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { Effect, type Scope } from "effect"
+import { Effect, Scope } from "effect"
 import * as SqlReason from "../../SqlReason.js"
 
 /** A pool of this process that is not closed. */
@@ -112,7 +112,7 @@ export const make = (madeAt: CallSite, duplicates: Duplicates): Effect.Effect<Re
     for (const [one, keys] of noted) for (const key of keys) remove(key, one)
     noted.clear()
   })
-  return Effect.acquireRelease(Effect.succeed({ pool, end }), () => end)
+  return Effect.scopeWith((scope) => Effect.as(Scope.addFinalizer(scope, end), { pool, end }))
 }
 
 const messageOf = (mine: Live, other: Live): string =>

@@ -1,6 +1,6 @@
 /** What is said about a replica that nobody can read from. Reads go on without it, so nobody would notice. */
 import { assert } from "@effect/vitest"
-import { Sql } from "@sluice/sql"
+import { Sql, Topology } from "@sluice/sql"
 import { FaultProxy } from "@sluice/testkit"
 import { Effect, Logger, Redacted } from "effect"
 import { booksBalance, eventually, unique } from "./contract.js"
@@ -83,5 +83,31 @@ ours("replicas", ({ dialect, it, optionsOf, session }) => {
           })
       )
     })
+  )
+
+  it.effect(
+    "one that is the primary under another name, as a cloud's address for reads may be, keeps no write back",
+    () =>
+      Effect.gen(function* () {
+        const { port } = yield* Server
+        yield* watched(
+          (own) => at(own, port),
+          () =>
+            Effect.gen(function* () {
+              const { refresh, snapshot } = yield* Topology.Topology
+              const { label } = snapshot().primary
+              // Both addresses have said now that they take writes, and that they are the same server.
+              yield* refresh
+              yield* Sql.write(session)
+              yield* Sql.read(session)
+              const { primary, replicas } = snapshot()
+              assert.strictEqual(primary.label, label)
+              assert.deepStrictEqual(
+                replicas.map(({ role }) => role),
+                ["replica"]
+              )
+            })
+        )
+      })
   )
 })

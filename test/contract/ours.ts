@@ -7,7 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { MysqlClient } from "@effect/sql-mysql2"
 import { PgClient } from "@effect/sql-pg"
 import { assert, layer, type Vitest } from "@effect/vitest"
-import { Sql, SqlReason } from "@sluice/sql"
+import { Sql, SqlReason, type Topology } from "@sluice/sql"
 import type { Configured } from "@sluice/sql/driver"
 import type { ConnectionState } from "@sluice/sql/driver/Driver"
 import { MysqlSql } from "@sluice/sql-mysql2"
@@ -74,7 +74,7 @@ export interface Dialect {
   readonly foreign: Readonly<Record<string, Buffer | undefined>>
   /** Those of them that are found out at once, and what the failure says of them. For the others the driver waits. */
   readonly recognised: { readonly names: ReadonlyArray<string>; readonly says: RegExp }
-  readonly layer: (options: Options) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
+  readonly layer: (options: Options) => Layer.Layer<Sql.Sql | SqlClient | Topology.Topology, SqlError>
   readonly make: (options: Options) => Effect.Effect<{ readonly client: SqlClient }, SqlError, Scope.Scope>
   readonly layerConfig: (
     config: Configured.Configured<Options & { readonly replicas?: ReadonlyArray<Pick<Options, "url">> | undefined }>

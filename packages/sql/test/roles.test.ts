@@ -27,6 +27,7 @@ const host = (
           isWritable: false,
           generation: undefined,
           history: undefined,
+          instance: undefined,
           sharesWrites: false,
           position: undefined,
           lag: undefined,
@@ -79,6 +80,16 @@ const given: ReadonlyArray<readonly [string, ReadonlyArray<Host<string>>, Verdic
     to("a")
   ],
   [
+    "two addresses of one server are no conflict",
+    [host("a", { ...timeline(2), instance: "x" }), host("b", { ...timeline(2), instance: "x" })],
+    to("a")
+  ],
+  [
+    "two servers of one timeline are, also when they say that they are two",
+    [host("a", { ...timeline(2), instance: "x" }), host("b", { ...timeline(2), instance: "y" })],
+    { _tag: "Conflict", targets: ["a", "b"] }
+  ],
+  [
     "a server of another cluster is no primary, however late its timeline",
     [host("a", timeline(1, "1")), host("b", timeline(9, "2"))],
     to("a")
@@ -90,6 +101,12 @@ const found: ReadonlyArray<readonly [string, ReadonlyArray<Host<string>>, string
   ["before all have answered, too", [host("a", undefined), host("b", writer)], undefined, to("b")],
   ["none does", [host("a", standby), host("b", standby)], undefined, none],
   ["two do", [host("a", writer), host("b", writer)], undefined, { _tag: "Conflict", targets: ["a", "b"] }],
+  [
+    "one does, under two names",
+    [host("a", { ...writer, instance: "x" }), host("b", { ...writer, instance: "x" })],
+    undefined,
+    to("a")
+  ],
   ["the one that does is still there", [host("a", writer), host("b", writer)], "b", to("b")],
   ["it is gone, and the other was promoted", [host("a", writer, promoted), host("b", undefined)], "b", to("a")]
 ]

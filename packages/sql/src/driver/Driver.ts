@@ -226,6 +226,8 @@ export interface ServerState {
   readonly generation: number | undefined
   /** Equal for a primary and its replicas, and different for any other server. `undefined`: it cannot be told. */
   readonly history: string | undefined
+  /** Equal for every address of one and the same server, and different for any other. `undefined`: it cannot be told. */
+  readonly instance: string | undefined
   /** Others may take writes at the same time, because the server is one of a group that agrees about each write. */
   readonly sharesWrites: boolean
   /** How far its history goes: what a primary has written, or what a replica has replayed. `undefined`: it cannot be told. */

@@ -111,6 +111,7 @@ export const make = (): Fake => {
                   isWritable: !fake.standbys.has(host),
                   generation: undefined,
                   history: undefined,
+                  instance: undefined,
                   sharesWrites: false,
                   position: undefined,
                   lag: 0

@@ -47,6 +47,8 @@ export const probe = (connection: MysqlConnection): Effect.Effect<ServerState, S
         isWritable: !isReadOnly(mode) && !isReplica,
         generation: undefined,
         history: undefined,
+        // Host name, port and number. Servers that replicate from one another must have different numbers.
+        instance: connection.server.identity || undefined,
         sharesWrites: !isReadOnly(shares),
         position: position === null || position === "" ? undefined : position.replace(/\s/g, ""),
         lag: isReplica || isReadOnly(mode) ? undefined : 0

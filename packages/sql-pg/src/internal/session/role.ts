@@ -22,6 +22,7 @@ export const takesWrites = (connection: PgConnection): Effect.Effect<boolean, Sq
  * one that receives nothing may be.
  */
 const PROBE = `select pg_is_in_recovery() as standby, (select system_identifier::text from pg_control_system()) as history,
+  (pg_postmaster_start_time() at time zone 'UTC')::text as began,
   case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end as file,
   case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end::text as position,
   case when not pg_is_in_recovery() then 0
@@ -29,11 +30,13 @@ const PROBE = `select pg_is_in_recovery() as standby, (select system_identifier:
     else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8 as lag`
 
 export const probe = (connection: PgConnection): Effect.Effect<ServerState, SqlError> =>
-  Effect.map(asked(connection, PROBE), ([{ file, history, lag, position, standby }]) => ({
+  Effect.map(asked(connection, PROBE), ([{ began, file, history, lag, position, standby }]) => ({
     isWritable: standby !== true,
     // The first eight digits of the name of the file.
     generation: typeof file === "string" ? Number.parseInt(file.slice(0, 8), 16) : undefined,
     history,
+    // When it was started, to the microsecond: a primary and its standbys have the same history.
+    instance: `${history} ${began}`,
     sharesWrites: false,
     position: position ?? undefined,
     lag: typeof lag === "number" ? Math.max(0, lag) : undefined

@@ -245,6 +245,7 @@ const unknown: ServerState = {
   isWritable: false,
   generation: undefined,
   history: undefined,
+  instance: undefined,
   sharesWrites: false,
   position: undefined,
   lag: undefined

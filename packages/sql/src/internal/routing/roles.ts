@@ -10,7 +10,9 @@
  * 2. A server that does not answer stays the primary until another one says that it takes writes: it may only be starting again.
  * 3. Of two servers that take writes the one of the higher generation is right. Where the database counts none, a server that was
  *    seen to take no writes, and now takes some, was promoted; of two that cannot be told apart none gets a write.
- * 4. A server of another history is no member of the cluster, and gets nothing.
+ * 4. Two addresses of one server are no conflict: a cloud's address for reads leads to the primary while there is no replica. The
+ *    address that takes the writes keeps them.
+ * 5. A server of another history is no member of the cluster, and gets nothing.
  */
 import type { Instant } from "@sluice/pool/Deadline"
 import type { ServerState } from "../../driver/Driver.js"
@@ -49,7 +51,7 @@ export const historyOf = <T>(hosts: ReadonlyArray<Host<T>>, current: T | undefin
   hosts.find(({ isNamed, state }) => isNamed && state?.history !== undefined)?.state?.history ??
   hosts.find(({ state }) => state?.history !== undefined)?.state?.history
 
-/** The server belongs to another cluster (4). */
+/** The server belongs to another cluster (5). */
 export const isForeign = <T>({ state }: Host<T>, history: string | undefined): boolean =>
   history !== undefined && state?.history !== undefined && state.history !== history
 
@@ -81,7 +83,9 @@ export const decide = <T>(
     return current === undefined || isRefused ? { _tag: "None" } : keep
   }
   if (right.length === 1) return { _tag: "Primary", target: first.target }
-  if (right.every(({ state }) => state?.sharesWrites === true)) {
+  const { instance } = first.state ?? {}
+  const isOneServer = instance !== undefined && right.every(({ state }) => state?.instance === instance)
+  if (isOneServer || right.every(({ state }) => state?.sharesWrites === true)) {
     const same = right.find(({ target }) => target === current) ?? right.find(({ isNamed }) => isNamed) ?? first
     return { _tag: "Primary", target: same.target }
   }

@@ -147,7 +147,15 @@ export const resolve = (config: PgSqlConfig): Effect.Effect<Endpoints.Resolved<E
           enableChannelBinding: way !== undefined && binding !== "disable",
           mustBind: binding === "require"
         })
-      const { connectionParameters, database, host: named, password, port, user } = client(undefined)
+      // A client would also make a socket, and so call the `stream` of the program.
+      const {
+        database,
+        host: named,
+        options,
+        password,
+        port,
+        user
+      } = new Pg.ConnectionParameters({ ...shared, ssl: false })
       return {
         host: named,
         port,
@@ -159,7 +167,7 @@ export const resolve = (config: PgSqlConfig): Effect.Effect<Endpoints.Resolved<E
         client,
         problem: Either.isLeft(around)
           ? around.left
-          : isProxied && connectionParameters.options
+          : isProxied && options
             ? "PgBouncer refuses the start-up parameter options; set these on the role or the database"
             : isProxied && config.hooks?.onConnect !== undefined
               ? "what hooks.onConnect sets would reach other clients of PgBouncer in transaction mode; set it on the role or the database (alter role … set …)"

@@ -200,9 +200,12 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       control: cluster.targets.map(({ info, control }) => ({ endpoint: info.label, ...control.stats() })),
       listen: { endpoint: cluster.members.primary.info.label, ...cluster.apart.stats() }
     })),
-    events: Stream.mergeAll(
-      cluster.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
-      { concurrency: "unbounded" }
+    // Made when somebody reads it, because few programs do.
+    events: Stream.suspend(() =>
+      Stream.mergeAll(
+        cluster.targets.map(({ pool }) => Stream.map(Pool.events(pool), (event) => ({ pool: pool.name, event }))),
+        { concurrency: "unbounded" }
+      )
     ),
     drain: (options) =>
       Effect.flatMap(

@@ -190,7 +190,7 @@ export const make = Effect.fnUntraced(function* (
 
   const end = Effect.sync(() => {
     isClosed = true
-    fail(() => true, closed())
+    if (channels.size > 0) fail(() => true, closed())
     channels.clear()
     wakeUp()
   })

@@ -1,5 +1,7 @@
 import { State } from "@sluice/sql/driver/Operation"
 import PgModule from "pg"
+// @ts-expect-error: `pg` has no types for it.
+import ConnectionParametersModule from "pg/lib/connection-parameters.js"
 
 /**
  * The parts of `pg` that this driver uses and that the types of `pg` leave out. A test looks for each of them on a real
@@ -112,6 +114,18 @@ interface More {
   /** Whether a login fails that the server does not bind to the TLS connection, as with `channel_binding=require` of libpq. */
   readonly mustBind?: boolean
 }
+
+/** What a client reads from its configuration and from the environment. */
+export const ConnectionParameters: new (
+  config: object
+) => {
+  readonly host: string
+  readonly port: number
+  readonly user: string | undefined
+  readonly database: string | undefined
+  readonly password: string | undefined
+  readonly options: string | undefined
+} = ConnectionParametersModule
 
 const unbound = () =>
   new Error(

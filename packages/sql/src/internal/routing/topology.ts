@@ -5,7 +5,16 @@ import type { Members } from "./members.js"
 /** What a program sees of the members. `ask` asks all servers. */
 export const make = <Conn>(members: Members<Conn>, ask: Effect.Effect<void>): Service => ({
   snapshot: () => members.snapshot,
-  changes: Stream.asyncPush<Snapshot>(
+  // Made when somebody reads it, because few programs do.
+  changes: Stream.suspend(() => changesOf(members)),
+  refresh: Effect.zipRight(
+    ask,
+    Effect.sync(() => members.publish())
+  )
+})
+
+const changesOf = <Conn>(members: Members<Conn>): Stream.Stream<Snapshot> =>
+  Stream.asyncPush<Snapshot>(
     (emit) =>
       Effect.acquireRelease(
         Effect.sync(() => {
@@ -15,9 +24,4 @@ export const make = <Conn>(members: Members<Conn>, ask: Effect.Effect<void>): Se
         (stop) => Effect.sync(stop)
       ),
     { bufferSize: "unbounded" }
-  ),
-  refresh: Effect.zipRight(
-    ask,
-    Effect.sync(() => members.publish())
   )
-})

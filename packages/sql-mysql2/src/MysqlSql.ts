@@ -102,7 +102,7 @@ export const layer: (config: MysqlSqlConfig) => Layer.Layer<Layers.Services | My
 
 /**
  * The same as `layer`, with options that are read from Effect's configuration. Every part may be a `Config`: the whole, a
- * field, or a part of `primary`, `replicas` and `pool`. What is no `Config` is taken as it stands.
+ * field, or a part of `primary`, `replicas`, `hosts` and `pool`. What is no `Config` is taken as it stands.
  *
  * @example
  * ```ts

@@ -196,7 +196,7 @@ export const layer: (config: PgSqlConfig) => Layer.Layer<Layers.Services | PgCli
 
 /**
  * The same as `layer`, with options that are read from Effect's configuration. Every part may be a `Config`: the whole, a
- * field, or a part of `primary`, `replicas` and `pool`. What is no `Config` is taken as it stands.
+ * field, or a part of `primary`, `replicas`, `hosts` and `pool`. What is no `Config` is taken as it stands.
  *
  * @example
  * ```ts

@@ -5,7 +5,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SqlReason } from "@sluice/sql"
 import { Effect, FastCheck, Redacted } from "effect"
+import Pg from "pg"
 import * as endpoint from "../src/internal/endpoint.js"
+import * as FromPool from "../src/internal/fromPool.js"
 import type { PgSqlConfig } from "../src/PgSql.js"
 import { environment } from "./support/environment.js"
 
@@ -103,6 +105,16 @@ describe("several hosts in a url", () => {
           options: "-c geqo=off"
         })
       }
+    })
+  )
+
+  it.effect("is also what a pool of pg says, whose options are taken over", () =>
+    Effect.gen(function* () {
+      const pool = new Pg.Pool({ connectionString: "postgres://u@a:1,b:2/d" })
+      assert.deepStrictEqual(yield* triedBy(yield* FromPool.configOf(pool)), [
+        ["a", 1],
+        ["b", 2]
+      ])
     })
   )
 

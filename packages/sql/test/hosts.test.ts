@@ -162,6 +162,7 @@ describe("hosts", () => {
         }
         assert.deepStrictEqual(yield* keysOf({}, environment), ["@x:8/", "@y:9/"])
         assert.deepStrictEqual(yield* keysOf({}, { host: "x,y", port: "8" }), ["@x:8/", "@y:8/"])
+        assert.deepStrictEqual(yield* keysOf({ url: url("/d?host=a,b"), path: "/run/db.sock" }), ["@a:1/d", "@b:1/d"])
         assert.deepStrictEqual(yield* keysOf({ url: url("a,b:3"), port: 5 }), ["@a:5/", "@b:3/"])
         assert.deepStrictEqual((yield* found({ host: "a", port: 2 }, environment)).keys, ["@a:2/"])
         assert.deepStrictEqual(yield* problemsOf({ host: "a" }, undefined, environment), [

@@ -6,7 +6,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { layer, type Vitest } from "@effect/vitest"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
-import { Sql } from "@sluice/sql"
+import { Sql, type Topology } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
 import { FaultProxy, MariaDbCluster, PgCluster } from "@sluice/testkit"
@@ -54,6 +54,8 @@ export interface ClientOptions {
   /** How many connections the server has for it. Default: as many as it wants. */
   readonly room?: number | undefined
   readonly withReplica?: boolean | undefined
+  /** Another address of the replica, which counts as a second one. */
+  readonly replicaVia?: { readonly port: number } | undefined
   readonly pool?: PoolConfig | undefined
 }
 
@@ -66,12 +68,17 @@ const common = (name: string, user: string, { primary, replica }: Cluster, optio
   password: Redacted.make(user),
   database: "sluice",
   primary: { host: primary.host, port: (options.via ?? primary).port },
-  replicas: options.withReplica === true ? [{ host: replica.host, port: replica.port }] : []
+  replicas: [
+    ...(options.withReplica === true ? [{ host: replica.host, port: replica.port }] : []),
+    ...(options.replicaVia === undefined ? [] : [{ host: replica.host, port: options.replicaVia.port }])
+  ]
 })
 
 interface Rig {
   readonly server: Layer.Layer<Server, unknown>
-  readonly client: (options: ReturnType<typeof common>) => Layer.Layer<Sql.Sql | SqlClient, SqlError>
+  readonly client: (
+    options: ReturnType<typeof common>
+  ) => Layer.Layer<Sql.Sql | SqlClient | Topology.Topology, SqlError>
 }
 
 /** Of every node; one that is down has none. */
@@ -181,6 +188,7 @@ const rigs: Readonly<Record<Drivers.Ours, Rig>> = {
 /** Everything a scenario has. */
 export interface Scenario {
   readonly it: Vitest.MethodsNonLive<Server, true>
+  readonly words: Drivers.Driver["words"]
   readonly sleep: (seconds: number) => Effect.Effect<ReadonlyArray<object>, SqlError, Sql.Sql>
   /**
    * Runs a body on a client of its own, then checks the books: nothing leased, nobody waiting, as many connections closed as
@@ -191,7 +199,7 @@ export interface Scenario {
     body: (client: {
       readonly name: string
       readonly sessions: Effect.Effect<ReadonlyArray<Session>>
-    }) => Effect.Effect<A, E, Sql.Sql | SqlClient | Server | Scope.Scope>
+    }) => Effect.Effect<A, E, Sql.Sql | SqlClient | Topology.Topology | Server | Scope.Scope>
   ) => Effect.Effect<A, unknown, Server>
 }
 
@@ -239,13 +247,16 @@ export const scenarios = (name: string, suite: (scenario: Scenario) => void): vo
         return result
       }).pipe(Effect.scoped)
     layer(rig.server, { excludeTestServices: true, timeout: "2 minutes" })(`${name}, ${driver.name}`, (it) =>
-      suite({ it, run, sleep: (seconds) => Sql.query(driver.words.sleep(seconds)) })
+      suite({ it, run, words: driver.words, sleep: (seconds) => Sql.query(driver.words.sleep(seconds)) })
     )
   }
 }
 
 /** A proxy before the primary. */
 export const proxy = Effect.flatMap(Server, ({ primary }) => FaultProxy.make({ target: primary }))
+
+/** A proxy before the replica. */
+export const replicaProxy = Effect.flatMap(Server, ({ replica }) => FaultProxy.make({ target: replica }))
 
 export const times = <A, E, R>(n: number, effect: Effect.Effect<A, E, R>) =>
   Effect.all(

@@ -110,15 +110,15 @@ class RoundRobin implements Service {
     if (intent === "write") return primary
     for (let i = 0; i < replicas.length; i++) {
       const candidate = replicas[this.turn++ % replicas.length]!
-      if (candidate.isUp) return candidate
+      if (candidate.isUp && !candidate.isSilent) return candidate
     }
     return primary
   }
 }
 
 /**
- * Writes go to the primary. Reads go to the replicas in turn, without those that are not up; when none is up they go to the
- * primary. This is the router of every `Sql` that is given no other.
+ * Writes go to the primary. Reads go to the replicas in turn, without those that are not up or silent; when there is none they
+ * go to the primary. This is the router of every `Sql` that is given no other.
  *
  * @see `Router` to provide another one, which may call this one for what it does not decide.
  * @since 0.2.0

@@ -24,6 +24,11 @@ export interface Target {
    * while the pool is suspended or closed.
    */
   readonly isUp: boolean
+  /**
+   * A statement takes much longer than usual, and since it began nothing has come from this host on any connection. It may be cut
+   * off. A program that chooses should prefer another one. Ends with the first sign of life.
+   */
+  readonly isSilent: boolean
   /** Since when it is up: a replica that has just come back has cold caches. */
   readonly upSince: Instant
   /** Milliseconds that a replica is behind, when it was asked last. `undefined`: it cannot be told. */

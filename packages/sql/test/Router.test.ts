@@ -82,6 +82,7 @@ it.effect(
         label: "mine",
         role: "replica",
         isUp: true,
+        isSilent: false,
         using: 0,
         available: 1,
         waiting: 0,
@@ -140,14 +141,15 @@ it.effect("a replica that cannot be reached is reported once, with the reason, a
   }).pipe(Effect.provide(layer(fake, { replicas: ["r1", "r2"] })), Effect.provide(Logger.add(logger)))
 })
 
-it.effect("a choice reads whether its candidates are up and nothing else, and allocates nothing", () => {
+it.effect("a choice reads whether its candidates are up and not silent and nothing else, and allocates nothing", () => {
   const read: Array<string> = []
-  const target = (label: string, isUp: boolean): Topology.Target =>
+  const target = (label: string, isUp: boolean, isSilent = false): Topology.Target =>
     new Proxy(
       {
         label,
         role: "replica",
         isUp,
+        isSilent,
         using: 0,
         available: 0,
         waiting: 0,
@@ -164,13 +166,22 @@ it.effect("a choice reads whether its candidates are up and nothing else, and al
       }
     )
   const [primary, up, down] = [target("primary", true), target("up", true), target("down", false)]
-  const snapshot: Topology.Snapshot = { primary, replicas: [up, down], at: 0 }
+  const silent = target("silent", true, true)
+  const snapshot: Topology.Snapshot = { primary, replicas: [up, down, silent], at: 0 }
   const { choose } = Router.roundRobin()
   const of = (intent: Router.Intent) => choose(intent, undefined, snapshot, Infinity, Context.empty())
   assert.strictEqual(of("read"), up)
   assert.strictEqual(of("read"), up)
   assert.strictEqual(of("write"), primary)
-  assert.deepStrictEqual(read, ["up.isUp", "down.isUp", "up.isUp"])
+  assert.deepStrictEqual(read, [
+    "up.isUp",
+    "up.isSilent",
+    "down.isUp",
+    "silent.isUp",
+    "silent.isSilent",
+    "up.isUp",
+    "up.isSilent"
+  ])
   return Effect.void
 })
 

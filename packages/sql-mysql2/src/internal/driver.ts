@@ -14,6 +14,7 @@ import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
 import * as role from "./session/role.js"
 import * as session from "./session/session.js"
+import { silence } from "./session/silence.js"
 
 const connect = (
   endpoint: Endpoint,
@@ -90,6 +91,7 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
   execute: executeAll,
+  silence,
   stream: cursor.open,
   begin,
   identity: session.identity,

@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Connect from "@sluice/sql/driver/Connect"
-import type { BeginOptions, Driver, Signals } from "@sluice/sql/driver/Driver"
+import type { BeginOptions, Control, Driver, Signals } from "@sluice/sql/driver/Driver"
 import { type Limits, limits } from "@sluice/sql/driver/Packing"
 import * as Tls from "@sluice/sql/driver/Tls"
 import * as SqlReason from "@sluice/sql/SqlReason"
@@ -14,6 +14,7 @@ import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
 import { millisOf } from "./session/limit.js"
 import * as role from "./session/role.js"
+import { silence } from "./session/silence.js"
 import { transactionId } from "./session/transactionId.js"
 import * as warnings from "./session/warnings.js"
 import { Reported } from "./wire/formats.js"
@@ -23,10 +24,11 @@ import type { ParameterStatus } from "./wire/pg.js"
 export const connect = (
   endpoint: Endpoint,
   signals: Signals,
-  packer?: Packer
+  packer?: Packer,
+  control?: Control<PgConnection>
 ): Effect.Effect<PgConnection, SqlError, Scope.Scope> => {
   const { label, server } = endpoint
-  const attempt = open(endpoint, signals, packer)
+  const attempt = open(endpoint, signals, packer, control)
   const withoutParameters = ({ cause }: SqlError) =>
     Effect.zipRight(
       server.isNew("proxy") ? warnings.startupRefused(label, classify.read(cause).message) : Effect.void,
@@ -54,11 +56,12 @@ const stop = (connection: PgConnection): Effect.Effect<void> =>
 const open = (
   endpoint: Endpoint,
   signals: Signals,
-  packer?: Packer
+  packer?: Packer,
+  control?: Control<PgConnection>
 ): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
   Tls.first(
     endpoint,
-    (way) => openAs(way, endpoint, signals, packer),
+    (way) => openAs(way, endpoint, signals, packer, control),
     ({ cause }, way) => classify.isTlsRefusal(cause, way !== undefined)
   )
 
@@ -66,7 +69,8 @@ const openAs = (
   way: Tls.Way | undefined,
   endpoint: Endpoint,
   signals: Signals,
-  packer?: Packer
+  packer?: Packer,
+  control?: Control<PgConnection>
 ): Effect.Effect<PgConnection, SqlError, Scope.Scope> =>
   Connect.open({
     signals,
@@ -83,6 +87,8 @@ const openAs = (
     },
     refused: (cause) =>
       SqlReason.toError(classify.classify(cause, "connect"), classify.connectMessage(cause, endpoint)),
+    // A connection that can be asked about has to be known to be on the server that is asked.
+    begin: (connection) => (control === undefined ? Effect.void : Effect.sync(() => connection.askServer())),
     stop
   })
 
@@ -129,7 +135,7 @@ const begin = ({ deferrable, isolation, readOnly }: BeginOptions): ReadonlyArray
 export const driver: Driver<Endpoint, PgConnection> = {
   name: "PostgreSQL",
   endpoint: ({ key, label }) => ({ key, label }),
-  connect: (endpoint, signals) => connect(endpoint, signals),
+  connect: (endpoint, signals, control) => connect(endpoint, signals, undefined, control),
   ping,
   reset,
   baseline: {
@@ -140,6 +146,7 @@ export const driver: Driver<Endpoint, PgConnection> = {
   status: (connection) => connection.status(),
   describe: (connection) => connection.describe(),
   execute: (connection, sql, params, mode, before, until) => execute(connection, sql, params, mode, before, until),
+  silence,
   stream: cursor.open,
   begin,
   identity,
@@ -155,7 +162,7 @@ export const packed = (within: Limits = limits) => {
   const packer = makePacker(within)
   return {
     ...driver,
-    connect: (endpoint, signals) => connect(endpoint, signals, packer),
+    connect: (endpoint, signals, control?: Control<PgConnection>) => connect(endpoint, signals, packer, control),
     packing: packing(packer)
   } satisfies Driver<Endpoint, PgConnection>
 }

@@ -190,6 +190,85 @@ export interface PackedRequest {
 }
 
 /**
+ * Who watches connections for silence.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Observer {
+  /** False: the observer is told when something begins. */
+  readonly isWatching: boolean
+  /** An operation was sent on a connection on which none was under way. Called only while nobody is watching. */
+  readonly began: () => void
+  /** An operation that is under way since then is overdue. */
+  readonly late: (since: Instant) => void
+}
+
+/**
+ * What a connection awaits of its server. Reading it costs no I/O.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Awaiting {
+  /** Whether operations are under way, also if nothing is awaited now because the program reads a stream slowly. */
+  readonly isBusy: boolean
+  /** The oldest operation that the server has to answer. Each operation is another object. `undefined`: nothing is awaited now. */
+  readonly operation: object | undefined
+  /** The earliest instant at which the server can have begun with it. */
+  readonly since: Instant
+  /** When the server has last answered an operation; 0 before that. */
+  readonly answeredAt: Instant
+  /** Bytes that have come from the server. */
+  readonly received: number
+  /** Milliseconds; 0 until it is known. */
+  readonly roundTrip: number
+  /** Tells `observer` from now on. */
+  readonly observe: (observer: Observer) => void
+  /** Sends the packed reads that are under way on other connections as well, once. */
+  readonly sendElsewhere: () => void
+  /** The connection is lost for this reason: ends everything that is under way on it, and closes it. */
+  readonly lose: (cause: Error) => void
+}
+
+/**
+ * What a server says about a session of its own.
+ *
+ * - `gone`: it does not know the session.
+ * - `waiting`: it has answered everything, or waits for the client to send or to read something.
+ * - `working`: it executes a statement, or it does not say.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SessionState {
+  readonly state: "gone" | "waiting" | "working"
+  /** Equal for two answers if the session has done nothing in between, as far as the server tells. */
+  readonly mark: string
+}
+
+/**
+ * How a driver finds out about a statement without an answer.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Silence<in Conn> {
+  /** Called once for each connection. */
+  readonly awaiting: (connection: Conn) => Awaiting
+  /**
+   * The server that the connection is on. Equal for two connections to one server that was not started again in between.
+   * `undefined`: not known, or the number of the session is not its own, because of a proxy. Then nobody asks for the session.
+   */
+  readonly server: (connection: Conn) => string | undefined
+  /** Asks for the sessions of `suspects` on another connection, in one round trip. Their order is that of the answer. */
+  readonly ask: (
+    control: Conn,
+    suspects: ReadonlyArray<Conn>
+  ) => Effect.Effect<{ readonly server: string | undefined; readonly sessions: ReadonlyArray<SessionState> }, SqlError>
+}
+
+/**
  * Runs `f` on the control connection of an endpoint: a connection that no pool counts, opened when it is first needed and used
  * by one caller at a time. For work that cannot wait for a connection of the pool, such as cancelling a statement of one. The
  * bound is the abort timeout of the pool, also where the caller cannot be interrupted.
@@ -305,6 +384,8 @@ export interface Driver<Endpoint, Conn> {
   ) => Effect.Effect<any, SqlError>
   /** Without it every statement has a connection for itself. */
   readonly packing?: Packing<Conn> | undefined
+  /** Without it a connection whose socket is silent keeps its place until somebody stops waiting. */
+  readonly silence?: Silence<Conn> | undefined
   /** Opens a cursor. Inside a transaction other statements may run between two `next`. */
   readonly stream: (connection: Conn, sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<Cursor, SqlError>
   /** The statements that open a transaction. */

@@ -17,7 +17,7 @@ import type { Socket } from "node:net"
 import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never, type Timer, type Timers } from "@sluice/pool/Deadline"
 import { PATIENCE, TimedOut } from "./Classify.js"
-import type { Phase } from "./Driver.js"
+import type { Observer, Phase } from "./Driver.js"
 import type { Profile, RoundTrip } from "./Profile.js"
 
 /**
@@ -54,6 +54,8 @@ export interface Operation<Self> {
   readonly prepares: boolean
   /** Set for what packed reads wait for: one itself, or the preparation of a statement for several. */
   readonly read: Awaited | undefined
+  /** The server has sent all that it was asked for, and nobody awaits more. */
+  readonly isResting?: boolean
 }
 
 /**
@@ -147,6 +149,8 @@ export class Pipeline<Op extends Operation<Op>> {
   private executed = false
   /** Who is told when the abort under way is over; `undefined` while none is. */
   private aborting: Set<(failure: unknown) => void> | undefined = undefined
+  /** Who watches the connection for silence. */
+  observer: Observer | undefined = undefined
   /** Milliseconds from the sending of the operation that has ended last until its answer was there: no less than the server took. */
   took = 0
   /** Called once each, when nothing is under way. */
@@ -200,6 +204,12 @@ export class Pipeline<Op extends Operation<Op>> {
   /** Notes that this operation, if it is the oldest, is overdue. */
   late(operation: Op): void {
     this.overdue = operation
+    this.observer?.late(this.beganAt(operation))
+  }
+
+  /** When the server has last said that it is ready; 0 before that. */
+  get answeredAt(): Instant {
+    return this.readyAt
   }
 
   /** The packed reads that have not ended, those of the oldest operation first, those that are kept back last. */
@@ -232,8 +242,11 @@ export class Pipeline<Op extends Operation<Op>> {
     if (newest !== undefined && !operation.isMarked && (operation.read === undefined || newest.read === undefined)) {
       throw new Error("a statement was sent on a connection that is still busy with another one")
     }
-    if (newest === undefined) this.oldest = operation
-    else newest.next = operation
+    if (newest === undefined) {
+      this.oldest = operation
+      const { observer } = this
+      if (observer !== undefined && !observer.isWatching) observer.began()
+    } else newest.next = operation
     this.newest = operation
     this.count++
     this.expected += operation.work

@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 export * as Addresses from "./Addresses.js"
+export * as Awaiting from "./Awaiting.js"
 export * as Calls from "./Calls.js"
 export * as Cancel from "./Cancel.js"
 export * as Classify from "./Classify.js"

@@ -14,7 +14,7 @@ import type { Endpoint } from "../endpoint.js"
 import { CursorQuery } from "../wire/cursor.js"
 import { Unsupported } from "../wire/failures.js"
 import { Parsers, type Reported } from "../wire/formats.js"
-import { CLEAN, Cleaning, Mark, type Operation } from "../wire/operation.js"
+import { CLEAN, Cleaning, Mark, type Operation, Question } from "../wire/operation.js"
 import type * as Pg from "../wire/pg.js"
 import { Plans } from "../wire/plans.js"
 import * as changes from "./changes.js"
@@ -23,6 +23,9 @@ import * as warnings from "./warnings.js"
 
 /** Of a session that no statement has given another one. */
 const noLimit = new Limit()
+
+/** What tells servers apart: a primary and its standbys have the same system identifier. */
+export const START = "pg_postmaster_start_time()"
 
 /** Characters of a text that a diagnosis shows. */
 const SHOWN = 80
@@ -76,6 +79,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   /** The warning with which a server that crashes says why. */
   private farewell: unknown = undefined
   private portals = 0
+  /** When the server was started: no two servers say the same. Set by `askServer`. */
+  serverStart: string | undefined = undefined
   /** Set on the connection whose notifications reach the program. */
   hears = false
   /** Set by the first statement that changes the limit. */
@@ -133,7 +138,9 @@ export class PgConnection implements Owner<Operation>, Packable {
   status(): ConnectionState {
     if (this.isDead) return "dead"
     const { current, isAborting } = this.pipeline
-    if ((current !== undefined && !(current instanceof Cleaning)) || isAborting) return "busy"
+    // Nobody waits for these, and the next statement may be sent behind them.
+    const isBehind = current instanceof Cleaning || current instanceof Question
+    if ((current !== undefined && !isBehind) || isAborting) return "busy"
     const transaction = this.client.getTransactionStatus()
     if (transaction === "T") return "transaction"
     if (transaction === "E") return "failed"
@@ -160,6 +167,19 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     if (current !== undefined) return "busy"
     return this.inTransaction ? "idle in transaction" : undefined
+  }
+
+  /** Finds out which server the session is on, and waits for nothing. */
+  askServer(): void {
+    const { server } = this.endpoint
+    if (server.isProxied || server.hidesStart) return
+    const question = new Question(`select ${START}`, (start) => {
+      this.serverStart = start ?? undefined
+    })
+    this.send(question, (failure) => {
+      if (failure !== undefined && !this.isDead) server.hidesStart = true
+    })
+    this.pipeline.renew()
   }
 
   /** The session is cleaned by the statement that comes next. */

@@ -7,6 +7,8 @@ export class Server {
   readonly startup: Startup
   /** Milliseconds that a statement may run in a new session, 0 without a limit; `undefined` until the server was asked. */
   statementTimeout: number | undefined
+  /** It does not say when it was started, so it is not asked again. */
+  hidesStart = false
   private readonly said = new Set<string>()
 
   constructor(

@@ -21,6 +21,8 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
   /** See `Operation.cleans`. Set before it is sent. */
   cleans = false
   isUncleaned = false
+  /** See `Pipeline.Operation`. Changed by `handlePortalSuspended` and `more`. */
+  isResting = false
   /** The server has sent everything. */
   complete = false
   private isClean = false
@@ -72,6 +74,7 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
 
   /** Asks for the next piece, outside of a transaction. */
   more(connection: Pg.Wire): void {
+    this.isResting = false
     connection.stream.cork()
     this.ask(connection)
     connection.stream.uncork()
@@ -79,6 +82,7 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
 
   /** When the piece that runs has ended, or was cancelled, the server drops the portal and reports that it is ready. */
   abandon(connection: Pg.Wire): void {
+    this.isResting = false
     this.sync(connection)
   }
 
@@ -109,7 +113,10 @@ export class CursorQuery extends Pg.QueryBase<Operation> implements Operation {
   override handlePortalSuspended(connection: Pg.Wire): void {
     // A row could not be read, so no other piece is asked for. ReadyForQuery follows.
     if (this.failure !== undefined) this.sync(connection)
-    else this.suspended?.()
+    else if (this.suspended !== undefined) {
+      this.isResting = true
+      this.suspended()
+    }
   }
 
   override handleCommandComplete({ text }: { text: string }, connection: Pg.Wire): void {

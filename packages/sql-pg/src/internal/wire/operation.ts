@@ -54,3 +54,24 @@ export class Cleaning extends Mark {
     return null
   }
 }
+
+/** Asks for one value, for nobody who waits. The next operation may be sent behind it. */
+export class Question extends Mark {
+  override readonly isEmpty = false
+
+  constructor(
+    override readonly text: string,
+    private readonly told: (value: string | null | undefined) => void
+  ) {
+    super()
+  }
+
+  override submit(connection: Pg.Wire): Error | null {
+    connection.query(this.text)
+    return null
+  }
+
+  override handleDataRow({ fields }: { readonly fields: ReadonlyArray<string | null> }): void {
+    this.told(fields[0])
+  }
+}

@@ -17,6 +17,7 @@ import { Members } from "./members.js"
 import * as Probes from "./probes.js"
 import type * as Registry from "./registry.js"
 import * as Reports from "./reports.js"
+import * as Silence from "./silence.js"
 import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
 import type { Roles, TargetWord } from "./words.js"
@@ -111,6 +112,17 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     yield* registered.isAt(info.key)
     // Before the pool, so that it ends after it: what the pool closes may have to be cancelled.
     const control = yield* Control.make(driver, endpoint, abortTimeout, timers)
+    const silence = yield* Silence.make({
+      driver,
+      connect: (signals) => driver.connect(endpoint, signals, control.run),
+      control,
+      timers,
+      leave: () => {
+        if (made.role === "primary") return false
+        made.dismiss()
+        return true
+      }
+    })
     const identity = Identity.make(driver, info, registered, ({ broken, fatal, isEnding }) => {
       const lost = (tell: (cause: unknown) => void) => (cause: unknown) => {
         tell(cause)
@@ -122,7 +134,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         fatal: lost(fatal),
         role: (isWritable) => seen(made, isWritable)
       }
-      return Effect.tapError(driver.connect(endpoint, signals, control.run), () => Effect.sync(() => signOf(made)))
+      return Effect.tapError(silence.connect(signals), () => Effect.sync(() => signOf(made)))
     })
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
@@ -153,7 +165,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       }),
       ownSpans
     }).pipe(Effect.mapError(invalidOptions))
-    const made: Target<Conn> = new PoolTarget(role, info, pool, control, timers.now())
+    const made: Target<Conn> = new PoolTarget(role, info, pool, control, silence, timers.now())
     targets.set(info.key, made)
     endpoints.set(made, endpoint)
     identities.set(made, identity)

@@ -5,6 +5,7 @@ import { Effect } from "effect"
 import type { EndpointInfo } from "../../driver/Driver.js"
 import type * as Topology from "../../Topology.js"
 import type { Control } from "./control.js"
+import type { Silence } from "./silence.js"
 
 /** One endpoint with its pool and its control connection. `Members` changes the fields that can be changed. */
 export interface Target<Conn> extends Topology.Target {
@@ -37,6 +38,7 @@ export class PoolTarget<Conn> implements Target<Conn> {
     readonly info: EndpointInfo,
     readonly pool: Pool.Pool<Conn>,
     readonly control: Control<Conn>,
+    private readonly silence: Silence<Conn>,
     public upSince: Instant
   ) {
     this.label = info.label
@@ -46,6 +48,10 @@ export class PoolTarget<Conn> implements Target<Conn> {
   /** With nothing open and a host that does not answer, nobody should wait here. The pool goes on connecting by itself. */
   get isUp(): boolean {
     return this.gauge.phase === "running" && this.gauge.isUp && !this.isOut
+  }
+
+  get isSilent(): boolean {
+    return this.silence.isSilent()
   }
 
   get isReachable(): boolean {

@@ -16,6 +16,12 @@ const MISSING = 500
 /** Milliseconds between two questions while no server takes writes, until `LONG` have passed so. */
 const LOOKING = 100
 
+/**
+ * Milliseconds after which a server that could not be reached is asked again. Each question to it is a connect, and its pool tries
+ * to connect as well: with 100, a server that starts again got more than ten connects a second from each client.
+ */
+const REFUSED = 250
+
 /** Milliseconds. What has lasted for so long is no failover, but a standby that nobody is about to promote. */
 const LONG = 30_000
 
@@ -27,7 +33,7 @@ const OTHERS = 300
 
 /**
  * Asks the servers what they are: all of them every two seconds, ten times a second for half a minute while no server takes writes,
- * and at once after a sign. One question is under way for each server, over its control connection. A server that stands alone is asked only
+ * and at once after a sign, but one that could not be reached only four times a second. One question is under way for each server, over its control connection. A server that stands alone is asked only
  * after it has refused a write.
  */
 export interface Probes {
@@ -51,6 +57,8 @@ export const make = Effect.fnUntraced(function* <Conn>(
   const isCluster = targets.length > 1
   const underWay = new Map<Target<Conn>, Set<() => void>>()
   const renewedAt = new Map<Target<Conn>, Instant>()
+  /** When a server could not be reached. */
+  const refusedAt = new Map<Target<Conn>, Instant>()
   let timer: Timer | undefined
   let askedAt = -Infinity
   let lookingSince = never
@@ -66,9 +74,13 @@ export const make = Effect.fnUntraced(function* <Conn>(
 
   const tell = (target: Target<Conn>, exit: Exit.Exit<ServerState, SqlError>): void => {
     if (isClosed) return
+    refusedAt.delete(target)
     if (Exit.isSuccess(exit)) members.answered(target, exit.value)
     else if (saysNothing(exit)) members.unasked(target)
-    else members.answered(target, undefined)
+    else {
+      refusedAt.set(target, timers.now())
+      members.answered(target, undefined)
+    }
   }
 
   const askOne = (target: Target<Conn>): Set<() => void> => {
@@ -88,16 +100,25 @@ export const make = Effect.fnUntraced(function* <Conn>(
     return waiters
   }
 
-  /** Begins a round; `done` is called when all have answered, or were too late. */
-  const round = (done: () => void): void => {
+  /** Begins a round; `done` is called when all of these have answered, or were too late. */
+  const round = (asked: ReadonlyArray<Target<Conn>>, done: () => void): void => {
     askedAt = timers.now()
     members.roundAt = askedAt
-    let left = targets.length
+    let left = asked.length
     const one = () => {
       if (--left === 0) done()
     }
-    for (const target of targets) askOne(target).add(one)
+    for (const target of asked) askOne(target).add(one)
     plan()
+  }
+
+  /** A round that nobody waits for. */
+  const look = (): void => {
+    const since = timers.now() - REFUSED
+    round(
+      targets.filter((target) => (refusedAt.get(target) ?? -Infinity) <= since),
+      () => {}
+    )
   }
 
   const pause = (now: Instant): number => {
@@ -110,19 +131,19 @@ export const make = Effect.fnUntraced(function* <Conn>(
     timer?.cancel()
     if (isClosed || !(isCluster || members.isLooking)) return
     const now = timers.now()
-    timer = timers.set(Math.max(now, askedAt + pause(now)), () => round(() => {}))
+    timer = timers.set(Math.max(now, askedAt + pause(now)), look)
   }
 
   const sign = (): void => {
     if (isClosed || !(isCluster || members.isLooking)) return
-    if (timers.now() - askedAt >= LOOKING) round(() => {})
+    if (timers.now() - askedAt >= LOOKING) look()
     else {
       timer?.cancel()
-      timer = timers.set(askedAt + LOOKING, () => round(() => {}))
+      timer = timers.set(askedAt + LOOKING, look)
     }
   }
 
-  const ask = AsyncContext.async<void>((resume) => round(() => resume(Effect.void)))
+  const ask = AsyncContext.async<void>((resume) => round(targets, () => resume(Effect.void)))
 
   const first: Probes["first"] = (until) =>
     AsyncContext.async<void>((resume) => {
@@ -138,7 +159,7 @@ export const make = Effect.fnUntraced(function* <Conn>(
         late = timers.set(Math.min(until, timers.now() + OTHERS), end)
       }
       const stop = members.listen(decided)
-      round(end)
+      round(targets, end)
       return Effect.sync(() => {
         late.cancel()
         stop()

@@ -107,14 +107,15 @@ layer(MariaDbCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeou
               yield* Sql.read(port)
               // Nobody waits for a kill, the next read neither.
               yield* eventually(
-                "a control connection is open",
-                Effect.map(Sql.stats, ({ control }) => control.some(({ open }) => open > 0))
+                "the control connections are open",
+                Effect.map(Sql.stats, ({ control }) => control.every(({ open }) => open > 0))
               )
               const { control } = yield* Sql.stats
               assert.deepStrictEqual(
                 control.map(({ endpoint, open }) => [endpoint, open]),
                 [
-                  [`127.0.0.1:${primary.port}/sluice`, 0],
+                  // Each server is asked for its role.
+                  [`127.0.0.1:${primary.port}/sluice`, 1],
                   [`127.0.0.1:${replicas[0]!.port}/sluice`, 1]
                 ]
               )

@@ -48,13 +48,13 @@ interface Plan {
   readonly budget: boolean
 }
 
-/** Milliseconds. */
+/** Milliseconds until a statement goes again to a server that says that it takes writes, and has refused this one. */
 const REFUSED = 25
 
-/** The server takes no writes, and nothing was executed. */
+/** The server takes no writes, and what it has refused was rolled back. */
 const isRefusedByStandby = (error: unknown): boolean => {
-  const { _tag, connection, retry } = SqlReason.of(error)
-  return _tag === "NotWritable" && retry === "always" && connection === "destroy"
+  const { _tag, connection } = SqlReason.of(error)
+  return _tag === "NotWritable" && connection === "destroy"
 }
 
 export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
@@ -82,7 +82,8 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
           if (timers.now() + pause >= plan.until) return end(false)
           if (plan.budget && !affords(SqlReason.of(failure.value))) return end(true)
           state = changed
-          const run = Effect.catchAllCause(once, (cause) => next(cause, attempts + 1))
+          const again = Effect.catchAllCause(once, (cause) => next(cause, attempts + 1))
+          const run = isRefusedByStandby(failure.value) ? whenWritable(plan.until, again, end(false)) : again
           return pause > 0 ? Effect.zipRight(Effect.sleep(pause), run) : run
         })
       }
@@ -116,22 +117,32 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       // Where no deadline was declared, retries end when a wait for a connection would have ended.
       const until = deadline === never ? timers.now() + Route.acquireTimeout(cluster, context, undefined) : deadline
       const plan = { schedule: policies.schedule(policies.standard, () => situation), admits, until, budget: true }
-      return isRefusedByStandby(error) && admits(error) ? onNext(cause, plan, once) : repeat(cause, plan, once)
+      return isRefusedByStandby(error) && SqlReason.of(error).retry === "always" && admits(error)
+        ? onNext(cause, plan, once)
+        : repeat(cause, plan, once)
     })
   }
 
-  /** A server has refused a write because it takes none. Pauses would not help: only another server, or a promotion, does. */
+  /** A server has refused a write because it takes none: pauses alone do not help, but another server, or a promotion, does. */
+  const whenWritable = <A, E, R>(until: Instant, then: Effect.Effect<A, E, R>, otherwise: Effect.Effect<A, E, R>) =>
+    Effect.withFiberRuntime<A, E, R>(({ currentContext }) => {
+      const longest = timers.now() + Route.acquireTimeout(cluster, currentContext, undefined)
+      return Effect.flatMap(Route.writable(cluster, "write", Math.min(until, longest)), (target) =>
+        target === undefined ? otherwise : then
+      )
+    })
+
+  /** One statement that a server has refused so goes on when there is another, however often the roles change until then. */
   const onNext = <A, E, R>(cause: Cause.Cause<E>, plan: Plan, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.flatMap(Route.writable(cluster, "write", plan.until), (target) =>
-      target === undefined || timers.now() >= plan.until
-        ? Effect.failCause(cause)
-        : Effect.catchAllCause(once, (cause) => {
-            const failure = Cause.failureOption(cause)
-            return Option.isSome(failure) && isRefusedByStandby(failure.value) && plan.admits(failure.value)
-              ? // The server says that it takes writes and refuses this one: not at once again.
-                Effect.zipRight(Effect.sleep(REFUSED), onNext(cause, plan, once))
-              : repeat(cause, plan, once)
-          })
+    whenWritable(
+      plan.until,
+      Effect.catchAllCause(once, (cause) => {
+        const failure = Cause.failureOption(cause)
+        return Option.isSome(failure) && isRefusedByStandby(failure.value) && timers.now() < plan.until
+          ? Effect.zipRight(Effect.sleep(REFUSED), onNext(cause, plan, once))
+          : repeat(cause, plan, once)
+      }),
+      Effect.failCause(cause)
     )
 
   const given: Retrying["given"] = (context, { admits, budget, schedule, timeout }, deadline, once) =>

@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     if (known === undefined) return
     const { members, probes } = known
     if (isWritable) {
-      if (members.accepted(target)) probes.sign()
+      if (members.isNews(target)) probes.sign()
     } else {
       members.refused(target)
       if (members.isLooking) probes.sign()
@@ -186,6 +186,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     timers
   )
   const members = new Members<Conn>({
+    name: driver.name,
     targets: all,
     isBoth: isBoth && options.roles === "given",
     source: options.roles,

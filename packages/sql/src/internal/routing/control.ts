@@ -24,6 +24,8 @@ export interface Control<Conn> {
   readonly run: Driver.Control<Conn>
   /** As `run`, on a new connection: the address may lead to another server now. */
   readonly runAnew: Driver.Control<Conn>
+  /** Closes it, when nobody uses it. It is opened again when it is needed. */
+  readonly rest: Effect.Effect<void>
   readonly stats: () => ControlStats
 }
 
@@ -142,7 +144,12 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const run = runOn(usable)
   const runAnew = runOn(Effect.zipRight(close, connect))
 
-  const control: Control<Conn> = { run, runAnew, stats: () => ({ open: open === undefined ? 0 : 1, connects }) }
+  const control: Control<Conn> = {
+    run,
+    runAnew,
+    rest: Lock.use(lock, close),
+    stats: () => ({ open: open === undefined ? 0 : 1, connects })
+  }
   return control
 })
 

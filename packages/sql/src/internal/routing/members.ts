@@ -10,6 +10,8 @@ import type { Roles as Source } from "./words.js"
 const GOOD = 3
 
 export interface MembersOptions<Conn> {
+  /** The database, for messages. */
+  readonly name: string
   /** Every target once, in the order of the configuration. The first one is the primary until another is found. */
   readonly targets: ReadonlyArray<Target<Conn>>
   /** The configuration names the first one as a replica as well, so that it takes reads also while it is the primary. */
@@ -32,8 +34,8 @@ export class Members<Conn> {
   /** The target that takes the writes; `undefined` while none does. */
   writable: Target<Conn> | undefined
   /**
-   * Where statements go that are not marked: as `writable`. A server that stands alone and has never taken writes gets them as well,
-   * because they may be reads.
+   * Where statements go that are not marked: as `writable`. A server that stands alone gets them also while it takes no writes,
+   * because they may be reads. It refuses those that are not, and they wait then.
    */
   open: Target<Conn> | undefined
   /** The target that takes the writes, or did so last. */
@@ -43,8 +45,6 @@ export class Members<Conn> {
   /** When the present round of questions has begun. */
   roundAt: Instant = -Infinity
   private readonly hosts: ReadonlyArray<Roles.Host<Target<Conn>>>
-  /** Some server has taken writes. */
-  private hasTaken = false
   private readonly good = new Map<Target<Conn>, number>()
   private readonly said = new Set<string>()
   private readonly listeners = new Set<(snapshot: Snapshot) => void>()
@@ -103,9 +103,8 @@ export class Members<Conn> {
     for (const listener of [...this.listeners]) listener(this.current)
   }
 
-  /** A session has seen that its server takes writes. Gives whether that is news. */
-  accepted(target: Target<Conn>): boolean {
-    this.hasTaken ||= target === this.writable
+  /** Whether it is news that a session has found its server to take writes. */
+  isNews(target: Target<Conn>): boolean {
     return target !== this.writable
   }
 
@@ -124,7 +123,6 @@ export class Members<Conn> {
     host.saidAt = host.askedAt
     host.state = state
     if (state?.isWritable === false) host.wasReadOnly = true
-    if (state?.isWritable === true) this.hasTaken = true
     this.note(target, state)
     this.decide()
   }
@@ -171,7 +169,8 @@ export class Members<Conn> {
         if (verdict.target !== this.writable) this.become(verdict.target)
         return
       case "None":
-        if (this.writable !== undefined || (this.isComplete && this.epoch === 0)) this.lose(nobody(this.hosts))
+        if (this.writable !== undefined || (this.isComplete && this.epoch === 0))
+          this.lose(nobody(this.options.name, this.hosts))
         return
       case "Conflict":
         if (this.writable !== undefined || this.isNew("conflict")) this.lose(twoOf(verdict.targets))
@@ -203,7 +202,7 @@ export class Members<Conn> {
 
   private lose(message: Effect.Effect<void>): void {
     this.writable = undefined
-    this.open = this.options.targets.length === 1 && !this.hasTaken ? this.primary : undefined
+    this.open = this.options.targets.length === 1 ? this.primary : undefined
     this.epoch++
     this.publish()
     if (this.open === undefined) this.primary.dismiss()
@@ -258,13 +257,14 @@ export const strangers =
 const labels = (targets: ReadonlyArray<{ readonly label: string }>): string =>
   targets.map(({ label }) => label).join(", ")
 
-const nobody = (hosts: ReadonlyArray<Roles.Host<{ readonly label: string }>>): Effect.Effect<void> => {
-  const readOnly = hosts.filter(({ state }) => state?.isWritable === false).map(({ target }) => target)
+const nobody = (name: string, hosts: ReadonlyArray<Roles.Host<{ readonly label: string }>>): Effect.Effect<void> => {
   const silent = hosts.filter(({ state }) => state === undefined).map(({ target }) => target)
   return Effect.logWarning(
-    `no server takes writes: ${labels(readOnly)} ${readOnly.length === 1 ? "is a standby, or read-only" : "are standbys, or read-only"}${
-      silent.length === 0 ? "" : `, and ${labels(silent)} cannot be reached`
-    }. Writes wait for a server that takes them, within their acquire timeouts. If none is to be promoted, give the address of the primary as primary (or url), and standbys in replicas`
+    hosts.length === 1
+      ? `${name} at ${hosts[0]!.target.label}: this is the primary, and the server takes no writes: it is a standby, or read-only. Writes wait until it takes them, within their acquire timeouts, and fail with NotWritable then. If it is not to be promoted, give the address of the server that takes writes as primary (or url), and this one in replicas`
+      : `${name}: no server takes writes: of ${labels(hosts.map(({ target }) => target))} each is a standby, read-only${
+          silent.length === 0 ? "" : ` or cannot be reached (${labels(silent)})`
+        }. Writes wait for one that takes them, within their acquire timeouts, and fail with NotWritable then. Promote a standby, or give the address of the server that takes writes`
   )
 }
 

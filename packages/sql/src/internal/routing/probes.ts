@@ -96,6 +96,8 @@ export const make = Effect.fnUntraced(function* <Conn>(
       tell(target, exit)
       for (const waiter of waiters) waiter()
       plan()
+      // A server that stands alone is not asked again before it refuses a write.
+      if (!isClosed && !isCluster && !members.isLooking) Runtime.runFork(runtime, control.rest, { scope })
     })
     return waiters
   }

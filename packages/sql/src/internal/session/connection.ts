@@ -72,7 +72,7 @@ export const connect = <Conn>(
         )
       )
     }
-    const wanted = pin.intent === "read" && asked !== "write" ? "read" : "write"
+    const wanted = asked === "write" ? asked : pin.intent
     const lease = pin.lease
     const unopened = pin.opening?.isDone === false
     if (lease === undefined) {
@@ -94,7 +94,7 @@ export const connect = <Conn>(
       return hasSession ? failLost("a pinned connection whose session had been changed") : take(pin, wanted)
     })
     if (state === "dead" || (isFenced(pin) && (inside === undefined || unopened))) return another
-    if (inside === undefined && wanted === "write" && lease.intent === "read") {
+    if (inside === undefined && wanted !== "read" && lease.intent === "read") {
       giveBack(pin)
       return take(pin, wanted)
     }

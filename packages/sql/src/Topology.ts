@@ -55,6 +55,8 @@ export interface Target {
 export interface Snapshot {
   /** Takes the writes. While no server does: the one that did so last. */
   readonly primary: Target
+  /** Whether a server takes writes, as far as is known. */
+  readonly isWritable: boolean
   /** In the order of the configuration. Empty when there is no replica. A former primary that is a replica now is among them. */
   readonly replicas: ReadonlyArray<Target>
   /** When the roles were last looked at, on the monotonic clock: see `Deadline` of `@sluice/pool`. */

@@ -167,7 +167,7 @@ it.effect("a choice reads whether its candidates are up and not silent and nothi
     )
   const [primary, up, down] = [target("primary", true), target("up", true), target("down", false)]
   const silent = target("silent", true, true)
-  const snapshot: Topology.Snapshot = { primary, replicas: [up, down, silent], at: 0 }
+  const snapshot: Topology.Snapshot = { primary, isWritable: true, replicas: [up, down, silent], at: 0 }
   const { choose } = Router.roundRobin()
   const of = (intent: Router.Intent) => choose(intent, undefined, snapshot, Infinity, Context.empty())
   assert.strictEqual(of("read"), up)

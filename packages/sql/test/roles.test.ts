@@ -57,6 +57,11 @@ const given: ReadonlyArray<readonly [string, ReadonlyArray<Host<string>>, Verdic
     keep
   ],
   ["and while the primary is there", [host("a", writer), host("b", writer)], to("a")],
+  [
+    "the primary has not been asked yet",
+    [host("a", undefined, { askedAt: undefined, saidAt: undefined }), host("b", timeline(2))],
+    keep
+  ],
   ["the later timeline is right", [host("a", timeline(1)), host("b", timeline(2))], to("b")],
   ["also when the earlier one is told later", [host("a", timeline(3)), host("b", timeline(2))], to("a")],
   [

@@ -236,7 +236,7 @@ export class Members<Conn> {
           : !Roles.isForeign(host, history) && !isStale(host)
       )
       .map(({ target }) => target)
-    return { primary: this.primary, replicas, at: timers.now() }
+    return { primary: this.primary, isWritable: this.writable !== undefined, replicas, at: timers.now() }
   }
 }
 

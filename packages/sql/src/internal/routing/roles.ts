@@ -82,6 +82,9 @@ export const decide = <T>(
     const isRefused = members.find(({ target }) => target === current)?.state?.isWritable === false
     return current === undefined || isRefused ? { _tag: "None" } : keep
   }
+  // Nobody takes the place of a server that has not been asked yet.
+  const present = members.find(({ target }) => target === current)
+  if (present !== undefined && present.askedAt === undefined && !right.includes(present)) return keep
   if (right.length === 1) return { _tag: "Primary", target: first.target }
   const { instance } = first.state ?? {}
   const isOneServer = instance !== undefined && right.every(({ state }) => state?.instance === instance)

@@ -1,20 +1,22 @@
 import { parseArgs } from "node:util"
 import { Cause, Effect, Exit, Fiber } from "effect"
 import { cancels } from "./cancels.js"
+import { consistency } from "./consistency.js"
 import { rows } from "./rows.js"
 import type { Settings, Soak } from "./soak.js"
 
-const soaks: ReadonlyArray<Soak> = [cancels, rows]
+const soaks: ReadonlyArray<Soak> = [cancels, rows, consistency]
 
 const help = `Usage: pnpm soak [name …] [options]
 
-Soaks (all of them without a name), each on a PostgreSQL of its own:
+Soaks (all of them without a name), each on servers of its own:
 ${soaks.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
 
 Options:
   --seconds N        how long cancels runs, 1 to 86400 (default 30)
   --rate N           interrupts a second that cancels aims at, 1 to 100000 (default 1100)
   --rows N           rows that rows reads, 1000 to 2000000000 (default 10000000)
+  --pairs N          writes that consistency makes on each database, 100 to 100000000 (default 10000)
   --seed N           where chance begins, 0 to 4294967295 (default: the time of day); printed
   --help
 
@@ -23,6 +25,7 @@ Examples:
   pnpm soak cancels --seconds 300
   pnpm soak cancels --seed 42 --rate 200
   pnpm soak rows --rows 100000000
+  pnpm soak consistency --pairs 1000
 
 Claims go to stdout, progress to stderr, once a second. Exit code 1: a claim does not hold, each named on stderr;
 2: not a command this program understands.
@@ -41,6 +44,7 @@ const readArguments = () => {
         seconds: { type: "string" },
         rate: { type: "string" },
         rows: { type: "string" },
+        pairs: { type: "string" },
         seed: { type: "string" },
         help: { type: "boolean", short: "h" }
       }
@@ -76,6 +80,7 @@ const main = async (): Promise<number> => {
     seconds: whole("seconds", values.seconds, 1, 86_400),
     rate: whole("rate", values.rate, 1, 100_000),
     rows: whole("rows", values.rows, 1_000, 2_000_000_000),
+    pairs: whole("pairs", values.pairs, 100, 100_000_000),
     progress: (line) => process.stderr.write(`${line}\n`)
   }
   const broken: Array<string> = []

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { cancels } from "./cancels.js"
+import { consistency } from "./consistency.js"
 import { rows } from "./rows.js"
 import type { Settings, Soak } from "./soak.js"
 
@@ -25,5 +26,11 @@ describe("soaks in short", () => {
 
   it.live("a stream of 300,000 rows at constant memory; interrupted half-way the connection is back, and clean", () =>
     holds(rows, { rows: 300_000 })
+  )
+
+  it.live(
+    "400 writes on each database, each read at once, while replicas lag, stand still and take over: none is missed",
+    () => holds(consistency, { pairs: 400 }),
+    180_000
   )
 })

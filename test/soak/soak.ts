@@ -26,6 +26,7 @@ export interface Settings {
   readonly seconds?: number | undefined
   readonly rate?: number | undefined
   readonly rows?: number | undefined
+  readonly pairs?: number | undefined
   readonly progress: (line: string) => void
 }
 

@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as Consistency from "./Consistency.js"
 export * as Router from "./Router.js"
 export * as Sql from "./Sql.js"
 export * as SqlHooks from "./SqlHooks.js"

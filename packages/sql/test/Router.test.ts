@@ -64,7 +64,7 @@ it.effect("a router of the program decides, by what the context of the fiber say
     assert.strictEqual(yield* asTenant(1)(host), "primary")
     // One that is down is left to the default.
     asked.length = 0
-    assert.strictEqual(yield* asTenant(7)(Sql.read(host)), "r1")
+    assert.strictEqual(yield* asTenant(7)(Sql.read(Sql.withConsistency("eventual")(host))), "r1")
     assert.deepStrictEqual(asked, [["read", undefined, Infinity]])
     yield* idle
   }).pipe(Effect.provide(layer(fake, { replicas }).pipe(Layer.provide(byTenant))))

@@ -12,6 +12,7 @@ import { makePacker, packing } from "./read.js"
 import { MysqlConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
+import * as gtid from "./session/gtid.js"
 import * as role from "./session/role.js"
 import * as session from "./session/session.js"
 import { silence } from "./session/silence.js"
@@ -99,6 +100,8 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   takesWrites: role.takesWrites,
   probe: role.probe,
   position: (connection) => connection.position,
+  askPosition: role.askPosition,
+  reached: gtid.reached,
   classify: classify.classify
 }
 

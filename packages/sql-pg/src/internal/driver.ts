@@ -13,6 +13,7 @@ import { PgConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
 import { millisOf } from "./session/limit.js"
+import * as position from "./session/position.js"
 import * as role from "./session/role.js"
 import { silence } from "./session/silence.js"
 import { transactionId } from "./session/transactionId.js"
@@ -153,6 +154,8 @@ export const driver: Driver<Endpoint, PgConnection> = {
   isReadOnly: ({ reported }) => reported.isStandby,
   takesWrites: role.takesWrites,
   probe: role.probe,
+  askPosition: position.ask,
+  reached: position.reached,
   transactionId,
   classify: classify.classify
 }

@@ -417,5 +417,16 @@ export interface Driver<Endpoint, Conn> {
    * that report it with their answers.
    */
   readonly position?: ((connection: Conn) => string | undefined) | undefined
+  /**
+   * Asks the server how far its history goes, as in `ServerState`. Called on the control connection only, and often, so it asks
+   * for nothing else. A `primary` says a position that no transaction it has answered is behind. `undefined`: the server has another
+   * role by now, or cannot tell.
+   */
+  readonly askPosition: (connection: Conn, role: "primary" | "replica") => Effect.Effect<string | undefined, SqlError>
+  /**
+   * Whether a server whose history goes to `position` has everything up to `wanted`. `undefined`: it cannot be told, because one of
+   * them is no position of this database, or because a failover lies between them. Never throws.
+   */
+  readonly reached: (position: string, wanted: string) => boolean | undefined
   readonly classify: (cause: unknown, phase: Phase) => SqlReason
 }

@@ -118,6 +118,16 @@ const runtimeTable: OptionTable.Table<RuntimeConfig> = {
             Duration.isDuration(value) ? Duration.format(value) : OptionTable.shown(value)
           }`
         ]
+  },
+  maxCatchUp: (value, path) => {
+    const millis = OptionTable.millisOf(value)
+    return millis !== undefined && millis <= 60_000
+      ? []
+      : [
+          `${path} must be a duration from 0 to 1 minute, and is ${
+            Duration.isDuration(value) ? Duration.format(value) : OptionTable.shown(value)
+          }`
+        ]
   }
 }
 

@@ -17,6 +17,7 @@ import * as Cluster from "../internal/routing/cluster.js"
 import { strangers } from "../internal/routing/members.js"
 import * as registry from "../internal/routing/registry.js"
 import type { Target } from "../internal/routing/target.js"
+import { consistencyToken } from "../internal/routing/written.js"
 import * as Hooks from "../internal/session/hooks.js"
 import type * as Router from "../Router.js"
 import type { Service } from "../Sql.js"
@@ -59,6 +60,14 @@ export interface RuntimeConfig {
    * - Unit: duration. Default `off`, which 0 says too. Range 1 millisecond to 5 minutes; 2 to 5 seconds are usual.
    */
   readonly failoverHold?: "off" | Duration.DurationInput | undefined
+  /**
+   * How long a read waits for a replica that does not have yet what the read must see: see `Sql.withConsistency`. After that it goes to the primary.
+   * While a replica is known to follow more slowly than this, no read waits for it.
+   *
+   * - Unit: duration. Default 50 milliseconds. Range 0 to 1 minute; 0: such a read goes to the primary at once.
+   * - Worst case: twice as long, once for the primary to say how far it is and once for the replica.
+   */
+  readonly maxCatchUp?: Duration.DurationInput | undefined
 }
 
 /**
@@ -166,6 +175,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       roles: options.roles ?? "given",
       target: options.target ?? "read-write",
       failoverHold: heldFor(options.failoverHold),
+      maxCatchUp: Duration.toMillis(options.maxCatchUp ?? 50),
       pool: options.pool ?? {},
       hooks: Hooks.make(driver, options.hooks, client),
       registration
@@ -194,6 +204,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     withConnection: running.withConnection,
     withTransaction: running.withTransaction,
     retry: running.retry,
+    consistencyToken: consistencyToken(cluster),
     stats: Effect.sync(() => ({
       write: statsOf(cluster.members.primary),
       read: (cluster.members.snapshot.replicas as ReadonlyArray<Target<Conn>>).map(statsOf),

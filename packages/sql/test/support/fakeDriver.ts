@@ -31,6 +31,8 @@ export interface Fake {
   readonly silent: Set<string>
   /** Hosts that take no writes. */
   readonly standbys: Set<string>
+  /** How far each host is. */
+  readonly positions: Map<string, number>
   aborts: number
 }
 
@@ -58,6 +60,7 @@ export const make = (): Fake => {
     down: new Set(),
     silent: new Set(),
     standbys: new Set(),
+    positions: new Map(),
     aborts: 0,
     driver: {
       name: "Fake",
@@ -113,7 +116,7 @@ export const make = (): Fake => {
                   history: undefined,
                   instance: undefined,
                   sharesWrites: false,
-                  position: undefined,
+                  position: fake.positions.get(host)?.toString(),
                   lag: 0
                 })
         ),
@@ -141,6 +144,11 @@ export const make = (): Fake => {
       status: (connection) =>
         connection.state !== "dead" && connection.running !== undefined ? "busy" : connection.state,
       describe: () => undefined,
+      askPosition: ({ host }) => Effect.sync(() => fake.positions.get(host)?.toString()),
+      reached: (position, wanted) =>
+        Number.isInteger(Number(position)) && Number.isInteger(Number(wanted))
+          ? Number(position) >= Number(wanted)
+          : undefined,
       execute: (connection, sql, _params, mode, before = [], until = Deadline.never) =>
         Effect.zipRight(
           Effect.forEach(before, (sql) => execute(fake, connection, sql, "command", until), { discard: true }),

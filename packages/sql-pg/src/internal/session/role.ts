@@ -2,8 +2,10 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { ServerState } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
+import { asked } from "./asked.js"
 import type { PgConnection } from "./connection.js"
 import { execute } from "./execute.js"
+import * as position from "./position.js"
 
 const RECOVERY = "select pg_is_in_recovery() as standby"
 
@@ -17,33 +19,27 @@ export const takesWrites = (connection: PgConnection): Effect.Effect<boolean, Sq
   })
 
 /**
- * The timeline is that of the file that is written now, because the one in the control file is older than the promotion until the
- * next checkpoint. A standby that has replayed all that it has received is not behind, also when nothing was written for an hour;
+ * The position is that of `position.ts`. A standby that has replayed all that it has received is not behind, also when nothing was written for an hour;
  * one that receives nothing may be.
  */
-const PROBE = `select pg_is_in_recovery() as standby, (select system_identifier::text from pg_control_system()) as history,
+const PROBE = `select w.*, r.*, pg_is_in_recovery() as standby, (select system_identifier::text from pg_control_system()) as history,
   (pg_postmaster_start_time() at time zone 'UTC')::text as began,
-  case when not pg_is_in_recovery() then pg_walfile_name(pg_current_wal_lsn()) end as file,
-  case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end::text as position,
   case when not pg_is_in_recovery() then 0
     when exists (select from pg_stat_wal_receiver) and pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
-    else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8 as lag`
+    else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 end::float8 as lag
+  from (${position.OF_PRIMARY}) w, (${position.OF_REPLICA}) r`
 
 export const probe = (connection: PgConnection): Effect.Effect<ServerState, SqlError> =>
-  Effect.map(asked(connection, PROBE), ([{ began, file, history, lag, position, standby }]) => ({
-    isWritable: standby !== true,
-    // The first eight digits of the name of the file.
-    generation: typeof file === "string" ? Number.parseInt(file.slice(0, 8), 16) : undefined,
-    history,
-    // When it was started, to the microsecond: a primary and its standbys have the same history.
-    instance: `${history} ${began}`,
-    sharesWrites: false,
-    position: position ?? undefined,
-    lag: typeof lag === "number" ? Math.max(0, lag) : undefined
-  }))
-
-const asked = (connection: PgConnection, sql: string): Effect.Effect<any, SqlError> =>
-  Effect.tap(execute(connection, sql, [], "unprepared"), () =>
-    // The text of a question of ours does not change the session.
-    Effect.sync(() => connection.pipeline.renew())
-  )
+  Effect.map(asked(connection, PROBE), ([row]) => {
+    const isWritable = row.standby !== true
+    return {
+      isWritable,
+      generation: isWritable ? position.timelineOf(row) : undefined,
+      history: row.history,
+      // When it was started, to the microsecond: a primary and its standbys have the same history.
+      instance: `${row.history} ${row.began}`,
+      sharesWrites: false,
+      position: isWritable ? position.ofPrimary(row) : position.ofReplica(row),
+      lag: typeof row.lag === "number" ? Math.max(0, row.lag) : undefined
+    }
+  })

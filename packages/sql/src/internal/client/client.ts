@@ -78,8 +78,9 @@ export const make = <Conn>(
   reactivity: Effect.Effect<Reactivity.Service>,
   options: ClientOptions
 ): Core<Conn> => {
-  const { driver } = cluster
+  const { consistency, driver } = cluster
   const { packing } = driver
+  const mayWrite = (intent: Intent | undefined) => Route.mayWrite(cluster, intent)
   const retrying = Retry.make(cluster)
   const blocks = Blocks.make(cluster)
   const again = packing && Elsewhere.again(cluster, packing)
@@ -97,7 +98,11 @@ export const make = <Conn>(
         packing.start(connection, { sql, params, mode, fiber, interruptible, until, resume, answer, again })
       return retrying.statement(context, (options) => Route.share(cluster, intent, start, options), true)
     }
-    const execute = (connection: Conn) => driver.execute(connection, sql, params, mode, undefined, until)
+    const execute =
+      consistency !== undefined && mayWrite(intent)
+        ? (connection: Conn) =>
+            consistency.marks.around(connection, driver.execute(connection, sql, params, mode, undefined, until))
+        : (connection: Conn) => driver.execute(connection, sql, params, mode, undefined, until)
     return retrying.statement(context, (options) => Route.lend(cluster, intent, execute, options), false)
   }
 
@@ -110,9 +115,15 @@ export const make = <Conn>(
     mode: Mode
   ): Effect.Effect<any, SqlError> => {
     const until = Deadline.currentIn(context)
-    const statement = PinStatement.run(block, intentOf(context), until, (connection, before) =>
-      driver.execute(connection, sql, params, mode, before, until)
-    )
+    const intent = intentOf(context)
+    const isNoted = consistency !== undefined && mayWrite(intent)
+    const statement = PinStatement.run(block, intent, until, (connection, before) => {
+      const execution = driver.execute(connection, sql, params, mode, before, until)
+      if (!isNoted) return execution
+      return block.transaction === undefined
+        ? consistency.marks.around(connection, execution)
+        : consistency.marks.inside(connection, execution)
+    })
     return block.transaction !== undefined && isUnopened(block.pin)
       ? retrying.statement(context, () => Effect.mapError(statement, Transaction.failedToBegin), false)
       : statement

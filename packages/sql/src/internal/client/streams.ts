@@ -50,7 +50,21 @@ export const cursorFromPool = <Conn>(
   sql: string,
   params: ReadonlyArray<unknown>
 ): Effect.Effect<Next, SqlError, Scope.Scope> =>
-  Effect.flatMap(Route.acquire(cluster, intent), (connection) => cursorOn(cluster, connection, sql, params))
+  Effect.flatMap(Route.acquire(cluster, intent), (connection) =>
+    Effect.zipRight(noteAtEnd(cluster, intent, connection), cursorOn(cluster, connection, sql, params))
+  )
+
+/** A statement that is read in pieces has written what it writes when its cursor is closed, so this must come before the cursor. */
+const noteAtEnd = <Conn>(
+  cluster: Cluster<Conn>,
+  intent: Intent | undefined,
+  connection: Conn
+): Effect.Effect<void, never, Scope.Scope> => {
+  const { consistency, driver } = cluster
+  if (consistency === undefined || !Route.mayWrite(cluster, intent)) return Effect.void
+  const before = driver.position?.(connection)
+  return Effect.addFinalizer(() => consistency.marks.note(connection, before))
+}
 
 /** A cursor on the connection of a block, for as long as the scope is open. */
 export const cursorIn = <Conn>(
@@ -119,6 +133,8 @@ const inPin = <Conn>(
       )
     ),
     Effect.zipRight(Effect.suspend(() => Connection.connect(block, intent, until))),
-    Effect.flatMap((connection) => cursorOn(cluster, connection, sql, params))
+    Effect.flatMap((connection) =>
+      Effect.zipRight(noteAtEnd(cluster, intent, connection), cursorOn(cluster, connection, sql, params))
+    )
   )
 }

@@ -11,9 +11,12 @@ import { connectFailureKind, invalidOptions } from "../client/errors.js"
 import type { OfPool } from "../session/hooks.js"
 import * as LeftOpen from "../session/leftOpen.js"
 import * as Apart from "./apart.js"
+import type * as Consistency from "./consistency.js"
 import * as Control from "./control.js"
 import * as Identity from "./identity.js"
+import { Marks } from "./marks.js"
 import { Members } from "./members.js"
+import { Positions } from "./positions.js"
 import * as Probes from "./probes.js"
 import type * as Registry from "./registry.js"
 import * as Reports from "./reports.js"
@@ -39,6 +42,8 @@ export interface Cluster<Conn> {
   readonly router: Router.Service
   /** The program has provided no router, so that each write goes to the primary without being asked about. */
   readonly isDefaultRouter: boolean
+  /** What fibers have written, and how far the servers are. `undefined`: there is only one server, so nobody can be behind. */
+  readonly consistency: Consistency.Means<Conn> | undefined
   readonly leftOpen: LeftOpen.LeftOpen
   readonly scope: Scope.Scope
   /** Asks whether a connection of a target works, if its server has not been asked anything yet. */
@@ -60,6 +65,8 @@ export interface ClusterOptions<Endpoint, Conn> {
   readonly target: TargetWord
   /** Milliseconds that a write waits while no server takes writes; `undefined` is off. */
   readonly failoverHold: number | undefined
+  /** Milliseconds that a read waits for a replica to have what its fiber has written. */
+  readonly maxCatchUp: number
   readonly pool: PoolConfig
   readonly hooks: OfPool<Conn>
   readonly registration: Registry.Registration
@@ -126,6 +133,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     const identity = Identity.make(driver, info, registered, ({ broken, fatal, isEnding }) => {
       const lost = (tell: (cause: unknown) => void) => (cause: unknown) => {
         tell(cause)
+        // It may have crashed, and be a little behind where it was when it is back.
+        if (known !== undefined) made.position = undefined
         signOf(made)
       }
       const signals: Signals = {
@@ -191,6 +200,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     isBoth: isBoth && options.roles === "given",
     source: options.roles,
     timers,
+    reached: driver.reached,
     say: (message) => {
       Runtime.runFork(runtime, message, { scope })
     }
@@ -198,6 +208,12 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const probes = yield* Probes.make(driver, all, members, timers)
   known = { members, probes }
   if (all.length > 1) probes.sign()
+  const fork = <A>(effect: Effect.Effect<A, SqlError>) => Runtime.runFork(runtime, effect, { scope })
+  const { maxCatchUp } = options
+  const router = provided._tag === "Some" ? provided.value : Router.roundRobin()
+  const marks = new Marks<Conn>(driver, members)
+  const positions = new Positions({ driver, members, marks, timers, maxCatchUp, fork })
+  const consistency = all.length > 1 ? { driver, members, marks, positions, router, timers, maxCatchUp } : undefined
   const cluster: Cluster<Conn> = {
     driver,
     timers,
@@ -206,8 +222,9 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     probes,
     target: options.target,
     failoverHold: options.failoverHold,
+    consistency,
     topology: topology.make(members, probes.ask),
-    router: provided._tag === "Some" ? provided.value : Router.roundRobin(),
+    router,
     isDefaultRouter: provided._tag === "None",
     leftOpen,
     scope,

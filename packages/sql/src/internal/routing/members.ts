@@ -2,6 +2,7 @@ import type { Instant, Timers } from "@sluice/pool/Deadline"
 import { Effect } from "effect"
 import type { ServerState } from "../../driver/Driver.js"
 import type { Snapshot } from "../../Topology.js"
+import { Track } from "./lag.js"
 import * as Roles from "./roles.js"
 import type { Target } from "./target.js"
 import type { Roles as Source } from "./words.js"
@@ -18,6 +19,8 @@ export interface MembersOptions<Conn> {
   readonly isBoth: boolean
   readonly source: Source
   readonly timers: Timers["Type"]
+  /** See `Driver.reached`. */
+  readonly reached: (position: string, wanted: string) => boolean | undefined
   /** Runs what is said in the log in a fiber of its own. */
   readonly say: (message: Effect.Effect<void>) => void
 }
@@ -49,9 +52,11 @@ export class Members<Conn> {
   private readonly said = new Set<string>()
   private readonly listeners = new Set<(snapshot: Snapshot) => void>()
   private current: Snapshot
+  private readonly track: Track
 
   constructor(private readonly options: MembersOptions<Conn>) {
-    const { source, targets } = options
+    const { reached, source, targets } = options
+    this.track = new Track(reached)
     this.hosts = targets.map((target, i) => ({
       target,
       isNamed: source === "given" && i === 0,
@@ -89,6 +94,16 @@ export class Members<Conn> {
   get foreign(): ReadonlyArray<Target<Conn>> {
     const history = Roles.historyOf(this.hosts, this.writable)
     return this.hosts.filter((host) => Roles.isForeign(host, history)).map(({ target }) => target)
+  }
+
+  /** The history of the cluster, as `ServerState` means it. `undefined`: not known yet, or it cannot be told. */
+  get history(): string | undefined {
+    return Roles.historyOf(this.hosts, this.writable)
+  }
+
+  /** The primary has said, outside of a round, how far it is. */
+  wrote(position: string): void {
+    this.track.note(position, this.options.timers.now())
   }
 
   /** Calls `f` at each change of the roles. What it gives ends that. */
@@ -134,8 +149,8 @@ export class Members<Conn> {
   }
 
   private note(target: Target<Conn>, state: ServerState | undefined): void {
-    target.lag = state?.lag
     target.position = state?.position
+    target.lag = this.lagOf(target, state)
     if (state === undefined) {
       this.good.set(target, 0)
       target.isOut = true
@@ -147,6 +162,15 @@ export class Members<Conn> {
       target.isOut = false
       target.upSince = this.options.timers.now()
     }
+  }
+
+  private lagOf(target: Target<Conn>, state: ServerState | undefined): number | undefined {
+    const position = state?.position
+    if (position === undefined || state?.isWritable === true) {
+      if (position !== undefined && target === this.writable) this.wrote(position)
+      return state?.lag
+    }
+    return this.track.lagOf(position, this.options.timers.now(), state?.lag)
   }
 
   private isSilent(target: Target<Conn>): boolean {
@@ -184,6 +208,7 @@ export class Members<Conn> {
     this.open = target
     this.primary = target
     this.epoch++
+    this.track.clear()
     this.said.delete("conflict")
     for (const other of this.options.targets) other.role = other === target ? "primary" : "replica"
     this.publish()

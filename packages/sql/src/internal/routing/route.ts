@@ -7,6 +7,7 @@ import { type Context, Duration, Effect, type Scope } from "effect"
 import * as SqlReason from "../../SqlReason.js"
 import { invalidUse, isAcquireError, toSqlError } from "../client/errors.js"
 import type { Cluster } from "./cluster.js"
+import * as Consistency from "./consistency.js"
 import type { Intent } from "./intent.js"
 import type { Target } from "./target.js"
 
@@ -41,6 +42,10 @@ type Lease<Conn, A, R> = (
 const prefersReplica = <Conn>({ target }: Cluster<Conn>): boolean =>
   target === "standby" || target === "read-only" || target === "prefer-standby"
 
+/** Whether a statement with this intent may write. */
+export const mayWrite = <Conn>(cluster: Cluster<Conn>, intent: Intent | undefined): boolean =>
+  intent === "write" || (intent === undefined && !prefersReplica(cluster))
+
 /**
  * Runs `lease` on the pool of the target that the router chooses. A read gets half of its time on a replica; when that
  * replica's pool gives no connection, the rest is spent on the primary. A write waits while no server takes writes. Once `lease`
@@ -52,7 +57,7 @@ const route = <Conn, A, R>(
   options: Pool.AcquireOptions | undefined,
   lease: Lease<Conn, A, R>
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { failoverHold, isDefaultRouter, members, router } = cluster
+  const { failoverHold, isDefaultRouter, members } = cluster
   const intent = given === undefined && prefersReplica(cluster) ? "read" : given
   // The answer of the default router is known here, and a frame for it is a tenth of what a short statement costs.
   if (isDefaultRouter && intent !== "read") {
@@ -64,19 +69,39 @@ const route = <Conn, A, R>(
   if (isDefaultRouter && members.snapshot.replicas.length === 0) return lease(members.primary.pool, options)
   return Effect.withFiberRuntime((fiber) => {
     const context = fiber.currentContext
-    const snapshot = members.snapshot
-    const chosen = router.choose(intent ?? "write", undefined, snapshot, Deadline.currentIn(context), context)
-    const target = chosen === undefined ? snapshot.primary : chosen
-    if (!isOurs(cluster, target)) return Effect.fail(foreign)
-    if (target === members.primary && intent !== "read") return whenWritable(cluster, intent, options, lease)
-    if (target === members.primary || intent !== "read") return lease(target.pool, options)
-    const total = patience(cluster, context, options)
-    return Effect.catchAll(lease(target.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>
-      isAcquireError(error) && error._tag !== "NestedAcquire" && error._tag !== "HookFailed"
-        ? lease(members.primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) })
-        : Effect.fail(error)
-    )
+    const { consistency } = cluster
+    if (intent !== "read" || consistency === undefined) return leaseIn(cluster, intent, options, lease, context)
+    const view = Consistency.viewOf(consistency, fiber)
+    return Effect.isEffect(view)
+      ? Effect.flatMap(view, (view) => leaseIn(cluster, intent, options, lease, context, view))
+      : leaseIn(cluster, intent, options, lease, context, view)
   })
+}
+
+/** Runs `lease` on the pool of one of the targets in `view`. */
+const leaseIn = <Conn, A, R>(
+  cluster: Cluster<Conn>,
+  intent: Intent | undefined,
+  options: Pool.AcquireOptions | undefined,
+  lease: Lease<Conn, A, R>,
+  context: Context.Context<never>,
+  view?: Consistency.View<Conn>
+): Effect.Effect<A, AcquireError | SqlError, R> => {
+  const { members, router } = cluster
+  const { snapshot = members.snapshot, target: decided, token } = view ?? {}
+  const deadline = Deadline.currentIn(context)
+  const chosen = decided ?? router.choose(intent ?? "write", token, snapshot, deadline, context) ?? snapshot.primary
+  if (!isOurs(cluster, chosen)) return Effect.fail(foreign)
+  // A router may have its targets from elsewhere, and this one is behind what the read must see.
+  const target = token === undefined || snapshot.replicas.includes(chosen) ? chosen : members.primary
+  if (target === members.primary && intent !== "read") return whenWritable(cluster, intent, options, lease)
+  if (target === members.primary || intent !== "read") return lease(target.pool, options)
+  const total = patience(cluster, context, options)
+  return Effect.catchAll(lease(target.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>
+    isAcquireError(error) && error._tag !== "NestedAcquire" && error._tag !== "HookFailed"
+      ? lease(members.primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) })
+      : Effect.fail(error)
+  )
 }
 
 const isOurs = <Conn>({ targets }: Cluster<Conn>, target: object): target is Target<Conn> =>

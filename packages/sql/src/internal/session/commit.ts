@@ -31,7 +31,9 @@ export const commit = <Conn>(block: Block<Conn>, call: Call): Effect.Effect<void
         return Effect.fail(aborted(block))
       case "idle":
       case "session":
-        return Effect.fail(
+        return failNoted(
+          block,
+          connection,
           invalidUse(
             "a statement inside this transaction ended it (COMMIT, ROLLBACK or a command that commits implicitly): what came before may be written. Leave begin and end to withTransaction"
           )
@@ -90,6 +92,16 @@ const transactionId = <Conn>(
   )
 }
 
+/** Nothing can have been written. */
+const isReading = <Conn>({ pin, transaction }: Block<Conn>): boolean =>
+  transaction?.readOnly === true || pin.lease?.intent === "read"
+
+/** `error`, after something may have been written. */
+const failNoted = <Conn>({ pin }: Block<Conn>, connection: Conn, error: SqlError): Effect.Effect<never, SqlError> => {
+  const failed = Effect.fail(error)
+  return pin.cluster.consistency?.marks.around(connection, failed) ?? failed
+}
+
 const send = <Conn>(
   block: Block<Conn>,
   connection: Conn,
@@ -97,11 +109,13 @@ const send = <Conn>(
   verify: Effect.Effect<SqlReason.CommitFate> | undefined
 ): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
-    const { driver, timers } = block.pin.cluster
+    const { consistency, driver, timers } = block.pin.cluster
     const now = timers.now()
     if (call.deadline - now <= call.floor) return Effect.fail(outOfTime(call))
     const until = Math.min(now + call.options.commitTimeout, call.deadline)
-    return Effect.matchEffect(driver.execute(connection, "COMMIT", [], "command", undefined, until), {
+    const end = driver.execute(connection, "COMMIT", [], "command", undefined, until)
+    const noted = isReading(block) ? end : (consistency?.marks.around(connection, end) ?? end)
+    return Effect.matchEffect(noted, {
       // The server says ROLLBACK when it could not commit; to the driver that is no error.
       onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
       onFailure: (error) => {

@@ -5,10 +5,11 @@ import { Sql } from "@sluice/sql"
 import { Duration, Effect, Exit, Layer, Option, Tracer } from "effect"
 import { describe } from "vitest"
 import { booksBalance as balance, eventually } from "../../packages/sql/test/support/checks.js"
+import { unique } from "../../packages/sql/test/support/eventually.js"
 import { type Database, databases, type Kinds, Server } from "./databases.js"
 import * as Drivers from "./drivers.js"
 
-export { eventually }
+export { eventually, unique }
 
 /** Ours: nothing is leased, nobody waits, nothing is still being cleaned. Another driver keeps no books. */
 export const booksBalance = Effect.flatMap(
@@ -35,11 +36,6 @@ export interface Test<D extends Database = Database> {
 
 /** What the tests of a file share: the server, and what can happen to it if the database is known. */
 export type ServerOf<D extends Database> = Server | ([Database] extends [D] ? never : Kinds[D]["cluster"])
-
-let names = 0
-
-/** A name that no other client, table or channel of this process has. */
-export const unique = (prefix: string): string => `${prefix}_${process.pid}_${++names}`
 
 /** A test that hangs must not take the suite with it, also when what hangs cannot be interrupted. */
 const DEADLINE = "2 minutes"

@@ -4,33 +4,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { assert } from "@effect/vitest"
 import { Sql, SqlReason } from "@sluice/sql"
 import type { Phase } from "@sluice/sql/driver/Driver"
-import { Duration, Effect, Layer, Schedule } from "effect"
+import { Duration, Effect, Layer } from "effect"
 
-/**
- * Looks until the condition holds: neither the server nor the pool announces it. The bound is only for a condition that
- * never comes true, so it is far longer than any machine needs.
- */
-export const eventually = <E, R>(
-  what: string,
-  condition: Effect.Effect<boolean, E, R>,
-  within: Duration.DurationInput = "30 seconds"
-): Effect.Effect<void, E, R> =>
-  condition.pipe(
-    Effect.repeat({ schedule: Schedule.spaced("5 millis"), until: (isTrue) => isTrue }),
-    Effect.disconnect,
-    Effect.timeoutFail({ duration: within, onTimeout: () => new Error(`never came true: ${what}`) }),
-    Effect.orDie
-  ) as Effect.Effect<void, E, R>
-
-/** Nothing is leased, nobody waits, and nothing is still being cleaned. */
-export const booksBalance = eventually(
-  "the books balance",
-  Effect.map(Sql.stats, ({ read, write }) =>
-    [write, ...read].every(
-      (pool) => pool.using === 0 && pool.waiting === 0 && pool.quarantined === 0 && pool.resetting === 0
-    )
-  )
-)
+export { booksBalance, eventually } from "./eventually.js"
 
 /** The failure of an effect as its reason; anything else fails the test. */
 export const reasonOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.map(Effect.flip(effect), SqlReason.of)

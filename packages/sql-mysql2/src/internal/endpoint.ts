@@ -18,6 +18,8 @@ interface Own {
   readonly takesSeveral: boolean
   /** What its connections have found out about prepared statements. */
   readonly prepared: PreparedStatements
+  /** What its connections have found out about the id of its server: see `session.ts`. */
+  readonly id: { isUnknown: boolean }
   /** The end of a SET statement that gives a session the character set of the configuration again. */
   readonly names: string
 }
@@ -135,6 +137,7 @@ export const resolve = (config: MysqlSqlConfig): Effect.Effect<Endpoints.Resolve
           prepares: config.prepare !== false,
           takesSeveral: config.multipleStatements === true,
           prepared: new PreparedStatements(),
+          id: { isUnknown: false },
           names: namesOf(charsetNumber)
         }
       }

@@ -35,24 +35,7 @@ import {
 } from "../wire/texts.js"
 import * as values from "../wire/values.js"
 import * as changes from "./changes.js"
-
-/** What a connection knows about its server. */
-export interface Server {
-  /** Equal for two connections to the same server. */
-  readonly identity: string
-  /** The number of the session on the server, for KILL. `undefined`: a proxy hides it. */
-  readonly thread: number | string | undefined
-  /** The server reports when a statement has changed the session. */
-  readonly reports: boolean
-  /** The statements that give a session the settings of this client again after a reset. */
-  readonly settings: string
-  /** The COMMIT, not bounded by the statement timeout of the session. */
-  readonly commit: string
-  /** In a new session a double quote is the quote of a name. */
-  readonly quotesNames: boolean
-  /** Bytes of a packet that the server accepts. It closes the connection over a larger one. */
-  readonly longest: number
-}
+import { type Server, unknown } from "./server.js"
 
 /** Characters of a text that a diagnosis shows. */
 const SHOWN = 80
@@ -94,15 +77,7 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   isReadOnly: boolean | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
-  server: Server = {
-    identity: "",
-    thread: undefined,
-    reports: false,
-    settings: "",
-    commit: "COMMIT",
-    quotesNames: false,
-    longest: Infinity
-  }
+  server: Server = unknown
   private status_ = Mysql.AUTOCOMMIT
   /** The server has rolled back the transaction, and the program is still inside of it (1). */
   private rolledBack = false

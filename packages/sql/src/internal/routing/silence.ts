@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Instant, Timer, Timers } from "@sluice/pool/Deadline"
-import { Effect, type Scope } from "effect"
+import { Effect, Scope } from "effect"
 import type * as Driver from "../../driver/Driver.js"
 import * as Fork from "../../driver/Fork.js"
 import * as SqlReason from "../../SqlReason.js"
@@ -417,14 +417,19 @@ export const make = Effect.fnUntraced(function* <Conn>({
 }: Options<Conn>): Effect.fn.Return<Silence<Conn>, never, Scope.Scope> {
   if (driver.silence === undefined) return { connect, isSilent: () => false }
   const watch = new Watch(driver.silence, control, timers, yield* Fork.make, leave)
-  yield* Effect.addFinalizer(() => Effect.sync(() => watch.stop()))
+  const outer = yield* Effect.scope
+  yield* Scope.addFinalizer(
+    outer,
+    Effect.sync(() => watch.stop())
+  )
   return {
     connect: (signals) =>
-      Effect.tap(connect(signals), (connection) =>
-        Effect.acquireRelease(
-          Effect.sync(() => watch.add(connection, signals)),
-          (watched) => Effect.sync(() => watch.remove(watched))
-        )
+      Effect.flatMap(connect(signals), (connection) =>
+        Effect.scopeWith((scope) => {
+          const watched = watch.add(connection, signals)
+          const remove = Effect.sync(() => watch.remove(watched))
+          return Effect.as(Scope.addFinalizer(scope, remove), connection)
+        })
       ),
     isSilent: () => watch.isSilent
   }

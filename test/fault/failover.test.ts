@@ -9,104 +9,11 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Sql, SqlReason, Topology } from "@sluice/sql"
-import { MysqlSql } from "@sluice/sql-mysql2"
-import { PgSql } from "@sluice/sql-pg"
-import { FaultProxy, MariaDbCluster, PgCluster } from "@sluice/testkit"
-import { Duration, Effect, Fiber, type Layer, Logger, Redacted, type Scope } from "effect"
+import { FaultProxy } from "@sluice/testkit"
+import { Duration, Effect, Fiber } from "effect"
 import { eventually } from "../contract/contract.js"
+import { counted, type Kind, kinds, logged, type Server } from "./pairs.js"
 import { booksBalance, times } from "./rig.js"
-
-interface Server {
-  readonly host: string
-  readonly port: number
-  readonly stop: Effect.Effect<void, unknown>
-  readonly promote: Effect.Effect<void, unknown>
-  readonly count: Effect.Effect<ReadonlyArray<{ readonly n: unknown }>, unknown>
-}
-
-interface Kind {
-  readonly name: string
-  /** A primary, and a replica that has its table `entries`. */
-  readonly pair: Effect.Effect<readonly [Server, Server], unknown, Scope.Scope>
-  readonly client: (
-    primary: { readonly port: number },
-    replicas: ReadonlyArray<{ readonly port: number }>,
-    options?: object
-  ) => Layer.Layer<Sql.Sql | Topology.Topology, unknown>
-  readonly insert: (id: string) => Effect.Effect<unknown, unknown, Sql.Sql>
-}
-
-const table = "create table entries (id varchar(40) not null, at timestamp default current_timestamp)"
-const counted = "select count(*) as n from entries"
-const login = {
-  username: "sluice",
-  password: Redacted.make("sluice"),
-  database: "sluice",
-  duplicates: "allow"
-} as const
-const options = { pool: { maxSize: 10, acquireTimeout: "20 seconds" } } as const
-
-const kinds: ReadonlyArray<Kind> = [
-  {
-    name: "PostgreSQL",
-    pair: Effect.gen(function* () {
-      const cluster = yield* PgCluster.make({ replicas: 1 })
-      yield* cluster.primary.query(table)
-      yield* cluster.awaitReplicated
-      const server = ({ host, port, promote, query, stop }: PgCluster.PgNode): Server => ({
-        host,
-        port,
-        promote,
-        stop: stop("fast"),
-        count: query(counted)
-      })
-      return [server(cluster.primary), server(cluster.replicas[0]!)] as const
-    }),
-    client: ({ port }, replicas, more = {}) =>
-      PgSql.layer({
-        ...login,
-        ...options,
-        primary: { host: "127.0.0.1", port },
-        replicas: replicas.map(({ port }) => ({ host: "127.0.0.1", port })),
-        ...more
-      }),
-    insert: (id) => Sql.query("insert into entries (id) values ($1)", [id])
-  },
-  {
-    name: "MariaDB",
-    pair: Effect.gen(function* () {
-      const cluster = yield* MariaDbCluster.make({ replicas: 1 })
-      yield* cluster.primary.query(table)
-      yield* cluster.awaitReplicated
-      const server = ({ host, port, promote, query, stop }: MariaDbCluster.MariaDbNode): Server => ({
-        host,
-        port,
-        promote,
-        stop: stop("fast"),
-        count: query(counted)
-      })
-      return [server(cluster.primary), server(cluster.replicas[0]!)] as const
-    }),
-    client: ({ port }, replicas, more = {}) =>
-      MysqlSql.layer({
-        ...login,
-        ...options,
-        primary: { host: "127.0.0.1", port },
-        replicas: replicas.map(({ port }) => ({ host: "127.0.0.1", port })),
-        ...more
-      }),
-    insert: (id) => Sql.query("insert into entries (id) values (?)", [id])
-  }
-]
-
-/** What is logged, as `LEVEL text`. */
-const logged = Effect.sync(() => {
-  const logs: Array<string> = []
-  const logger = Logger.make(({ logLevel, message }) => {
-    logs.push(`${logLevel.label} ${String(message)}`)
-  })
-  return { logs, layer: Logger.replace(Logger.defaultLogger, logger) }
-})
 
 interface Written {
   readonly ids: Array<string>
@@ -197,7 +104,7 @@ for (const kind of kinds) {
             assert.deepStrictEqual(written.failures, [])
             yield* booksBalance
           }).pipe(
-            Effect.provide(kind.client(primary, [replica], { failoverHold: "15 seconds", ...options })),
+            Effect.provide(kind.client(primary, [replica], { failoverHold: "15 seconds" })),
             Effect.provide(layer)
           )
         }),

@@ -25,6 +25,7 @@ const host = (
       ? undefined
       : {
           isWritable: false,
+          isReplica: false,
           generation: undefined,
           history: undefined,
           instance: undefined,
@@ -55,6 +56,11 @@ const given: ReadonlyArray<readonly [string, ReadonlyArray<Host<string>>, Verdic
     "a replica that nobody has set to read-only has not been promoted, while the primary is away",
     [host("a", undefined), host("b", writer)],
     keep
+  ],
+  [
+    "but it is the primary if the one that was named replicates",
+    [host("a", { isReplica: true }), host("b", writer)],
+    to("b")
   ],
   ["and while the primary is there", [host("a", writer), host("b", writer)], to("a")],
   [

@@ -298,6 +298,8 @@ export interface Signals extends PoolOptions.Signals {
 export interface ServerState {
   /** It takes writes: it is no standby, does not replicate from another server, and is not set to read-only. */
   readonly isWritable: boolean
+  /** It replicates from another server. */
+  readonly isReplica: boolean
   /**
    * Rises when a standby is promoted: the timeline of PostgreSQL. Of two servers that take writes the one with the higher
    * generation is right. `undefined`: the database counts none, or a standby, whose generation is that of its primary.

@@ -112,6 +112,7 @@ export const make = (): Fake => {
               ? Effect.never
               : Effect.succeed({
                   isWritable: !fake.standbys.has(host),
+                  isReplica: false,
                   generation: undefined,
                   history: undefined,
                   instance: undefined,

@@ -54,6 +54,7 @@ export const probe = (connection: MysqlConnection): Effect.Effect<ServerState, S
       const isWritable = !isReadOnly(mode) && !isReplica
       return {
         isWritable,
+        isReplica,
         generation: undefined,
         history: undefined,
         // Host name, port and number. Servers that replicate from one another must have different numbers.

@@ -34,6 +34,7 @@ export const probe = (connection: PgConnection): Effect.Effect<ServerState, SqlE
     const isWritable = row.standby !== true
     return {
       isWritable,
+      isReplica: !isWritable,
       generation: isWritable ? position.timelineOf(row) : undefined,
       history: row.history,
       // When it was started, to the microsecond: a primary and its standbys have the same history.

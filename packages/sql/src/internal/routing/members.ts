@@ -267,6 +267,7 @@ export class Members<Conn> {
 
 const unknown: ServerState = {
   isWritable: false,
+  isReplica: false,
   generation: undefined,
   history: undefined,
   instance: undefined,

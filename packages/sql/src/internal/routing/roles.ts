@@ -9,7 +9,8 @@
  *    later write goes to it (the fence).
  * 2. A server that does not answer stays the primary until another one says that it takes writes: it may only be starting again.
  * 3. Of two servers that take writes the one of the higher generation is right. Where the database counts none, a server that was
- *    seen to take no writes, and now takes some, was promoted; of two that cannot be told apart none gets a write.
+ *    seen to take no writes, and now takes some, was promoted; so was one that takes writes while the present primary is a replica.
+ *    Of two that cannot be told apart none gets a write.
  * 4. Two addresses of one server are no conflict: a cloud's address for reads leads to the primary while there is no replica. The
  *    address that takes the writes keeps them.
  * 5. A server of another history is no member of the cluster, and gets nothing.
@@ -68,22 +69,22 @@ export const decide = <T>(
   const history = historyOf(hosts, current)
   const members = hosts.filter((host) => !isForeign(host, history))
   const writers = members.filter(({ state }) => state?.isWritable === true)
+  const present = members.find(({ target }) => target === current)
   /** Without generations a replica that nobody has set to read-only looks like a primary, so it must have been promoted (3). */
   const isEligible = ({ isNamed, state, target, wasReadOnly }: Host<T>): boolean =>
     state?.generation !== undefined ||
     target === current ||
     wasReadOnly ||
+    present?.state?.isReplica === true ||
     (source === "given" ? isNamed : current === undefined)
   const eligible = writers.filter(isEligible)
   const latest = Math.max(...eligible.map(({ state }) => state?.generation ?? 0))
   const right = eligible.filter(({ state }) => (state?.generation ?? latest) === latest)
   const [first] = right
   if (first === undefined) {
-    const isRefused = members.find(({ target }) => target === current)?.state?.isWritable === false
-    return current === undefined || isRefused ? { _tag: "None" } : keep
+    return current === undefined || present?.state?.isWritable === false ? { _tag: "None" } : keep
   }
   // Nobody takes the place of a server that has not been asked yet.
-  const present = members.find(({ target }) => target === current)
   if (present !== undefined && present.askedAt === undefined && !right.includes(present)) return keep
   if (right.length === 1) return { _tag: "Primary", target: first.target }
   const { instance } = first.state ?? {}

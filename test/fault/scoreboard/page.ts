@@ -127,7 +127,7 @@ const details = ({ cells, place, scenario }: Line, subjects: ReadonlyArray<Subje
   const kept = [...cells.values()]
   const measured = here.map(({ name }) => {
     const cell = cells.get(name)!
-    return `${name} ${cell.runs.length} runs, ${cell.date.slice(0, 16).replace("T", " ")} UTC, load ${cell.load}`
+    return `${name} ${cell.runs.length} ${cell.runs.length === 1 ? "run" : "runs"}, ${cell.date.slice(0, 16).replace("T", " ")} UTC, load ${cell.load}`
   })
   return [
     `### ${titleOf(scenario)}, ${placeNames[place]}`,
@@ -150,7 +150,7 @@ export const page = (store: Store, scenarios: ReadonlyArray<Scenario>, subjects:
 
 Made by \`pnpm faults\`, never by hand; the numbers are in \`scoreboard.json\`. Each cell is the verdict on the contract of the fault, by the
 same measurement for every client. A time is judged by its median, and may be 50 ms or a fifth longer; everything else is judged by the
-worst run. \`never\`: not within the time that the scenario waits. An empty cell is a fault that this client cannot be asked about: the
+worst run, and limits of rates have that fifth in them. \`never\`: not within the time that the scenario waits. An empty cell is a fault that this client cannot be asked about: the
 reason stands with its numbers.
 
 - Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, Node ${machine.node}.

@@ -26,7 +26,13 @@ const tableOn = (client: Client, rig: Rig) =>
     yield* client.query(`create table ${table} (id int primary key)`)
     yield* rig.cluster.awaitReplicated
     const insert = (query: Query) => Effect.suspend(() => query(`insert into ${table} values (${++ids})`))
-    return { table, insert }
+    /** Writes the row once, however often it is executed. */
+    const insertOnce = (query: Query) =>
+      Effect.suspend(() => {
+        const row = `into ${table} values (${++ids})`
+        return query(rig.database === "postgresql" ? `insert ${row} on conflict do nothing` : `insert ignore ${row}`)
+      })
+    return { table, insert, insertOnce }
   })
 
 /** The primary is told to take no more writes, and a quarter of a second later the replica takes them. */
@@ -67,8 +73,8 @@ export const switchover = (rig: Rig) =>
       acquireTimeout: 5_000,
       sluice: { failoverHold: "5 seconds" }
     })
-    const { insert } = yield* tableOn(client, rig)
-    const load = yield* Load.start(50, () => insert(client.idempotent))
+    const { insertOnce } = yield* tableOn(client, rig)
+    const load = yield* Load.start(50, () => insertOnce(client.idempotent))
     yield* Effect.sleep(1_000)
     const since = now()
     yield* cluster.primary.demote

@@ -80,7 +80,7 @@ const none: ReadonlyArray<string> = []
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
-  endpoint: ({ key, label }) => ({ key, label }),
+  endpoint: ({ host, key, label, path }) => ({ key, label, host: path === undefined ? host : undefined }),
   connect,
   ping: session.ping,
   reset: session.reset,

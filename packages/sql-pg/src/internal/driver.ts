@@ -135,7 +135,7 @@ const begin = ({ deferrable, isolation, readOnly }: BeginOptions): ReadonlyArray
 
 export const driver: Driver<Endpoint, PgConnection> = {
   name: "PostgreSQL",
-  endpoint: ({ key, label }) => ({ key, label }),
+  endpoint: ({ host, key, label, path }) => ({ key, label, host: path === undefined ? host : undefined }),
   connect: (endpoint, signals, control) => connect(endpoint, signals, undefined, control),
   ping,
   reset,

@@ -134,6 +134,8 @@ export interface EndpointInfo {
   readonly key: string
   /** For names and messages; never has a password in it. */
   readonly label: string
+  /** The name or the number under which the server is reached, if it is not a socket. */
+  readonly host?: string | undefined
 }
 
 /**

@@ -13,6 +13,7 @@ import * as LeftOpen from "../session/leftOpen.js"
 import * as Apart from "./apart.js"
 import type * as Consistency from "./consistency.js"
 import * as Control from "./control.js"
+import * as HostName from "./hostName.js"
 import * as Identity from "./identity.js"
 import { Marks } from "./marks.js"
 import { Members } from "./members.js"
@@ -130,6 +131,14 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         return true
       }
     })
+    const lookUp = HostName.watch(info.host, (move) => {
+      if (move === "moved") {
+        // Open connections lead to a server that was left: each must show that it still takes what it is for.
+        made.suspect()
+        Runtime.runFork(runtime, control.rest, { scope })
+      }
+      known?.probes.sign()
+    })
     const identity = Identity.make(driver, info, registered, ({ broken, fatal, isEnding }) => {
       const lost = (tell: (cause: unknown) => void) => (cause: unknown) => {
         tell(cause)
@@ -143,6 +152,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         fatal: lost(fatal),
         role: (isWritable) => seen(made, isWritable)
       }
+      lookUp()
       return Effect.tapError(silence.connect(signals), () => Effect.sync(() => signOf(made)))
     })
     const pool = yield* Pool.make<Conn, SqlError, never>({

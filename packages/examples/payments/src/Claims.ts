@@ -3,6 +3,18 @@ import type { SqlStats } from "@sluice/sql/Sql"
 import { maxSize } from "./Live.js"
 import * as Meter from "./Meter.js"
 
+/** The primary is away, and payments are possible again: it has started again, or the replica has taken its place. */
+export interface Outage {
+  readonly from: number
+  readonly acceptsAt: number
+  /** From this moment on a failure is not blamed on the outage. */
+  readonly until: number
+  /** Both from the moment the server accepts payments again; `undefined` if that took longer than the limit. */
+  readonly firstWriteMs: number | undefined
+  readonly fullMs: number | undefined
+  readonly readsMeanwhile: number
+}
+
 /** What the phases of the demo have measured. Times are milliseconds. */
 export interface Evidence {
   readonly answers: ReadonlyArray<Meter.Answer>
@@ -27,19 +39,11 @@ export interface Evidence {
     readonly interactiveP99: number
     readonly backgroundP99: number
   }
-  readonly restart: {
-    readonly from: number
-    readonly acceptsAt: number
-    /** From this moment on a failure is not blamed on the restart. */
-    readonly until: number
-    /** Both from the moment the server accepts again; `undefined` if that took longer than the limit. */
-    readonly firstWriteMs: number | undefined
-    readonly fullMs: number | undefined
-    readonly readsMeanwhile: number
-  }
+  readonly restart: Outage
+  readonly failover: Outage
   readonly acknowledged: number
-  /** Number of acknowledged payments that were found on the primary and on the replica. */
-  readonly found: { readonly primary: number; readonly replica: number }
+  /** Number of acknowledged payments that were found on the server that is left. */
+  readonly found: number
   readonly synced: number
   /** The pools after the program's scope has closed, and the sessions that are still on the servers. */
   readonly closed: { readonly pools: SqlStats; readonly sessions: number; readonly drainMs: number }
@@ -59,16 +63,17 @@ export const interactiveBound = 250
 const ofACrash = new Set(["ConnectionLost", "ServerShutdown", "CommitUnknown"])
 
 export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
-  const { answers, closed, flood, found, restart, storm } = evidence
+  const { acknowledged, answers, closed, failover, flood, found, restart, storm } = evidence
   const failed = answers.filter(({ failure }) => failure !== undefined)
-  const inRestart = Meter.between(failed, restart.from, restart.until)
-  const others = failed.filter((answer) => !inRestart.includes(answer))
+  const during = ({ from, until }: Outage) => Meter.between(failed, from, until)
+  const inRestart = during(restart)
+  const inFailover = during(failover)
+  const others = failed.filter((answer) => !inRestart.includes(answer) && !inFailover.includes(answer))
   const writes = answers.filter(({ failure, write }) => write && failure === undefined).length
   const served = answers.length - failed.length
   const pools = [closed.pools.write, ...closed.pools.read]
   const opened = pools.reduce((sum, pool) => sum + pool.connects, 0)
   const shut = pools.reduce((sum, pool) => sum + Object.values(pool.closed).reduce((a, b) => a + b, 0), 0)
-  const lost = (where: number) => evidence.acknowledged - where
   return [
     {
       claim: "requests are served",
@@ -76,19 +81,21 @@ export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
       held: writes > 0 && served > writes
     },
     {
-      claim: "failures outside the restart: 0",
+      claim: "failures outside the restart and the failover: 0",
       measured: because(others),
       held: others.length === 0
     },
     {
       claim: `the restart fails only what is in flight (≤ ${maxSize})`,
       measured: because(inRestart),
-      held: inRestart.length <= maxSize && inRestart.every(({ failure }) => ofACrash.has(failure ?? ""))
+      held: onlyInFlight(inRestart)
     },
     {
-      claim: "reads go on while the primary is down",
-      measured: `${count(restart.readsMeanwhile)} in ${ms(restart.acceptsAt - restart.from)}`,
-      held: restart.readsMeanwhile > 0
+      claim: "reads go on while there is no primary",
+      measured: [restart, failover]
+        .map(({ acceptsAt, from, readsMeanwhile }) => `${count(readsMeanwhile)} in ${ms(acceptsAt - from)}`)
+        .join("; "),
+      held: restart.readsMeanwhile > 0 && failover.readsMeanwhile > 0
     },
     {
       claim: "first payment ≤ 2 s after the server accepts again",
@@ -101,9 +108,24 @@ export const judge = (evidence: Evidence): ReadonlyArray<Claim> => {
       held: within(restart.fullMs, 2_000)
     },
     {
+      claim: `the failover fails only what is in flight (≤ ${maxSize})`,
+      measured: because(inFailover),
+      held: onlyInFlight(inFailover)
+    },
+    {
+      claim: "first payment ≤ 1 s after the replica is promoted",
+      measured: ms(failover.firstWriteMs),
+      held: within(failover.firstWriteMs, 1_000)
+    },
+    {
+      claim: "full throughput ≤ 2 s after the replica is promoted",
+      measured: ms(failover.fullMs),
+      held: within(failover.fullMs, 2_000)
+    },
+    {
       claim: "acknowledged payments lost: 0",
-      measured: `${lost(found.primary)} of ${count(evidence.acknowledged)} on the primary, ${lost(found.replica)} on the replica`,
-      held: lost(found.primary) === 0 && lost(found.replica) === 0
+      measured: `${acknowledged - found} of ${count(acknowledged)}`,
+      held: found === acknowledged
     },
     {
       claim: "requests aborted after 1 ms stop in the server",
@@ -161,6 +183,9 @@ export const render = (
     text: `${held ? "✓" : "✗"} ${fits ? `${claim.padEnd(width)}  ${measured}` : `${claim}\n      ${measured}`}`
   }))
 }
+
+const onlyInFlight = (failures: ReadonlyArray<Meter.Answer>) =>
+  failures.length <= maxSize && failures.every(({ failure }) => ofACrash.has(failure ?? ""))
 
 const because = (failed: ReadonlyArray<Meter.Answer>) =>
   failed.length === 0 ? "0" : `${failed.length}: ${Meter.reasons(failed)}`

@@ -19,6 +19,7 @@ const phases = [
   "aborted requests",
   "background flood",
   "restart of the primary",
+  "failover",
   "drain"
 ] as const
 
@@ -66,7 +67,7 @@ const storm = ({ board, cluster, meter, url }: Stage) =>
       (n) => board.note(plural(n, "requests aborted"))
     )
     // At most 20 at a time, so a busy machine may be too slow to get through all of them.
-    yield* Load.impatient(url, stormSize, "20 seconds", progress)
+    yield* Load.impatient(url, stormSize, "15 seconds", progress)
     const over = yield* now
 
     const known = meter.acknowledged[0] ?? ""
@@ -111,7 +112,7 @@ const flood = ({ board, meter, url }: Stage) =>
     })
     yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced("20 millis")))
     const written = yield* Sync.everything(floodSize)
-    const waits = Meter.between(meter.waits, from)
+    const waits = Meter.between(meter.waits, from).filter(({ pool }) => pool === Live.poolName)
     yield* stop
     const result = {
       queued: floodSize,
@@ -129,8 +130,16 @@ const flood = ({ board, meter, url }: Stage) =>
     Effect.tap(({ said }) => board.note(said))
   )
 
-/** The primary crashes under load and starts again. Measures how long the program takes to recover. */
-const restart = ({ board, cluster, meter, url }: Stage) =>
+/** A fault of the primary, and what the board says about it. */
+interface Outage<E> {
+  readonly kill: Effect.Effect<void, E>
+  readonly revive: Effect.Effect<void, E>
+  readonly killed: string
+  readonly revived: string
+}
+
+/** The primary is away for a second, under load. Measures how long the program takes to recover once payments are possible. */
+const outage = <E>({ board, meter, url }: Stage, { kill, killed, revive, revived }: Outage<E>) =>
   Effect.gen(function* () {
     const { stop } = yield* Load.clients(url, normal, meter)
     const served = (from: number, to?: number) =>
@@ -141,13 +150,12 @@ const restart = ({ board, cluster, meter, url }: Stage) =>
     // Writes per millisecond, without the first half second, in which the clients arrive.
     const before = writes(from - 1_500, from).length / 1_500
 
-    yield* board.note("the primary is down")
-    // A crash. This server has little to recover and would be back in a tenth of a second, so the demo adds a second.
-    yield* cluster.primary.stop("immediate")
+    yield* board.note(killed)
+    yield* kill
     yield* Effect.sleep("1 second")
-    yield* cluster.primary.start
+    yield* revive
     const acceptsAt = yield* now
-    yield* board.note(`down for ${ms(acceptsAt - from)}, accepts again`)
+    yield* board.note(`down for ${ms(acceptsAt - from)}, ${revived}`)
 
     // Throughput is full when half a second has had four fifths of the payments of a half second before the crash.
     const window = 500
@@ -159,7 +167,7 @@ const restart = ({ board, cluster, meter, url }: Stage) =>
     yield* stop
     const firstWrite = writes(acceptsAt)[0]
     const fullMs = fullAt === undefined ? undefined : fullAt - acceptsAt
-    yield* board.note(`down for ${ms(acceptsAt - from)}, full throughput ${ms(fullMs)} after it accepts again`)
+    yield* board.note(`down for ${ms(acceptsAt - from)}, full throughput ${ms(fullMs)} after: ${revived}`)
     return {
       from,
       acceptsAt,
@@ -169,6 +177,33 @@ const restart = ({ board, cluster, meter, url }: Stage) =>
       readsMeanwhile: served(from, acceptsAt).filter(({ write }) => !write).length
     }
   }).pipe(Effect.scoped)
+
+/** The primary crashes, and starts again. This server has little to recover and would be back in a tenth of a second. */
+const restart = (stage: Stage) =>
+  outage(stage, {
+    kill: stage.cluster.primary.stop("immediate"),
+    revive: stage.cluster.primary.start,
+    killed: "the primary is down",
+    revived: "it accepts again"
+  })
+
+/** The primary crashes for good, and its replica becomes the primary. */
+const failover = ({ cluster, ...stage }: Stage) =>
+  Effect.gen(function* () {
+    const { primary, replicas } = cluster
+    // From now on the primary acknowledges what the replica has. Else its crash loses the last payments, whatever a client does.
+    yield* primary.query("alter system set synchronous_standby_names = '*'")
+    yield* primary.query("select pg_reload_conf()")
+    return yield* outage(
+      { cluster, ...stage },
+      {
+        kill: primary.stop("immediate"),
+        revive: replicas[0]!.promote,
+        killed: "the primary is gone for good",
+        revived: "the replica is the primary"
+      }
+    )
+  })
 
 const countFound = (node: PgCluster.PgNode, ids: ReadonlyArray<string>) =>
   Effect.map(
@@ -189,7 +224,7 @@ export const run = Effect.gen(function* () {
     const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
     const sql = yield* Sql.Sql
     yield* board.watch(sql.stats)
-    const listening = yield* Effect.fork(meter.listen("payments"))
+    const listening = yield* Effect.fork(meter.listen)
     yield* board.note(`a primary and a streaming replica, PostgreSQL 18; ${url}`)
     const stage: Stage = { url, cluster, board, meter }
 
@@ -201,20 +236,20 @@ export const run = Effect.gen(function* () {
     const flooded = yield* flood(stage)
     yield* board.begin("restart of the primary")
     const restarted = yield* restart(stage)
+    yield* board.begin("failover")
+    const failedOver = yield* failover(stage)
     yield* board.begin("drain")
     yield* Fiber.interrupt(listening)
-    return { sql, storm: stormed, flood: flooded, restart: restarted, drainFrom: yield* now }
+    return { sql, storm: stormed, flood: flooded, restart: restarted, failover: failedOver, drainFrom: yield* now }
   })
   // When the Layer's scope closes, the program's server, job and pools end. The cluster goes on, so that it can be
   // asked.
   const { drainFrom, sql, ...measured } = yield* Effect.provide(work, Live.layer(cluster, { port: 0 }))
   const drainMs = (yield* now) - drainFrom
-  const sessions = yield* Effect.forEach(cluster.nodes, ({ activity }) => activity)
-  yield* cluster.awaitReplicated
-  const found = {
-    primary: yield* countFound(cluster.primary, meter.acknowledged),
-    replica: yield* countFound(cluster.replicas[0]!, meter.acknowledged)
-  }
+  // The only server that is left.
+  const survivor = cluster.replicas[0]!
+  const sessions = yield* survivor.activity
+  const found = yield* countFound(survivor, meter.acknowledged)
   yield* board.note(`everything closed in ${ms(drainMs)}`)
   yield* board.end
   const evidence: Evidence = {
@@ -225,7 +260,7 @@ export const run = Effect.gen(function* () {
     synced: yield* counted(Sync.synced),
     closed: {
       pools: yield* sql.stats,
-      sessions: sessions.flat().filter(({ applicationName }) => applicationName === Live.applicationName).length,
+      sessions: sessions.filter(({ applicationName }) => applicationName === Live.applicationName).length,
       drainMs
     },
     elapsedMs: (yield* now) - startedAt

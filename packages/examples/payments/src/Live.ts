@@ -9,6 +9,9 @@ import * as Sync from "./Sync.js"
 /** The name under which the servers know our sessions (`pg_stat_activity`). */
 export const applicationName = "payments"
 
+/** The name of the pool to the server that is configured as the primary. */
+export const poolName = "payments"
+
 /** Connections of each pool. */
 export const maxSize = 10
 
@@ -20,8 +23,10 @@ export const layer = ({ primary, replicas }: PgCluster.PgCluster, options: { rea
         applicationName,
         primary: { url: primary.url },
         replicas: replicas.map(({ url }) => ({ url })),
+        // Payments wait while no server takes writes. They go on as soon as the replica was promoted.
+        failoverHold: "5 seconds",
         pool: {
-          name: "payments",
+          name: poolName,
           maxSize,
           // A fixed size: ten idle connections cost less than connects during the rush hour or after a restart.
           minIdle: maxSize,

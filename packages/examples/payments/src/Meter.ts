@@ -1,6 +1,6 @@
 /** What the demo has measured so far: the answers that clients got, and how long requests waited for a connection. */
 import { Sql } from "@sluice/sql"
-import { Clock, Effect, Option, Stream } from "effect"
+import { Clock, Effect, Stream } from "effect"
 
 /** The end of a request, with or without an answer. */
 export interface Answer {
@@ -10,8 +10,9 @@ export interface Answer {
   readonly failure: string | undefined
 }
 
-/** A lease that the write pool has granted. */
+/** A lease that a pool has granted. */
 export interface Wait {
+  readonly pool: string
   readonly at: number
   readonly ms: number
   readonly background: boolean
@@ -23,8 +24,8 @@ export interface Meter {
   /** Ids of the payments that were acknowledged. From then on they must never be lost. */
   readonly acknowledged: ReadonlyArray<string>
   readonly answered: (answer: Omit<Answer, "at"> & { readonly paid?: string | undefined }) => Effect.Effect<void>
-  /** Records the leases of the pool named `pool` until it is interrupted. */
-  readonly listen: (pool: string) => Effect.Effect<void, never, Sql.Sql>
+  /** Records the leases of all pools until it is interrupted. */
+  readonly listen: Effect.Effect<void, never, Sql.Sql>
 }
 
 export const make: Effect.Effect<Meter> = Effect.sync(() => {
@@ -40,17 +41,15 @@ export const make: Effect.Effect<Meter> = Effect.sync(() => {
         answers.push({ at, write, failure })
         if (paid !== undefined) acknowledged.push(paid)
       }),
-    listen: (pool) =>
-      Sql.events.pipe(
-        Stream.filterMap((seen) =>
-          seen.pool === pool && seen.event._tag === "Acquired" ? Option.some(seen.event) : Option.none()
-        ),
-        Stream.runForEach(({ priority, waitMs }) =>
-          Effect.map(Clock.currentTimeMillis, (at) => {
-            waits.push({ at, ms: waitMs, background: priority === "background" })
-          })
-        )
+    listen: Sql.events.pipe(
+      Stream.runForEach(({ event, pool }) =>
+        event._tag !== "Acquired"
+          ? Effect.void
+          : Effect.map(Clock.currentTimeMillis, (at) => {
+              waits.push({ at, pool, ms: event.waitMs, background: event.priority === "background" })
+            })
       )
+    )
   }
 })
 

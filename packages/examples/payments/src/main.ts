@@ -11,7 +11,7 @@ const usage = `Sluice demo: a payments service on a primary and a replica, under
 
 Usage: npx pnpm demo [--serve]
 
-  (nothing)   run load and faults against it for about half a minute, then judge; exit code 0 if every claim held
+  (nothing)   run load and faults against it for a good half minute, then judge; exit code 0 if every claim held
   --serve     only start it, and keep it running until Ctrl-C
   --help      this text
 
@@ -24,12 +24,12 @@ Examples:
 
 class TooSlow extends Data.TaggedError("TooSlow")<{}> {
   override get message() {
-    return "the demo did not end within 60 s: the phase that is marked on the board took too long. On a busy machine, run it again; with --serve you can send requests yourself."
+    return "the demo did not end within 90 s: the phase that is marked on the board took too long. On a busy machine, run it again; with --serve you can send requests yourself."
   }
 }
 
 const demo = Effect.gen(function* () {
-  const evidence = yield* Effect.timeoutFail(Demo.run, { duration: "60 seconds", onTimeout: () => new TooSlow() })
+  const evidence = yield* Effect.timeoutFail(Demo.run, { duration: "90 seconds", onTimeout: () => new TooSlow() })
   const screen = yield* Board.terminal
   const claims = Claims.judge(evidence)
   const lines = Claims.render(claims, screen.columns - 2).map(

@@ -111,7 +111,7 @@ describe.sequential("npx pnpm demo", () => {
           said.out + said.err
         )
         assert.strictEqual(code, failed.length === 0 ? 0 : 1, said.out + said.err)
-        assert.match(said.out, failed.length === 0 ? /All 15 claims held/ : /of 15 claims failed/)
+        assert.match(said.out, failed.length === 0 ? /All 18 claims held/ : /of 18 claims failed/)
         assert.notInclude(said.out, "\u001b") // without a terminal it does not draw
         assert.strictEqual(said.err, "")
         yield* leavesNothing(folder, name)

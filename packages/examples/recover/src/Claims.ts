@@ -5,6 +5,7 @@ import type { Ran, Seen } from "./Scene.js"
 /** What the demo has measured. Times are milliseconds. */
 export interface Evidence {
   readonly restart: Ran
+  readonly failover: Ran
   readonly elapsedMs: number
 }
 
@@ -36,7 +37,7 @@ const perSecond = (n: number, ms: number) => n / (ms / 1_000)
 export const compare = ({ downMs, ours, patience, theirs }: Ran): ReadonlyArray<readonly [string, string, string]> => {
   const both = (name: string, of: (seen: Seen) => string) => [name, of(ours), of(theirs)] as const
   return [
-    both("first write after the server accepts", ({ first }) => time(first.write, patience)),
+    both("first write after a server takes writes", ({ first }) => time(first.write, patience)),
     both("writes at full throughput", ({ full }) => time(full.write, patience)),
     both("reads at full throughput", ({ full }) => time(full.read, patience)),
     both("reads that failed", ({ answers }) => Load.reasons(Load.failed(answers, "read"))),
@@ -86,7 +87,7 @@ const always = (what: string, { ours }: Ran): ReadonlyArray<Claim> => {
 
 const within = (ms: number | undefined, limit: number) => ms !== undefined && ms <= limit
 
-export const judge = ({ elapsedMs, restart }: Evidence): ReadonlyArray<Claim> => {
+export const judge = ({ elapsedMs, failover, restart }: Evidence): ReadonlyArray<Claim> => {
   const { downMs, ours, patience } = restart
   const connects = perSecond(ours.connectsMeanwhile, downMs)
   return [
@@ -101,11 +102,27 @@ export const judge = ({ elapsedMs, restart }: Evidence): ReadonlyArray<Claim> =>
       held: within(ours.full.read, 2_000)
     },
     {
-      claim: "restart: ≤ 10 connects a second for each of the two pools",
+      claim: "restart: ≤ 10 connects a second for each of the two addresses",
       measured: `${connects.toFixed(1)} a second for both`,
       held: connects <= 20
     },
     ...always("restart", restart),
+    {
+      claim: "failover: first write ≤ 1 s after the promotion",
+      measured: time(failover.ours.first.write, failover.patience),
+      held: within(failover.ours.first.write, 1_000)
+    },
+    {
+      claim: "failover: writes at full throughput ≤ 2 s after the promotion",
+      measured: time(failover.ours.full.write, failover.patience),
+      held: within(failover.ours.full.write, 2_000)
+    },
+    {
+      claim: "failover: reads go on while no server takes writes",
+      measured: `${count(failover.ours.readsMeanwhile)} in ${time(failover.downMs, 0)}`,
+      held: failover.ours.readsMeanwhile > 0
+    },
+    ...always("failover", failover),
     { claim: "the demo ends within 60 s", measured: time(elapsedMs, 0), held: elapsedMs <= 60_000 }
   ]
 }

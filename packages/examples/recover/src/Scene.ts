@@ -11,6 +11,8 @@ import * as Sluice from "./Sluice.js"
 export interface Scene {
   readonly title: string
   readonly endpoints: Endpoints
+  /** What Sluice is told besides. */
+  readonly options?: Sluice.Options
   /** Readers of each side, and as many writers. */
   readonly each: number
   /** Ends the server; returns when it is gone. */
@@ -93,9 +95,9 @@ export const run = (scene: Scene): Effect.Effect<Ran, PgCluster.PgClusterError |
     return { title: scene.title, patience: scene.patience, downMs, ours: ours!, theirs: theirs! }
   })
 
-const underLoad = ({ downFor, each, endpoints, kill, patience, revive, revived, title }: Scene) =>
+const underLoad = ({ downFor, each, endpoints, kill, options, patience, revive, revived, title }: Scene) =>
   Effect.gen(function* () {
-    const sides = yield* Effect.all([Side.sluice(endpoints), Side.sequelize(endpoints)])
+    const sides = yield* Effect.all([Side.sluice(endpoints, options), Side.sequelize(endpoints)])
     const shown = yield* Effect.forEach(sides, (side) => Effect.map(Load.start(side, each), (load) => ({ side, load })))
     const board = yield* Board.make(title, shown)
     yield* Effect.sleep("2500 millis")
@@ -103,7 +105,9 @@ const underLoad = ({ downFor, each, endpoints, kill, patience, revive, revived, 
     const from = yield* now
     yield* kill
     const goneAt = yield* now
-    const atDeath = yield* Effect.forEach(sides, (side) => Effect.zipRight(side.serverGone, side.counts))
+    const atDeath = yield* Effect.forEach(sides, (side) =>
+      Effect.zipRight(side.serverGone(endpoints.write.port), side.counts)
+    )
     yield* board.say("the server is gone")
     yield* Effect.sleep(downFor)
     const atRevival = yield* Effect.forEach(sides, ({ counts }) => counts)
@@ -157,7 +161,10 @@ const awaitFull = (
   const servedIn = (start: number, end: number) => Load.served(Load.between(answers, start, end), kind).length
   // Without the time in which the pools were opened.
   const before = servedIn(from - 1_500, from) / 1_500
-  return Effect.map(now, (at) => at - window >= to && servedIn(at - window, at) >= 0.8 * before * window).pipe(
+  return Effect.map(
+    now,
+    (at) => at - window >= to && before > 0 && servedIn(at - window, at) >= 0.8 * before * window
+  ).pipe(
     Effect.repeat({ until: (met) => met, schedule: Schedule.spaced("5 millis") }),
     Effect.zipRight(now),
     Effect.timeoutTo({

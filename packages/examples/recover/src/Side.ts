@@ -1,4 +1,5 @@
 /** What both sides of the comparison do, and how each is counted. */
+import { Socket } from "node:net"
 import type { SqlError } from "@effect/sql"
 import { Sql, SqlReason } from "@sluice/sql"
 import { Data, Effect, Layer, type Scope, Stream } from "effect"
@@ -22,14 +23,14 @@ export interface Side {
   readonly read: Effect.Effect<unknown, Failed>
   readonly write: (id: number) => Effect.Effect<unknown, Failed>
   readonly pools: Effect.Effect<{ readonly write: Pool; readonly read: Pool }>
-  /** The server is gone: every connection that was opened until now is dead. */
-  readonly serverGone: Effect.Effect<void>
+  /** The server at this port is gone: every connection to it that was opened until now is dead. */
+  readonly serverGone: (port: number) => Effect.Effect<void>
   readonly counts: Effect.Effect<Counts>
 }
 
 /** Since the side was made. */
 export interface Counts {
-  /** Connects that were tried, whatever came of them. */
+  /** Connects that were tried, whatever came of them: those of the pools, and those that ask servers for their roles. */
   readonly connects: number
   /** How often a dead connection was given to a caller. */
   readonly deadHandedOut: number
@@ -37,29 +38,37 @@ export interface Counts {
   readonly uncaught: number
 }
 
-/** The connections that are open, and those that the server's end has killed. Counts the latter when a caller gets one. */
-const makeGraveyard = <K>() => {
-  let open = new Set<K>()
-  let dead = new Set<K>()
+/** The connections that were opened, and those that the end of their server has killed. Counts when a caller gets one of these. */
+const makeGraveyard = <K>(isAt: (connection: K, port: number) => boolean) => {
+  const opened = new Set<K>()
+  const dead = new Set<K>()
   let handedOut = 0
   return {
-    opened: (connection: K) => void open.add(connection),
+    opened: (connection: K) => void opened.add(connection),
     acquired: (connection: K) => {
       if (dead.has(connection)) handedOut++
     },
-    serverGone: Effect.sync(() => {
-      dead = new Set([...dead, ...open])
-      open = new Set()
-    }),
+    serverGone: (port: number) =>
+      Effect.sync(() => {
+        for (const connection of opened) if (isAt(connection, port)) dead.add(connection)
+      }),
     handedOut: () => handedOut
   }
 }
 
-export const sluice = (endpoints: Endpoints): Effect.Effect<Side, SqlError.SqlError, Scope.Scope> =>
+export const sluice = (
+  endpoints: Endpoints,
+  options?: Sluice.Options
+): Effect.Effect<Side, SqlError.SqlError, Scope.Scope> =>
   Effect.gen(function* () {
-    const context = yield* Layer.build(Sluice.layer(endpoints))
+    let connects = 0
+    const stream = () => {
+      connects++
+      return new Socket()
+    }
+    const context = yield* Layer.build(Sluice.layer(endpoints, { ...options, stream }))
     const failed = Effect.mapError((error: SqlError.SqlError) => new Failed({ reason: SqlReason.of(error)._tag }))
-    const graveyard = makeGraveyard<string>()
+    const graveyard = makeGraveyard<string>((connection, port) => connection.includes(`:${port}`))
     yield* Sql.events.pipe(
       Stream.runForEach(({ event, pool }) =>
         Effect.sync(() => {
@@ -77,11 +86,7 @@ export const sluice = (endpoints: Endpoints): Effect.Effect<Side, SqlError.SqlEr
       write: (id) => Sluice.write(id).pipe(failed, Effect.provide(context)),
       pools: Effect.map(stats, ({ read, write }) => ({ write, read: read[0] ?? write })),
       serverGone: graveyard.serverGone,
-      counts: Effect.map(stats, ({ read, write }) => ({
-        connects: [write, ...read].reduce((sum, pool) => sum + pool.connects + pool.connectFailures, 0),
-        deadHandedOut: graveyard.handedOut(),
-        uncaught: 0
-      }))
+      counts: Effect.sync(() => ({ connects, deadHandedOut: graveyard.handedOut(), uncaught: 0 }))
     }
   })
 
@@ -121,12 +126,12 @@ export const sequelize = (endpoints: Endpoints): Effect.Effect<Side, never, Scop
           )
         )
     )
-    const graveyard = makeGraveyard<object>()
+    const graveyard = makeGraveyard<{ readonly port: number }>((connection, port) => connection.port === port)
     let connects = 0
     client.addHook("beforeConnect", () => void connects++)
-    client.addHook("afterConnect", (connection) => graveyard.opened(connection as object))
+    client.addHook("afterConnect", (connection) => graveyard.opened(connection as { readonly port: number }))
     // This hook exists, but its types do not know it.
-    const hooks = client as unknown as { addHook(name: string, hook: (connection: object) => void): void }
+    const hooks = client as unknown as { addHook(name: string, hook: (connection: any) => void): void }
     hooks.addHook("afterPoolAcquire", graveyard.acquired)
     const { pool } = client.connectionManager as unknown as {
       readonly pool: { readonly write: Pool; readonly read: Pool }

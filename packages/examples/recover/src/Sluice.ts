@@ -1,7 +1,8 @@
 /** After: the same configuration, statements and numbers on Sluice. */
+import type { Socket } from "node:net"
 import { Sql, SqlRetry } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
-import { Either, Redacted } from "effect"
+import { type Duration, Either, Redacted } from "effect"
 import type { Endpoint, Endpoints } from "./Endpoints.js"
 
 const at = ({ database, host, password, port, username }: Endpoint) => ({
@@ -15,11 +16,20 @@ const at = ({ database, host, password, port, username }: Endpoint) => ({
 /** The name under which the server knows our sessions (`pg_stat_activity`). */
 export const applicationName = "recover"
 
-export const layer = ({ read, write }: Endpoints) =>
+export interface Options {
+  /** Makes the socket of each connect. */
+  readonly stream?: (() => Socket) | undefined
+  /** How long a write waits while no server takes writes. */
+  readonly failoverHold?: Duration.DurationInput | undefined
+}
+
+export const layer = ({ read, write }: Endpoints, { failoverHold, stream }: Options = {}) =>
   PgSql.layer({
     applicationName,
     primary: at(write),
     replicas: [at(read)],
+    failoverHold,
+    stream,
     // Callers may wait as long as Sequelize lets them.
     pool: { minIdle: 0, maxSize: 10, acquireTimeout: "60 seconds" }
   })

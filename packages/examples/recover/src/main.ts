@@ -6,8 +6,8 @@ import * as Claims from "./Claims.js"
 import * as Demo from "./Demo.js"
 import type { Ran } from "./Scene.js"
 
-const usage = `Sluice demo: the pool that never recovers. A database restarts under load; Sequelize 6 and Sluice live through it side
-by side, with the same configuration.
+const usage = `Sluice demo: the pool that never recovers. A database restarts under load, and a primary crashes and is replaced;
+Sequelize 6 and Sluice live through both side by side, with the same configuration.
 
 Usage: npx pnpm demo:recover
 
@@ -39,7 +39,7 @@ const table = (ran: Ran): string => {
 const main = Effect.gen(function* () {
   yield* Console.log(story)
   const evidence = yield* Effect.timeoutFail(Demo.run, { duration: "2 minutes", onTimeout: () => new TooSlow() })
-  yield* Console.log(table(evidence.restart))
+  yield* Console.log(`${table(evidence.restart)}\n${table(evidence.failover)}`)
   const screen = yield* Board.terminal
   const claims = Claims.judge(evidence)
   const width = Math.max(...claims.map(({ claim }) => claim.length))
@@ -69,8 +69,13 @@ const run = Effect.suspend(() => {
   return given.length > 0 ? Effect.as(Console.log(usage), 0) : main
 })
 
+/** The reader of the output has gone, as `head` does in a pipe. Ends the demo as that signal would. */
+const readerGone = Effect.async<number>((resume) => {
+  process.stdout.on("error", () => resume(Effect.succeed(128 + 13)))
+})
+
 NodeRuntime.runMain(
-  Effect.tapError(run, ({ message }) => Console.error(message)),
+  Effect.tapError(Effect.raceFirst(run, readerGone), ({ message }) => Console.error(message)),
   {
     disableErrorReporting: true,
     teardown: (exit, end) =>

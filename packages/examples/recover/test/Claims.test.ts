@@ -37,7 +37,15 @@ const theirs: Seen = {
 
 const restart: Ran = { title: "The database restarts", patience: 8_000, downMs: 3_000, ours: seen, theirs }
 
-const good: Claims.Evidence = { restart, elapsedMs: 20_000 }
+const failover: Ran = {
+  title: "The primary crashes, and the replica is promoted",
+  patience: 4_000,
+  downMs: 1_000,
+  ours: { ...seen, first: { read: 50, write: 300 }, full: { read: 500, write: 900 }, readsMeanwhile: 50 },
+  theirs
+}
+
+const good: Claims.Evidence = { restart, failover, elapsedMs: 30_000 }
 
 const failed = (evidence: Claims.Evidence) =>
   Claims.judge(evidence)
@@ -47,6 +55,11 @@ const failed = (evidence: Claims.Evidence) =>
 const ours = (changed: Partial<Seen>): Claims.Evidence => ({
   ...good,
   restart: { ...restart, ours: { ...seen, ...changed } }
+})
+
+const oursInFailover = (changed: Partial<Seen>): Claims.Evidence => ({
+  ...good,
+  failover: { ...failover, ours: { ...failover.ours, ...changed } }
 })
 
 describe("Claims", () => {
@@ -67,7 +80,7 @@ describe("Claims", () => {
     ],
     [
       "a storm of connects",
-      "restart: ≤ 10 connects a second for each of the two pools",
+      "restart: ≤ 10 connects a second for each of the two addresses",
       ours({ connectsMeanwhile: 61 })
     ],
     ["a read that fails", "restart: no read fails", ours({ answers: [answer("read", "ConnectionLost")] })],
@@ -86,6 +99,27 @@ describe("Claims", () => {
     ["a write that was executed twice", "restart: acknowledged writes lost: 0, executed twice: 0", ours({ twice: 1 })],
     ["no write at all", "restart: acknowledged writes lost: 0, executed twice: 0", ours({ acknowledged: 0 })],
     ["a session that the server still has", "restart: sessions left after the end: 0", ours({ sessions: 1 })],
+    [
+      "a first write that comes late",
+      "failover: first write ≤ 1 s after the promotion",
+      oursInFailover({ first: { read: 50, write: 1_001 } })
+    ],
+    [
+      "writes that do not find the new primary",
+      "failover: writes at full throughput ≤ 2 s after the promotion",
+      oursInFailover({ full: { read: 500, write: undefined } })
+    ],
+    ["no read in between", "failover: reads go on while no server takes writes", oursInFailover({ readsMeanwhile: 0 })],
+    [
+      "a read that fails while the roles change",
+      "failover: no read fails",
+      oursInFailover({ answers: [answer("read", "ServerShutdown")] })
+    ],
+    [
+      "a write that is not held",
+      "failover: only writes in flight fail (≤ 10)",
+      oursInFailover({ answers: [answer("write", "DatabaseDown")] })
+    ],
     ["a long run", "the demo ends within 60 s", { ...good, elapsedMs: 60_001 }]
   ]
   it.each(cases)("%s breaks its claim, and no other", (_, claim, evidence) => {

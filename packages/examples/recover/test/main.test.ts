@@ -78,7 +78,7 @@ describe.sequential("npx pnpm demo:recover", () => {
           said.out + said.err
         )
         assert.strictEqual(code, failed.length === 0 ? 0 : 1, said.out + said.err)
-        assert.match(said.out, failed.length === 0 ? /All 9 claims held/ : /of 9 claims failed/)
+        assert.match(said.out, failed.length === 0 ? /All 17 claims held/ : /of 17 claims failed/)
         assert.match(said.out, /\d s {2}Sluice +\d+ +\d+ .*\n +\d s {2}Sequelize 6 +\d+ +\d+ /)
         assert.match(said.out, /writes at full throughput +\S+/)
         assert.notInclude(said.out, "\u001b") // without a terminal it does not draw

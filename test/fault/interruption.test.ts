@@ -1,8 +1,8 @@
 import { assert } from "@effect/vitest"
-import { Sql } from "@sluice/sql"
+import { Sql, SqlReason } from "@sluice/sql"
 import { Effect, Fiber, Random } from "effect"
 import { eventually } from "../contract/contract.js"
-import { booksBalance, type ClientOptions, pooled, type Session, scenarios } from "./rig.js"
+import { booksBalance, type ClientOptions, pooled, proxy, running, Server, type Session, scenarios } from "./rig.js"
 import { everyStep, isFine, isQuiet, prepare, surroundings } from "./scenarios/interruption.js"
 
 const clean = (sessions: Effect.Effect<ReadonlyArray<Session>>, most: number) =>
@@ -59,5 +59,39 @@ scenarios("F10: interruption at every point", ({ it, run, sleep }) => {
         assert.deepStrictEqual(yield* halves, [])
       })
     )
+  )
+})
+
+scenarios("F10: interruption on a connection that has just been opened", ({ it, run, sleep }) => {
+  const isLeased = eventually(
+    "a connection is leased",
+    Effect.map(Sql.stats, ({ write }) => write.using === 1)
+  )
+
+  it.effect("the statement is not in the way of the next one, and silence is still found out", () =>
+    Effect.gen(function* () {
+      const path = yield* proxy
+      yield* run({ via: path, pool: { maxSize: 1 } }, ({ name, sessions }) =>
+        Effect.gen(function* () {
+          // The driver has asked the new session for its server, and has no answer yet.
+          yield* path.delay("100 millis")
+          for (let n = 0; n < 3; n++) {
+            yield* Sql.reset()
+            const first = yield* Effect.fork(sleep(30))
+            yield* isLeased
+            yield* Fiber.interrupt(first)
+            const [row] = yield* Sql.query<{ n: number }>("select 7 as n")
+            assert.strictEqual(row?.n, 7)
+          }
+          yield* Sql.reset()
+          yield* path.heal
+          const second = yield* Effect.fork(Effect.flip(sleep(3)))
+          yield* eventually("it runs", running(1, sessions))
+          yield* path.blackhole({ new: false, forGood: true })
+          assert.strictEqual(SqlReason.of(yield* Fiber.join(second))._tag, "ConnectionLost")
+          yield* (yield* Server).end(name)
+        })
+      )
+    }).pipe(Effect.scoped)
   )
 })

@@ -172,6 +172,11 @@ export class Pipeline<Op extends Operation<Op>> {
     return oldest?.isMark ? oldest.next : oldest
   }
 
+  /** The operation under way that was sent last. */
+  get latest(): Op | undefined {
+    return this.newest
+  }
+
   /** Operations under way. */
   get depth(): number {
     return this.count

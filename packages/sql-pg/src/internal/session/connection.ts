@@ -137,10 +137,10 @@ export class PgConnection implements Owner<Operation>, Packable {
 
   status(): ConnectionState {
     if (this.isDead) return "dead"
-    const { current, isAborting } = this.pipeline
-    // Nobody waits for these, and the next statement may be sent behind them.
-    const isBehind = current instanceof Cleaning || current instanceof Question
-    if ((current !== undefined && !isBehind) || isAborting) return "busy"
+    const { isAborting, latest } = this.pipeline
+    // Nobody waits for these, and the next statement may be sent behind them. The oldest one says nothing about those behind it.
+    const mayFollow = latest === undefined || latest instanceof Cleaning || latest instanceof Question
+    if (!mayFollow || isAborting) return "busy"
     const transaction = this.client.getTransactionStatus()
     if (transaction === "T") return "transaction"
     if (transaction === "E") return "failed"
@@ -177,7 +177,9 @@ export class PgConnection implements Owner<Operation>, Packable {
       this.serverStart = start ?? undefined
     })
     this.send(question, (failure) => {
-      if (failure !== undefined && !this.isDead) server.hidesStart = true
+      // A cancel was meant for the statement behind it.
+      const isCancelled = failure !== undefined && classify.read(failure).code === "57014"
+      if (failure !== undefined && !isCancelled && !this.isDead) server.hidesStart = true
     })
     this.pipeline.renew()
   }

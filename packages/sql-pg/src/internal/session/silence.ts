@@ -1,8 +1,8 @@
 import * as Awaiting from "@sluice/sql/driver/Awaiting"
 import type { SessionState, Silence } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
+import { asked } from "./asked.js"
 import { type PgConnection, START } from "./connection.js"
-import { execute } from "./execute.js"
 
 interface Row {
   readonly pid: string
@@ -32,12 +32,12 @@ const gone: SessionState = { state: "gone", mark: "" }
 
 export const silence: Silence<PgConnection> = {
   awaiting: (connection) => Awaiting.of(connection),
-  server: ({ client, serverStart }) => (client.processID === null ? undefined : serverStart),
+  // Equal to no server while the answer is awaited.
+  server: ({ client, endpoint: { server }, serverStart = "" }) =>
+    client.processID === null || server.isProxied || server.hidesStart ? undefined : serverStart,
   ask: (control, suspects) => {
     const pids = suspects.map(({ client }) => client.processID!)
-    return Effect.map(execute(control, textOf(pids), [], "unprepared"), (rows: ReadonlyArray<Row>) => {
-      // The program does not use this session.
-      control.pipeline.renew()
+    return Effect.map(asked(control, textOf(pids)), (rows: ReadonlyArray<Row>) => {
       const found = new Map(rows.map((row) => [Number(row.pid), row]))
       return {
         server: rows[0]?.start,

@@ -105,10 +105,12 @@ class Watch<Conn> implements Driver.Observer {
   private lookedAt: Instant = 0
   private askedAt: Instant = -Infinity
   private isAsking = false
-  /** Waits for the second of two answers, so that it is asked for sooner. */
-  private isConfirming = false
+  /** When the second of two answers is asked for. */
+  private confirmAt: Instant = Infinity
   /** Another server has answered. Only a new control connection can be led to the one that was asked for. */
   private isElsewhere = false
+  /** The last look that has found bytes of an answer that is not complete. */
+  private heardAt: Instant = -Infinity
   /** When the control connection has last shown that the server lives. */
   private toldAt: Instant = -Infinity
   private silentSince: Instant | undefined = undefined
@@ -170,32 +172,39 @@ class Watch<Conn> implements Driver.Observer {
     const now = this.timers.now()
     // While this process was held up, nothing could arrive.
     const passed = Math.min(now - this.lookedAt, 2 * INTERVAL)
-    this.lookedAt = now
     let isBusy = false
     let isDue = false
+    let lateSince = -Infinity
+    let mayAsk = false
     for (const watched of this.connections) {
       this.note(watched, now, passed)
+      mayAsk ||= this.mayAsk(watched)
       isBusy ||= watched.awaiting.isBusy
       if (watched.quiet < lateness(watched.awaiting)) continue
       if (watched.askAt <= now && this.mayAsk(watched)) isDue = true
-      this.late(now - watched.quiet)
+      lateSince = Math.max(lateSince, now - watched.quiet)
     }
+    this.lookedAt = now
+    // One for all of them: if nothing has come since the last of them began, nothing has come since the others did.
+    if (lateSince !== -Infinity) this.late(lateSince)
     const isSilent = this.isSilent
     if (isSilent) {
       const silent = now - this.silentSince!
       // Nobody else would find out that the host is back.
-      if (silent >= LATE) isDue = true
+      if (silent >= LATE && mayAsk) isDue = true
       if (silent >= STALLED && this.leave()) this.sendElsewhere()
     }
-    const pause = this.isConfirming ? APART : PAUSE
-    if (isDue && !this.isAsking && now - this.askedAt >= pause) this.ask(now)
+    const askAt = Math.min(this.askedAt + PAUSE, this.confirmAt)
+    if (isDue && !this.isAsking && now >= askAt) this.ask(now)
     if (isBusy || this.isAsking) this.lookIn(INTERVAL)
     else if (isSilent) this.lookIn(PAUSE)
     else this.isWatching = false
   }
 
   private note(watched: Watched<Conn>, now: Instant, passed: number): void {
-    const { operation, received, since } = watched.awaiting
+    const { answeredAt, operation, received, since } = watched.awaiting
+    // Of bytes that belong to an answer it is known when they came.
+    if (received !== watched.received && answeredAt < this.lookedAt) this.heardAt = now
     if (operation === undefined || operation !== watched.operation || received !== watched.received) {
       const isNew = operation !== undefined && received === watched.received
       watched.quiet = isNew ? Math.max(0, Math.min(now - since, passed)) : 0
@@ -224,7 +233,7 @@ class Watch<Conn> implements Driver.Observer {
 
   /** Something has come from the host since then. Bytes that have come since the last look may belong to a later answer. */
   private hasSign(since: Instant): boolean {
-    if (this.toldAt > since) return true
+    if (this.toldAt > since || this.heardAt > since) return true
     for (const { awaiting, openedAt, received } of this.connections) {
       const { answeredAt } = awaiting
       if (openedAt > since || answeredAt > since) return true
@@ -290,7 +299,7 @@ class Watch<Conn> implements Driver.Observer {
 
   private unanswered(suspects: ReadonlyArray<Suspect<Conn>>, error: SqlError): void {
     this.isAsking = false
-    this.isConfirming = false
+    this.confirmAt = Infinity
     if (isAnswer(error)) this.told()
     else {
       this.late(this.askedAt)
@@ -305,7 +314,7 @@ class Watch<Conn> implements Driver.Observer {
     sessions: ReadonlyArray<Driver.SessionState>
   ): void {
     this.isAsking = false
-    this.isConfirming = false
+    this.confirmAt = Infinity
     const lost: Array<readonly [Watched<Conn>, Error]> = []
     this.isElsewhere = false
     suspects.forEach(({ operation, received, watched }, i) => {
@@ -355,7 +364,7 @@ class Watch<Conn> implements Driver.Observer {
       lost.push([watched, new Error(WAITING)])
       return
     }
-    this.isConfirming = true
+    this.confirmAt = now + APART
     watched.askAt = 0
   }
 

@@ -248,7 +248,14 @@ export const run = Effect.gen(function* () {
   const drainMs = (yield* now) - drainFrom
   // The only server that is left.
   const survivor = cluster.replicas[0]!
-  const sessions = yield* survivor.activity
+  // The server may take a moment to see that a socket was closed.
+  const ours = Effect.map(survivor.activity, (all) =>
+    all.filter(({ applicationName }) => applicationName === Live.applicationName)
+  )
+  const sessions = yield* Effect.repeat(ours, {
+    until: (left) => left.length === 0,
+    schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo("2 seconds"))
+  }).pipe(Effect.zipRight(ours))
   const found = yield* countFound(survivor, meter.acknowledged)
   yield* board.note(`everything closed in ${ms(drainMs)}`)
   yield* board.end
@@ -260,7 +267,7 @@ export const run = Effect.gen(function* () {
     synced: yield* counted(Sync.synced),
     closed: {
       pools: yield* sql.stats,
-      sessions: sessions.filter(({ applicationName }) => applicationName === Live.applicationName).length,
+      sessions: sessions.length,
       drainMs
     },
     elapsedMs: (yield* now) - startedAt

@@ -73,8 +73,11 @@ export const run = (scene: Scene): Effect.Effect<Ran, PgCluster.PgClusterError |
   Effect.gen(function* () {
     const { survivor } = scene
     const { downMs, seen } = yield* Effect.scoped(underLoad(scene))
-    // Both have ended by now, and the server can be asked.
-    const sessions = yield* survivor.activity
+    // Both have ended by now, and the server can be asked. It may take a moment to see that a socket was closed.
+    const sessions = yield* Effect.repeat(survivor.activity, {
+      until: (left) => left.length === 0,
+      schedule: Schedule.spaced("20 millis").pipe(Schedule.upTo("2 seconds"))
+    }).pipe(Effect.zipRight(survivor.activity))
     const mine = sessions.filter(({ applicationName }) => applicationName === Sluice.applicationName).length
     const [ours, theirs] = yield* Effect.forEach(seen, ({ acknowledged, ...rest }) =>
       Effect.map(

@@ -7,7 +7,7 @@
 import { Sql, SqlReason } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { MariaDbCluster, PgCluster } from "@sluice/testkit"
+import { FaultProxy, MariaDbCluster, PgCluster } from "@sluice/testkit"
 import { Clock, Effect, Fiber, type Layer, Redacted, type Scope } from "effect"
 import {
   atLeast,
@@ -43,7 +43,12 @@ interface Kind {
   readonly returning: string
   readonly read: string
   /** Lets a replica be about so many milliseconds behind, for as long as the effect runs. */
-  readonly lagging: (replica: Node, millis: number, during: Effect.Effect<void>) => Effect.Effect<void, unknown>
+  readonly lagging: (
+    replica: Node,
+    primary: Node,
+    millis: number,
+    during: Effect.Effect<void, unknown, Sql.Sql>
+  ) => Effect.Effect<void, unknown, Sql.Sql>
   readonly pause: (replica: Node) => Effect.Effect<unknown, unknown>
   readonly resume: (replica: Node) => Effect.Effect<unknown, unknown>
   readonly follow: (replica: Node, primary: Node) => Effect.Effect<unknown, unknown>
@@ -62,7 +67,7 @@ const endpoints = ([primary, ...replicas]: ReadonlyArray<number>) => ({
   replicas: replicas.map((port) => ({ host: "127.0.0.1", port }))
 })
 
-const WORKERS = 16
+const WORKERS = 8
 
 const rows = Array.from({ length: WORKERS }, (_, id) => `(${id}, 0)`).join(", ")
 
@@ -84,7 +89,7 @@ export const postgresql: Kind = {
   write: "update pairs set n = $1 where id = $2",
   returning: "update pairs set n = $1 where id = $2 returning n",
   read: "select n, inet_server_port() as port from pairs where id = $1",
-  lagging: ({ query }, millis, during) => {
+  lagging: ({ query }, _primary, millis, during) => {
     const set = (millis: number) =>
       Effect.zipRight(
         query(`alter system set recovery_min_apply_delay = '${millis}ms'`),
@@ -103,6 +108,12 @@ export const postgresql: Kind = {
     )
 }
 
+const follow = ({ query }: Node, { port }: { readonly port: number }) =>
+  query("stop slave").pipe(
+    Effect.zipRight(query(`change master to master_port = ${port}, master_use_gtid = slave_pos`)),
+    Effect.zipRight(query("start slave"))
+  )
+
 export const mariaDb: Kind = {
   name: "MariaDB",
   make: Effect.gen(function* () {
@@ -120,29 +131,18 @@ export const mariaDb: Kind = {
   // MariaDB has no UPDATE … RETURNING.
   returning: "replace into pairs (n, id) values (?, ?) returning n",
   read: "select n, @@port as port from pairs where id = ?",
-  // Its own delay counts in seconds.
-  lagging: ({ query }, millis, during) =>
+  // Its own delay counts in seconds, so the way to the primary takes time.
+  lagging: (replica, primary, millis, during) =>
     Effect.gen(function* () {
-      const fiber = yield* Effect.fork(
-        Effect.forever(
-          query("stop slave sql_thread").pipe(
-            Effect.zipRight(Effect.sleep(millis)),
-            Effect.zipRight(query("start slave sql_thread")),
-            Effect.zipRight(Effect.sleep("2 millis")),
-            Effect.uninterruptible
-          )
-        )
-      )
+      const proxy = yield* FaultProxy.make({ target: { host: "127.0.0.1", port: primary.port } })
+      yield* proxy.delay(millis)
+      yield* follow(replica, proxy)
       yield* during
-      yield* Fiber.interrupt(fiber)
-    }),
+      yield* follow(replica, primary)
+    }).pipe(Effect.scoped),
   pause: ({ query }) => query("stop slave sql_thread"),
   resume: ({ query }) => query("start slave sql_thread"),
-  follow: ({ query }, { port }) =>
-    query("stop slave").pipe(
-      Effect.zipRight(query(`change master to master_port = ${port}, master_use_gtid = slave_pos`)),
-      Effect.zipRight(query("start slave"))
-    )
+  follow
 }
 
 /** What has happened in one phase. */
@@ -208,7 +208,9 @@ export const runKind = (
           })
         return Effect.gen(function* () {
           if (!isGateOpen) yield* gate
-          if (left <= 0) return yield* Effect.sleep("1 millis")
+          // The machine must not be what a replica waits for.
+          yield* Effect.sleep("10 millis")
+          if (left <= 0) return
           left--
           busy++
           n++
@@ -244,9 +246,11 @@ export const runKind = (
           return Effect.tap(done, () =>
             Effect.sync(() =>
               progress(
-                `${kind.name}, ${name}: ${number(counted.pairs)} pairs, ${number(
-                  byReplicas(counted, primary.port)
-                )} % of the reads by replicas, ${counted.stale.length} stale, a read took ${number(
+                `${kind.name}, ${name}: ${number(counted.pairs)} pairs, ${
+                  name === "a failover"
+                    ? ""
+                    : `${number(byReplicas(counted, name === "after it" ? first.port : primary.port))} % of the reads by replicas, `
+                }${counted.stale.length} stale, a read took ${number(
                   percentile(counted.waits, 50)
                 )} ms (p50), ${number(percentile(counted.waits, 99))} ms (p99)${
                   counted.failed.size === 0 ? "" : `, failures: ${JSON.stringify([...counted.failed])}`
@@ -256,15 +260,36 @@ export const runKind = (
           )
         })
 
+      /** Reads and writes a little until each of these answers reads again: a replica that was late is tried now and then. */
+      const untilRead = (...replicas: ReadonlyArray<Node>) => {
+        const missing = new Set(replicas.map(({ port }) => port))
+        return Effect.suspend(() => {
+          phase = counts()
+          left = WORKERS
+          return done
+        }).pipe(
+          Effect.zipRight(Effect.sleep("50 millis")),
+          Effect.repeat({
+            until: () => {
+              for (const port of phase.ports.keys()) missing.delete(port)
+              return missing.size === 0
+            }
+          }),
+          Effect.timeout("1 minute")
+        )
+      }
+
       yield* work("calm")
-      yield* kind.lagging(first, 20, kind.lagging(second, 20, work("20 ms behind")).pipe(Effect.orDie))
+      const behind = Effect.zipRight(untilRead(first, second), work("20 ms behind"))
+      yield* kind.lagging(first, primary, 20, kind.lagging(second, primary, 20, behind))
+      yield* untilRead(first, second)
       yield* kind.pause(first)
       yield* work("one stands still")
       yield* kind.pause(second)
       yield* work("both stand still")
       yield* kind.resume(first)
       yield* kind.resume(second)
-      yield* Effect.sleep("3 seconds")
+      yield* untilRead(first, second)
       yield* work("they follow again")
       // What a failover loses nobody can read, so nothing is under way that it could lose.
       isGateOpen = false
@@ -280,7 +305,7 @@ export const runKind = (
       yield* first.promote
       yield* Fiber.join(failover)
       yield* kind.follow(second, first)
-      yield* Effect.sleep("3 seconds")
+      yield* untilRead(second)
       yield* work("after it")
       const isBalanced = yield* within("3 seconds", balanced)
       const phases = [...all.values()]

@@ -118,10 +118,15 @@ const ofPosition = <Conn>(
   if (target === undefined || !hopeful.includes(target)) return ofPrimary(means, wanted)
   return Effect.map(
     positions.reach(target as Target<Conn>, wanted, Math.min(timers.now() + maxCatchUp, deadline)),
-    (hasReached) =>
-      hasReached
-        ? { token: wanted, snapshot: { ...snapshot, replicas: [target] }, target: target as Target<Conn> }
-        : ofPrimary(means, wanted)
+    (hasReached) => {
+      if (hasReached)
+        return { token: wanted, snapshot: { ...snapshot, replicas: [target] }, target: target as Target<Conn> }
+      // Others may have waited for another one with more luck.
+      const replicas = up.filter(has)
+      return replicas.length === 0
+        ? ofPrimary(means, wanted)
+        : { token: wanted, snapshot: { ...snapshot, replicas }, target: undefined }
+    }
   )
 }
 

@@ -14,8 +14,9 @@ const GATHER = 1
 /** Milliseconds between two questions to a replica that readers wait for. It is what a read waits longer than it must. */
 const POLL = 2
 
-/** Milliseconds between two questions to a replica that was late, while reads go elsewhere because of that. */
+/** Milliseconds between two trials of a replica that was late. The pause is doubled by each one that fails, up to the longest. */
 const AGAIN = 100
+const LONGEST = 2_000
 
 export interface PositionsOptions<Conn> {
   readonly driver: Pick<Driver<any, Conn>, "askPosition" | "reached">
@@ -38,11 +39,12 @@ interface Follower {
   readonly question: Question<string | undefined>
   readonly waiters: Set<Waiter>
   isAsked: boolean
-  askedAt: Instant
-  /** A read has waited for it in vain. No other one waits until it was seen to follow within `maxCatchUp` again. */
+  /** A read has waited for it in vain. No other one waits until a trial has shown that it follows within `maxCatchUp` again. */
   isLate: boolean
-  /** Measures that: a position that the primary had at `since`. */
-  trial: { readonly wanted: string; readonly since: Instant } | undefined
+  isTried: boolean
+  /** When the next trial may begin, and the pause after it if it fails. */
+  againAt: Instant
+  pause: number
 }
 
 /**
@@ -120,17 +122,14 @@ export class Positions<Conn> {
     return Effect.suspend(() => {
       const { timers } = this.options
       const follower = this.followerOf(target)
-      const since = timers.now()
-      const isWhole = until - since > this.options.maxCatchUp - 1
+      const isWhole = until - timers.now() > this.options.maxCatchUp - 1
       return this.within(until, false, (done) => {
         const waiter: Waiter = { wanted, done }
         follower.waiters.add(waiter)
         this.poll(target, follower)
         return (isLate) => {
           follower.waiters.delete(waiter)
-          if (!isLate || !isWhole) return
-          follower.isLate = true
-          follower.trial ??= { wanted, since }
+          if (isLate && isWhole) follower.isLate = true
         }
       })
     })
@@ -149,9 +148,10 @@ export class Positions<Conn> {
         }),
         waiters: new Set(),
         isAsked: false,
-        askedAt: -Infinity,
         isLate: false,
-        trial: undefined
+        isTried: false,
+        againAt: -Infinity,
+        pause: AGAIN
       }
       this.followers.set(target, follower)
     }
@@ -162,7 +162,6 @@ export class Positions<Conn> {
   private poll(target: Target<Conn>, follower: Follower): void {
     if (follower.isAsked) return
     follower.isAsked = true
-    follower.askedAt = this.options.timers.now()
     follower.question.ask((exit) => {
       follower.isAsked = false
       const position = Exit.isSuccess(exit) ? exit.value : undefined
@@ -171,31 +170,28 @@ export class Positions<Conn> {
         if (position === undefined) waiter.done(false)
         else if (this.options.driver.reached(position, waiter.wanted) === true) waiter.done(true)
       }
-      this.measure(target, follower)
       if (follower.waiters.size > 0) this.poll(target, follower)
     })
   }
 
-  /** Begins a trial of a replica that was late, unless one is under way. Its end is looked for once, when it should have ended. */
+  /** Lets nobody but itself wait for a replica that was late. */
   private tryAgain(target: Target<Conn>, follower: Follower, wanted: string): void {
     const { maxCatchUp, timers } = this.options
-    this.measure(target, follower)
-    const since = timers.now()
-    if (follower.trial !== undefined) {
-      if (since - follower.askedAt >= AGAIN) this.poll(target, follower)
-      return
+    const now = timers.now()
+    if (follower.isTried || now < follower.againAt) return
+    follower.isTried = true
+    const end = (hasReached: boolean) => {
+      timer.cancel()
+      follower.waiters.delete(trial)
+      follower.isTried = false
+      follower.isLate = !hasReached
+      follower.againAt = hasReached ? -Infinity : timers.now() + follower.pause
+      follower.pause = hasReached ? AGAIN : Math.min(2 * follower.pause, LONGEST)
     }
-    follower.trial = { wanted, since }
-    timers.set(since + Math.max(0, maxCatchUp - 2 * POLL), () => this.poll(target, follower))
-  }
-
-  private measure(target: Target<Conn>, follower: Follower): void {
-    const { driver, maxCatchUp, timers } = this.options
-    const { trial } = follower
-    if (trial === undefined || target.position === undefined) return
-    if (driver.reached(target.position, trial.wanted) !== true) return
-    follower.trial = undefined
-    follower.isLate = timers.now() - trial.since > maxCatchUp
+    const timer = timers.set(now + maxCatchUp, () => end(false))
+    const trial: Waiter = { wanted, done: end }
+    follower.waiters.add(trial)
+    this.poll(target, follower)
   }
 
   /** What `begin` tells, or `otherwise` from `until` on. What `begin` gives is called at the end. */

@@ -22,14 +22,14 @@ import {
   within
 } from "./soak.js"
 
-interface Node {
+export interface Node {
   readonly port: number
   readonly query: (sql: string) => Effect.Effect<unknown, unknown>
   readonly promote: Effect.Effect<void, unknown>
   readonly stop: Effect.Effect<void, unknown>
 }
 
-interface Kind {
+export interface Kind {
   readonly name: string
   /** A primary and two replicas. */
   readonly make: Effect.Effect<

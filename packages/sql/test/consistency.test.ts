@@ -269,6 +269,7 @@ it.effect("a token carries a write to another process, and bad ones are refused 
       ["1~Fake~~%zz", /it is none/],
       ["9".repeat(20_000), /it is none/],
       [encode({ database: "PostgreSQL", history: "", position: "1:0/1" }), /one of PostgreSQL/],
+      [encode({ database: "MySQL", history: "", position: "11" }), /one of MySQL/],
       [encode({ database: "Fake", history: "", position: "99" }), /the primary has not come so far/]
     ]
     for (const [bad, why] of cases) {

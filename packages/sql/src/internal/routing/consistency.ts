@@ -134,12 +134,13 @@ const ofPosition = <Conn>(
 const ofToken = <Conn>(means: Means<Conn>, text: string): Effect.Effect<Given, SqlError> => {
   const { driver, maxCatchUp, members, positions, timers } = means
   const token = decode(text)
+  if (token !== undefined && token.database !== driver.name) {
+    return Effect.fail(refused(`it is one of ${token.database}. Keep the tokens of each database apart`))
+  }
   if (token === undefined || driver.reached(token.position, token.position) !== true) {
     return Effect.fail(
       refused(
-        token === undefined || token.database === driver.name
-          ? "it is none. Pass what Sql.consistencyToken has given, unchanged, and have Consistency.verify check what came from outside"
-          : `it is one of ${token.database}. Keep the tokens of each database apart`
+        "it is none. Pass what Sql.consistencyToken has given, unchanged, and have Consistency.verify check what came from outside"
       )
     )
   }

@@ -1,10 +1,10 @@
 import type { Instant } from "@sluice/pool/Deadline"
 
-/** Milliseconds between two positions that are kept. */
+/** Milliseconds within which two positions are kept, at most. */
 const STEP = 100
 
-/** Positions that are kept: the last minute of a primary that is asked all the time, and twenty minutes of one that probes ask. */
-const KEPT = 600
+/** Positions that are kept: the last minute of a primary that is asked all the time, and forty minutes of one that probes ask. */
+const KEPT = 1_200
 
 interface Sample {
   readonly position: string
@@ -16,7 +16,7 @@ interface Sample {
 /**
  * Where the primary was, and when, on the monotonic clock of this process. It tells how far a replica is behind without a privilege and
  * without the clocks of the servers. Its resolution is the time between two samples: a probe each two seconds, and more often where
- * reads ask for the position of a write.
+ * reads ask for the position of a write. It may say a tenth of a second too much.
  */
 export class Track {
   private samples: Array<Sample> = []
@@ -25,10 +25,17 @@ export class Track {
 
   /** The primary is at this position. */
   note(position: string, at: Instant): void {
-    const last = this.samples[this.samples.length - 1]
-    if (last?.position === position) last.until = at
-    else if (last === undefined || at - last.from >= STEP) this.samples.push({ position, from: at, until: at })
-    if (this.samples.length > KEPT) this.samples.shift()
+    const { samples } = this
+    const last = samples[samples.length - 1]
+    if (last?.position === position) {
+      last.until = at
+      return
+    }
+    const before = samples[samples.length - 2]
+    // The last one gives its place, and its instant, to this one.
+    if (before !== undefined && at - before.from < STEP) samples.pop()
+    samples.push({ position, from: before !== undefined && at - before.from < STEP ? last!.from : at, until: at })
+    if (samples.length > KEPT) samples.shift()
   }
 
   /** Another server is the primary. */

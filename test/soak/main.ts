@@ -1,11 +1,12 @@
 import { parseArgs } from "node:util"
 import { Cause, Effect, Exit, Fiber } from "effect"
 import { cancels } from "./cancels.js"
+import { chaos } from "./chaos.js"
 import { consistency } from "./consistency.js"
 import { rows } from "./rows.js"
 import type { Settings, Soak } from "./soak.js"
 
-const soaks: ReadonlyArray<Soak> = [cancels, rows, consistency]
+const soaks: ReadonlyArray<Soak> = [cancels, rows, consistency, chaos]
 
 const help = `Usage: pnpm soak [name …] [options]
 
@@ -13,7 +14,9 @@ Soaks (all of them without a name), each on servers of its own:
 ${soaks.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
 
 Options:
-  --seconds N        how long cancels runs, 1 to 86400 (default 30)
+  --seconds N        how long cancels and chaos run, 1 to 86400 (default 30 and 120; chaos on each database)
+  --minutes N        the same in minutes, 1 to 1440
+  --db NAME          the database of chaos, pg or mysql (default: one after the other)
   --rate N           interrupts a second that cancels aims at, 1 to 100000 (default 1100)
   --rows N           rows that rows reads, 1000 to 2000000000 (default 10000000)
   --pairs N          writes that consistency makes on each database, 100 to 100000000 (default 10000)
@@ -26,6 +29,7 @@ Examples:
   pnpm soak cancels --seed 42 --rate 200
   pnpm soak rows --rows 100000000
   pnpm soak consistency --pairs 1000
+  pnpm soak chaos --seed 7 --minutes 5 --db pg
 
 Claims go to stdout, progress to stderr, once a second. Exit code 1: a claim does not hold, each named on stderr;
 2: not a command this program understands.
@@ -42,6 +46,8 @@ const readArguments = () => {
       allowPositionals: true,
       options: {
         seconds: { type: "string" },
+        minutes: { type: "string" },
+        db: { type: "string" },
         rate: { type: "string" },
         rows: { type: "string" },
         pairs: { type: "string" },
@@ -63,6 +69,11 @@ const whole = (option: string, value: string | undefined, least: number, most: n
   return n
 }
 
+const database = (value: string | undefined): Settings["database"] => {
+  if (value === undefined || value === "pg" || value === "mysql") return value
+  throw new Usage(`--db ${value}: there is pg and mysql`)
+}
+
 const main = async (): Promise<number> => {
   const { positionals, values } = readArguments()
   if (values.help === true) {
@@ -75,9 +86,11 @@ const main = async (): Promise<number> => {
     if (found !== undefined) return found
     throw new Usage(`there is no soak "${name}"; there is: ${soaks.map((one) => one.name).join(", ")}`)
   })
+  const minutes = whole("minutes", values.minutes, 1, 1_440)
   const settings: Settings = {
     seed: whole("seed", values.seed, 0, 2 ** 32 - 1) ?? Date.now() % 2 ** 32,
-    seconds: whole("seconds", values.seconds, 1, 86_400),
+    seconds: minutes === undefined ? whole("seconds", values.seconds, 1, 86_400) : minutes * 60,
+    database: database(values.db),
     rate: whole("rate", values.rate, 1, 100_000),
     rows: whole("rows", values.rows, 1_000, 2_000_000_000),
     pairs: whole("pairs", values.pairs, 100, 100_000_000),

@@ -1,15 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { cancels } from "./cancels.js"
+import { chaos } from "./chaos.js"
 import { consistency } from "./consistency.js"
 import { rows } from "./rows.js"
 import type { Settings, Soak } from "./soak.js"
 
 /** The soaks in short: the same claims, but for what the machine decides. `pnpm soak` runs them at full length. */
-const holds = (soak: Soak, settings: Omit<Settings, "progress" | "seed">) =>
+const holds = (soak: Soak, settings: Omit<Settings, "progress" | "seed"> & { readonly seed?: number }) =>
   Effect.gen(function* () {
-    const seed = Date.now() % 2 ** 32
-    const claims = yield* soak.run({ seed, progress: () => {}, ...settings })
+    const { seed = Date.now() % 2 ** 32 } = settings
+    const claims = yield* soak.run({ progress: () => {}, ...settings, seed })
     const broken = claims.filter((claim) => !claim.holds && claim.isOfTheMachine !== true)
     assert.deepStrictEqual(
       broken.map(({ actual, limit, name }) => `${name}: ${actual} (${limit})`),
@@ -32,5 +33,11 @@ describe("soaks in short", () => {
     "400 writes on each database, each read at once, while replicas lag, stand still and take over: none is missed",
     () => holds(consistency, { pairs: 400 }),
     180_000
+  )
+
+  it.live(
+    "faults at random on a primary and two replicas of each database: what 50 workers were told is true",
+    () => holds(chaos, { seconds: 12, seed: 130 }),
+    300_000
   )
 })

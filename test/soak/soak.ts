@@ -27,6 +27,8 @@ export interface Settings {
   readonly rate?: number | undefined
   readonly rows?: number | undefined
   readonly pairs?: number | undefined
+  /** Default: each. */
+  readonly database?: "pg" | "mysql" | undefined
   readonly progress: (line: string) => void
 }
 

@@ -90,7 +90,7 @@ export type Mysql2Options = Omit<
 export interface MysqlSqlConfig extends EndpointConfig, RuntimeConfig {
   /** Takes writes, and every statement that is not marked as a read. */
   readonly primary?: EndpointConfig | undefined
-  /** Take the statements inside of `Sql.read`, in turn. Default none. */
+  /** Take the statements inside of `Sql.read`: see `Router`. Default none. */
   readonly replicas?: ReadonlyArray<EndpointConfig> | undefined
   /**
    * Servers of one database, instead of `primary` and `replicas`: which of them takes writes is found by asking them, at the start

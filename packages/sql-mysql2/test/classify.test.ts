@@ -34,6 +34,7 @@ const numbers = (phases: Phases, ...errnos: ReadonlyArray<number>): ReadonlyArra
 type Raisable = Exclude<
   SqlReason.Tag,
   | "AcquireTimeout"
+  | "NoReplica"
   | "PoolSaturated"
   | "PoolClosed"
   | "NestedAcquire"

@@ -1,6 +1,6 @@
 import { SqlClient } from "@effect/sql"
 import { assert, layer } from "@effect/vitest"
-import { Sql } from "@sluice/sql"
+import { Router, Sql } from "@sluice/sql"
 import { FaultProxy, PgCluster } from "@sluice/testkit"
 import { Effect, Redacted, Stream } from "effect"
 import { atOnce, eventually, onPool, reasonOf, table } from "./support/fixture.js"
@@ -17,7 +17,7 @@ layer(PgCluster.layer({ replicas: 2 }), { excludeTestServices: true, timeout: "2
     replicas: replicas.map(({ url }) => ({ url }))
   }))
 
-  it.effect("what is inside of Sql.read goes to the replicas in turn, everything else to the primary", () =>
+  it.effect("what is inside of Sql.read goes to the replicas, everything else to the primary", () =>
     Effect.flatMap(withReplicas, (config) =>
       onPool(config, () =>
         Effect.gen(function* () {
@@ -38,7 +38,7 @@ layer(PgCluster.layer({ replicas: 2 }), { excludeTestServices: true, timeout: "2
             replicas.map((node) => `127.0.0.1:${node.port}/sluice`)
           )
         })
-      )
+      ).pipe(Effect.provideService(Router.Router, Router.roundRobin()))
     )
   )
 

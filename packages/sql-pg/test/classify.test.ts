@@ -21,6 +21,7 @@ interface Case {
 type Raisable = Exclude<
   SqlReason.Tag,
   | "AcquireTimeout"
+  | "NoReplica"
   | "PoolSaturated"
   | "PoolClosed"
   | "NestedAcquire"

@@ -1,15 +1,18 @@
 /**
  * Which endpoint a statement goes to.
  *
- * A router only chooses. Everything around the choice belongs to `Sql`, whichever router is used: a read that gets no
- * connection to its replica in half of its time takes one to the primary, pins keep their connection, and statements inside
- * of a transaction never move.
+ * A router only chooses. Everything around the choice belongs to `Sql`, whichever router is used: which replicas are too far behind, what
+ * becomes of a read that gets no connection to its replica in half of its time, and how many reads the primary takes in place of
+ * its replicas. Pins keep their connection, and statements inside of a transaction never move.
  *
  * @since 0.2.0
  */
 import type { Instant } from "@sluice/pool/Deadline"
 import { Context, Layer } from "effect"
+import * as Choice from "./internal/routing/choice.js"
 import type { Intent } from "./internal/routing/intent.js"
+import type { ReadOptions } from "./internal/routing/rules.js"
+import * as Rules from "./internal/routing/rules.js"
 import type { Snapshot, Target } from "./Topology.js"
 
 export type {
@@ -21,6 +24,7 @@ export type {
    */
   Intent
 } from "./internal/routing/intent.js"
+export type { ReadOptions, Rules } from "./internal/routing/rules.js"
 
 export type {
   /**
@@ -48,10 +52,13 @@ export type {
  */
 export interface Service {
   /**
-   * The target of one statement, pin or transaction. `undefined` stands for the primary.
+   * The target of one statement, pin or transaction. `undefined` stands for the primary. For a read it says also that no replica can
+   * be read from: the primary stands in, within `primaryReadShare`, or the read fails with `NoReplica`, as `rules` say. Where
+   * `snapshot.primary` is chosen for a read, no rule limits that.
    *
    * - Called once for each acquire, on the path of every statement: at most 2 microseconds, no I/O. It must not throw: an
-   *   exception is a defect of the statement.
+   *   exception is a defect of the statement. When the target gives a read no connection it is called again, and that target is not in
+   *   the snapshot then.
    * - `intent`: `write` where the program said nothing.
    * - `token`: the position that the read must not be behind. Always `undefined` in this version.
    * - `snapshot`: the targets there are. Any other result fails the statement with `InvalidUse`.
@@ -65,10 +72,15 @@ export interface Service {
     deadline: Instant,
     context: Context.Context<never>
   ) => Target | undefined
+  /**
+   * What holds for the reads around the choice. A router that calls another one takes over its rules with `{ ...other, choose }`.
+   * Default: those of `leastBusy()`.
+   */
+  readonly rules?: Rules.Rules | undefined
 }
 
 /**
- * The tag. The Layer of a driver takes the router that the program provides to it, else `roundRobin()`, and provides the one
+ * The tag. The Layer of a driver takes the router that the program provides to it, else `leastBusy()`, and provides the one
  * that it uses.
  *
  * **When to use:** to send the reads of one tenant, one zone or one job to a replica of its own.
@@ -81,12 +93,13 @@ export interface Service {
  *
  * class CurrentTenant extends Context.Reference<CurrentTenant>()("CurrentTenant", { defaultValue: () => 0 }) {}
  *
- * const others = Router.roundRobin()
+ * const others = Router.leastBusy()
  *
  * const ByTenant = Router.layer({
+ *   ...others,
  *   choose: (intent, token, snapshot, deadline, context) => {
  *     const own = snapshot.replicas[Context.get(context, CurrentTenant) % snapshot.replicas.length]
- *     return intent === "read" && own?.isUp ? own : others.choose(intent, token, snapshot, deadline, context)
+ *     return intent === "read" && own?.isUp && !own.isLagging ? own : others.choose(intent, token, snapshot, deadline, context)
  *   }
  * })
  *
@@ -102,29 +115,67 @@ export interface Service {
  */
 export class Router extends Context.Tag("@sluice/sql/Router")<Router, Service>() {}
 
-class RoundRobin implements Service {
-  private turn = 0
-
-  // An own property, so that a program may take `choose` out of its router.
-  readonly choose: Service["choose"] = (intent, _token, { primary, replicas }) => {
-    if (intent === "write") return primary
-    for (let i = 0; i < replicas.length; i++) {
-      const candidate = replicas[this.turn++ % replicas.length]!
-      if (candidate.isUp && !candidate.isSilent) return candidate
+const make = (pick: Choice.Pick, options: ReadOptions): Service => {
+  const rules = Rules.decode(options)
+  const { target } = rules
+  let last: Snapshot | undefined
+  let all: ReadonlyArray<Target> = []
+  const everywhere = (snapshot: Snapshot) => {
+    if (snapshot !== last) {
+      last = snapshot
+      // The primary may be among its replicas.
+      all = Array.from(new Set([snapshot.primary, ...snapshot.replicas]))
     }
-    return primary
+    return all
   }
+  const isPrimary = target === "primary" || target === "read-write"
+  return Rules.own<Service>({
+    rules,
+    // An own property, so that a program may take `choose` out of its router.
+    choose: (intent, _token, snapshot) => {
+      if (isPrimary || intent === "write") return snapshot.primary
+      const candidates = target === "any" ? everywhere(snapshot) : snapshot.replicas
+      return candidates.length === 0 ? undefined : pick(candidates)
+    }
+  })
 }
 
 /**
- * Writes go to the primary. Reads go to the replicas in turn, without those that are not up or silent; when there is none they
- * go to the primary. This is the router of every `Sql` that is given no other.
+ * Reads go to the less busy one of two replicas that are taken by chance: the one for which `(busy + waiting + 1) × latency` is smaller.
+ * Latencies count where one is twice the other. Writes go to the primary. This is the router of every `Sql` that is given no other.
+ *
+ * **Details**
+ *
+ * The power of two choices: it spreads as well as a look at all replicas, and processes that know nothing of each other do not send
+ * all of their reads to the same one. A replica that becomes slow gets less within a second.
+ *
+ * Throws a `SqlError` for `InvalidOptions` when an option cannot work.
  *
  * @see `Router` to provide another one, which may call this one for what it does not decide.
  * @since 0.2.0
  * @category constructors
  */
-export const roundRobin = (): Service => new RoundRobin()
+export const leastBusy = (options: ReadOptions = {}): Service => make(Choice.leastBusy(Choice.chance()), options)
+
+/**
+ * Reads go to the replicas in turn, writes to the primary.
+ *
+ * **When to use:** where every replica shall get the same number of reads, however busy it is.
+ *
+ * @see `leastBusy`, which looks at how busy they are. The options and what they throw are the same.
+ * @since 0.2.0
+ * @category constructors
+ */
+export const roundRobin = (options: ReadOptions = {}): Service => make(Choice.roundRobin(Choice.chance()), options)
+
+/**
+ * Reads go to the replicas by chance, writes to the primary.
+ *
+ * @see `leastBusy`, which looks at how busy they are. The options and what they throw are the same.
+ * @since 0.2.0
+ * @category constructors
+ */
+export const random = (options: ReadOptions = {}): Service => make(Choice.random(Choice.chance()), options)
 
 /**
  * Provides a router to the Layer of a driver.

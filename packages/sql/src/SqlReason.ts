@@ -137,6 +137,11 @@ export const tags = [
   "TransactionAborted",
   /** No connection within the acquire timeout. `cause` is the pool's error with the pool's state. */
   "AcquireTimeout",
+  /**
+   * No replica can be read from, and the primary may not answer for it: the program has said so, or as many of such reads as it may
+   * have are there already. Nothing was sent.
+   */
+  "NoReplica",
   /** Too many callers wait already. */
   "PoolSaturated",
   /** The pool is draining or closed. */

@@ -33,6 +33,21 @@ export interface Target {
   readonly upSince: Instant
   /** Milliseconds that a replica is behind, when it was asked last. `undefined`: it cannot be told. */
   readonly lag: number | undefined
+  /**
+   * It is farther behind than `maxLag` of the router, or was so and has not been near again in three answers. Reads should go
+   * elsewhere.
+   */
+  readonly isLagging: boolean
+  /**
+   * The part of its reads that it should get: 1, and less for a while after it has come back, because its caches are cold. It is 0.1 at
+   * first, and grows with each answer until `ramp` of the router has passed.
+   */
+  readonly share: number
+  /**
+   * Milliseconds from the sending of a statement to this server until its answer: a mean of the last second or so, over all
+   * connections. 0 until one was answered.
+   */
+  readonly latency: number
   /** How far its history went when it was asked last: the WAL position of PostgreSQL, the GTIDs of MySQL and MariaDB. */
   readonly position: string | undefined
   /** Connections that are leased. */

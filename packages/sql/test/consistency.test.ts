@@ -31,7 +31,16 @@ const cluster = () => {
       Effect.sync(() => fake.positions.set("primary", position)),
       Sql.query("insert")
     )
-  return { fake, driver, asked, seen, write, layer: (options?: object) => layer({ driver }, { replicas, ...options }) }
+  const inTurn = Router.layer(Router.roundRobin())
+  return {
+    fake,
+    driver,
+    asked,
+    seen,
+    write,
+    layer: (options?: object, router = inTurn) =>
+      layer({ driver }, { replicas, ...options }).pipe(Layer.provide(router))
+  }
 }
 
 it.effect("a read after a write goes to a replica that has it, and the primary is asked for its position once", () => {
@@ -220,7 +229,7 @@ it.effect("a router of the program sees the position, and gets only the replicas
     assert.strictEqual(yield* read, "primary")
     assert.deepStrictEqual(seenBy, [["read", "11", ["r2"]]])
     yield* idle
-  }).pipe(Effect.provide(layer().pipe(Layer.provide(router))))
+  }).pipe(Effect.provide(layer({}, router)))
 })
 
 it.effect("after a failover the new primary is asked, because positions of before mean nothing", () => {

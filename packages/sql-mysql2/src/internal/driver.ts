@@ -80,7 +80,12 @@ const none: ReadonlyArray<string> = []
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
-  endpoint: ({ host, key, label, path }) => ({ key, label, host: path === undefined ? host : undefined }),
+  endpoint: ({ host, key, label, path, roundTrip }) => ({
+    key,
+    label,
+    host: path === undefined ? host : undefined,
+    times: roundTrip
+  }),
   connect,
   ping: session.ping,
   reset: session.reset,

@@ -135,7 +135,12 @@ const begin = ({ deferrable, isolation, readOnly }: BeginOptions): ReadonlyArray
 
 export const driver: Driver<Endpoint, PgConnection> = {
   name: "PostgreSQL",
-  endpoint: ({ host, key, label, path }) => ({ key, label, host: path === undefined ? host : undefined }),
+  endpoint: ({ host, key, label, path, roundTrip }) => ({
+    key,
+    label,
+    host: path === undefined ? host : undefined,
+    times: roundTrip
+  }),
   connect: (endpoint, signals, control) => connect(endpoint, signals, undefined, control),
   ping,
   reset,

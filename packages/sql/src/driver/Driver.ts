@@ -136,6 +136,11 @@ export interface EndpointInfo {
   readonly label: string
   /** The name or the number under which the server is reached, if it is not a socket. */
   readonly host?: string | undefined
+  /** How long its statements take. Without it routers compare the numbers of connections only. */
+  readonly times?: {
+    /** Milliseconds, a mean of the last second or so; 0 until a statement was answered. Read often, so reading must cost nothing. */
+    readonly latency: number
+  }
 }
 
 /**
@@ -182,12 +187,12 @@ export interface PackedRequest {
   /** Tells the caller before the read has ended on this connection. `resume` is called later all the same. */
   readonly answer: (effect: Effect.Effect<any, SqlError>) => void
   /**
-   * Executes the statement once more, on another connection of the pool, in a fiber of its own. `sent` is called when it has that
-   * connection; not if the fiber ends before. No fiber: too much was executed again already. `undefined`: it is executed here and
-   * nowhere else.
+   * Executes the statement once more, on another connection and if possible on another server, in a fiber of its own. `late` is the
+   * connection that it is held up on. `sent` is called when it has the other connection; not if the fiber ends before. No fiber: too
+   * much was executed again already. `undefined`: it is executed here and nowhere else.
    */
   readonly again:
-    | ((request: PackedRequest, sent: () => void) => Fiber.RuntimeFiber<any, SqlError> | undefined)
+    | ((request: PackedRequest, sent: () => void, late: object) => Fiber.RuntimeFiber<any, SqlError> | undefined)
     | undefined
 }
 

@@ -147,7 +147,7 @@ export class Read<Conn extends Packable, State> implements Held {
     }
     const copy: Copy = { isSent: false, fiber: undefined }
     this.copy = copy
-    copy.fiber = this.request.again!(this.request, sent)
+    copy.fiber = this.request.again!(this.request, sent, this.connection)
     if (copy.fiber === undefined) {
       this.copy = undefined
       sent()

@@ -417,6 +417,7 @@ export class Pipeline<Op extends Operation<Op>> {
       if (began && !operation.prepares) profile.observe(now - this.readyAt)
     }
     this.took = now - sentAt
+    roundTrip.answered(this.took, now)
     this.readyAt = now
   }
 

@@ -78,7 +78,7 @@ export interface RuntimeConfig {
  */
 export interface RuntimeOptions<Endpoint> extends RuntimeConfig, Origin {
   readonly primary: Endpoint
-  /** Where `Sql.read` goes, in turn. Default none. */
+  /** Where `Sql.read` goes: see `Router`. Default none. */
   readonly replicas?: ReadonlyArray<Endpoint> | undefined
   /** `found`: `primary` and `replicas` are a first guess, and the servers are asked which of them takes writes. Default `given`. */
   readonly roles?: Router.Roles | undefined
@@ -119,7 +119,7 @@ export type ReactivityOnDemand = Effect.Effect<Reactivity.Reactivity.Service>
 export interface Runtime<Conn> {
   readonly sql: Service
   readonly client: SqlClient
-  /** The router in use: the one that the program has provided, else `Router.roundRobin()`. */
+  /** The router in use: the one that the program has provided, else `Router.leastBusy()`. */
   readonly router: Router.Service
   readonly topology: Topology.Service
   /**

@@ -33,6 +33,10 @@ export interface Fake {
   readonly standbys: Set<string>
   /** How far each host is. */
   readonly positions: Map<string, number>
+  /** Milliseconds that hosts say that they are behind; `undefined`: such a host tells nothing. Default 0. */
+  readonly lags: Map<string, number | undefined>
+  /** Hosts that let nobody ask for their state. */
+  readonly closed: Set<string>
   aborts: number
 }
 
@@ -61,6 +65,8 @@ export const make = (): Fake => {
     silent: new Set(),
     standbys: new Set(),
     positions: new Map(),
+    lags: new Map(),
+    closed: new Set(),
     aborts: 0,
     driver: {
       name: "Fake",
@@ -110,16 +116,18 @@ export const make = (): Fake => {
               )
             : fake.silent.has(host)
               ? Effect.never
-              : Effect.succeed({
-                  isWritable: !fake.standbys.has(host),
-                  isReplica: false,
-                  generation: undefined,
-                  history: undefined,
-                  instance: undefined,
-                  sharesWrites: false,
-                  position: fake.positions.get(host)?.toString(),
-                  lag: 0
-                })
+              : fake.closed.has(host)
+                ? Effect.fail(SqlReason.toError(SqlReason.make("PermissionDenied"), "no"))
+                : Effect.succeed({
+                    isWritable: !fake.standbys.has(host),
+                    isReplica: false,
+                    generation: undefined,
+                    history: undefined,
+                    instance: undefined,
+                    sharesWrites: false,
+                    position: fake.positions.get(host)?.toString(),
+                    lag: fake.lags.has(host) ? fake.lags.get(host) : 0
+                  })
         ),
       reset: (connection) =>
         Effect.sync(() => {

@@ -20,7 +20,7 @@ import { toSqlError } from "./errors.js"
  * there is a budget.
  */
 export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): NonNullable<PackedRequest["again"]> => {
-  const { driver, members, scope } = cluster
+  const { driver, members, scope, targetOf } = cluster
   const budget = Budget.make(() => acquired(cluster), Budget.held)
 
   /** In a fiber that has the context of the caller, and so its deadline, priority and span. */
@@ -39,19 +39,31 @@ export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): Non
     return forkAs(scope, caller, Effect.mapError(patient, toSqlError))
   }
 
-  const alone: PackedRequest["again"] = (request, sent) =>
+  const alone: PackedRequest["again"] = (request, sent, late) =>
     forCaller(request, (fiber, until) =>
-      Route.lend(cluster, intentOf(fiber.currentContext), (connection) => {
-        sent()
-        return driver.execute(connection, request.sql, request.params, request.mode, undefined, until)
-      })
+      Route.lend(
+        cluster,
+        intentOf(fiber.currentContext),
+        (connection) => {
+          sent()
+          return driver.execute(connection, request.sql, request.params, request.mode, undefined, until)
+        },
+        undefined,
+        targetOf(late as Conn)
+      )
     )
 
-  return (request, sent) =>
+  return (request, sent, late) =>
     forCaller(request, (fiber, until) =>
-      Route.share<Conn, any>(cluster, intentOf(fiber.currentContext), (connection, resume, answer) => {
-        sent()
-        packing.start(connection, { ...request, fiber, interruptible: true, until, resume, answer, again: alone })
-      })
+      Route.share<Conn, any>(
+        cluster,
+        intentOf(fiber.currentContext),
+        (connection, resume, answer) => {
+          sent()
+          packing.start(connection, { ...request, fiber, interruptible: true, until, resume, answer, again: alone })
+        },
+        undefined,
+        targetOf(late as Conn)
+      )
     )
 }

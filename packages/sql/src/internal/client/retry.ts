@@ -5,6 +5,7 @@ import type { AcquireOptions } from "@sluice/pool/PoolOptions"
 import { Cause, type Context, Effect, Option, type Schedule, ScheduleDecision, ScheduleIntervals } from "effect"
 import * as SqlReason from "../../SqlReason.js"
 import { acquired, type Cluster } from "../routing/cluster.js"
+import { acquireTimeout } from "../routing/patience.js"
 import * as Route from "../routing/route.js"
 import { type Call, hasNotBegun } from "../session/options.js"
 import * as Budget from "./budget.js"
@@ -115,7 +116,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     const error = failure.value
     return Effect.suspend(() => {
       // Where no deadline was declared, retries end when a wait for a connection would have ended.
-      const until = deadline === never ? timers.now() + Route.acquireTimeout(cluster, context, undefined) : deadline
+      const until = deadline === never ? timers.now() + acquireTimeout(cluster, context, undefined) : deadline
       const plan = { schedule: policies.schedule(policies.standard, () => situation), admits, until, budget: true }
       return isRefusedByStandby(error) && SqlReason.of(error).retry === "always" && admits(error)
         ? onNext(cause, plan, once)
@@ -126,7 +127,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
   /** A server has refused a write because it takes none: pauses alone do not help, but another server, or a promotion, does. */
   const whenWritable = <A, E, R>(until: Instant, then: Effect.Effect<A, E, R>, otherwise: Effect.Effect<A, E, R>) =>
     Effect.withFiberRuntime<A, E, R>(({ currentContext }) => {
-      const longest = timers.now() + Route.acquireTimeout(cluster, currentContext, undefined)
+      const longest = timers.now() + acquireTimeout(cluster, currentContext, undefined)
       return Effect.flatMap(Route.writable(cluster, "write", Math.min(until, longest)), (target) =>
         target === undefined ? otherwise : then
       )

@@ -18,9 +18,11 @@ import * as Identity from "./identity.js"
 import { Marks } from "./marks.js"
 import { Members } from "./members.js"
 import { Positions } from "./positions.js"
+import { PrimaryReads } from "./primaryReads.js"
 import * as Probes from "./probes.js"
 import type * as Registry from "./registry.js"
 import * as Reports from "./reports.js"
+import { defaults, isOwn, type Rules } from "./rules.js"
 import * as Silence from "./silence.js"
 import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
@@ -41,7 +43,13 @@ export interface Cluster<Conn> {
   readonly failoverHold: number | undefined
   readonly topology: Topology.Service
   readonly router: Router.Service
-  /** The program has provided no router, so that each write goes to the primary without being asked about. */
+  /** What the router asks of the targets that get reads. */
+  readonly rules: Rules
+  /** The reads that are on the primary because there was no replica for them. */
+  readonly primaryReads: PrimaryReads
+  /** The target that a connection belongs to. */
+  readonly targetOf: (connection: Conn) => Target<Conn> | undefined
+  /** The router is one of this library, so that each write goes to the primary without being asked about. */
   readonly isDefaultRouter: boolean
   /** What fibers have written, and how far the servers are. `undefined`: there is only one server, so nobody can be behind. */
   readonly consistency: Consistency.Means<Conn> | undefined
@@ -88,10 +96,13 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const scope = yield* Effect.scope
   const timers = yield* Deadline.Timers
   const provided = yield* Effect.serviceOption(Router.Router)
+  const router = provided._tag === "Some" ? provided.value : Router.leastBusy()
+  const rules = router.rules ?? defaults
   const abortTimeout = Duration.toMillis(Duration.decode(options.pool.abortTimeout ?? "2 seconds"))
   const leftOpen = LeftOpen.make(timers.now)
   const targets = new Map<string, Target<Conn>>()
   const endpoints = new Map<Target<Conn>, Endpoint>()
+  const keys = new WeakMap<object, string>()
   const identities = new Map<Target<Conn>, Identity.Identity<Conn>>()
   const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
   // The pools may connect before every target is there.
@@ -153,7 +164,11 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         role: (isWritable) => seen(made, isWritable)
       }
       lookUp()
-      return Effect.tapError(silence.connect(signals), () => Effect.sync(() => signOf(made)))
+      return Effect.tapBoth(silence.connect(signals), {
+        onFailure: () => Effect.sync(() => signOf(made)),
+        // The pool may connect before there is a target.
+        onSuccess: (connection) => Effect.sync(() => keys.set(connection as object, info.key))
+      })
     })
     const pool = yield* Pool.make<Conn, SqlError, never>({
       ...options.pool,
@@ -200,27 +215,27 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     isBoth ||= replica === primary
   }
   const all = Array.from(targets.values())
-  yield* Reports.unreachable(
-    all.filter((one) => one !== primary),
-    timers
-  )
+  yield* Reports.make(all, timers)
   const members = new Members<Conn>({
     name: driver.name,
     targets: all,
     isBoth: isBoth && options.roles === "given",
     source: options.roles,
+    rules,
     timers,
     reached: driver.reached,
     say: (message) => {
       Runtime.runFork(runtime, message, { scope })
     }
   })
+  const depth = driver.packing?.depth ?? 1
+  const primaryReads = new PrimaryReads(timers, depth, () => members.primary.max * depth * rules.primaryReadShare)
+  members.listen(primaryReads.returned)
   const probes = yield* Probes.make(driver, all, members, timers)
   known = { members, probes }
   if (all.length > 1) probes.sign()
   const fork = <A>(effect: Effect.Effect<A, SqlError>) => Runtime.runFork(runtime, effect, { scope })
   const { maxCatchUp } = options
-  const router = provided._tag === "Some" ? provided.value : Router.roundRobin()
   const marks = new Marks<Conn>(driver, members)
   const positions = new Positions({ driver, members, marks, timers, maxCatchUp, fork })
   const consistency = all.length > 1 ? { driver, members, marks, positions, router, timers, maxCatchUp } : undefined
@@ -235,7 +250,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     consistency,
     topology: topology.make(members, probes.ask),
     router,
-    isDefaultRouter: provided._tag === "None",
+    rules,
+    primaryReads,
+    targetOf: (connection) => targets.get(keys.get(connection as object) ?? ""),
+    isDefaultRouter: isOwn(router),
     leftOpen,
     scope,
     check: (target, connection) => (identities.get(target)?.isKnown() === true ? Effect.void : driver.ping(connection)),

@@ -5,6 +5,7 @@ import type { Driver } from "../../driver/Driver.js"
 import type * as Router from "../../Router.js"
 import * as SqlReason from "../../SqlReason.js"
 import type { Snapshot } from "../../Topology.js"
+import { isEligible } from "./choice.js"
 import { levelOf } from "./level.js"
 import type { Marks } from "./marks.js"
 import type { Members } from "./members.js"
@@ -108,7 +109,7 @@ const ofPosition = <Conn>(
   const { snapshot } = members
   const has = (target: { readonly position: string | undefined }) =>
     target === snapshot.primary || (target.position !== undefined && driver.reached(target.position, wanted) === true)
-  const up = snapshot.replicas.filter((replica) => replica.isUp)
+  const up = snapshot.replicas.filter(isEligible)
   const reached = up.filter(has)
   if (reached.length > 0) return { token: wanted, snapshot: { ...snapshot, replicas: reached }, target: undefined }
   const hopeful = up.filter((replica) => positions.isHopeful(replica as Target<Conn>, wanted))

@@ -2,13 +2,12 @@ import type { Instant, Timers } from "@sluice/pool/Deadline"
 import { Effect } from "effect"
 import type { ServerState } from "../../driver/Driver.js"
 import type { Snapshot } from "../../Topology.js"
+import { Eligibility } from "./eligibility.js"
 import { Track } from "./lag.js"
 import * as Roles from "./roles.js"
+import type { Rules } from "./rules.js"
 import type { Target } from "./target.js"
 import type { Roles as Source } from "./words.js"
-
-/** Good answers in a row after which a server that had not answered gets reads again. */
-const GOOD = 3
 
 export interface MembersOptions<Conn> {
   /** The database, for messages. */
@@ -21,6 +20,8 @@ export interface MembersOptions<Conn> {
   readonly timers: Timers["Type"]
   /** See `Driver.reached`. */
   readonly reached: (position: string, wanted: string) => boolean | undefined
+  /** What the router asks of the targets that get reads. */
+  readonly rules: Rules
   /** Runs what is said in the log in a fiber of its own. */
   readonly say: (message: Effect.Effect<void>) => void
 }
@@ -48,15 +49,16 @@ export class Members<Conn> {
   /** When the present round of questions has begun. */
   roundAt: Instant = -Infinity
   private readonly hosts: ReadonlyArray<Roles.Host<Target<Conn>>>
-  private readonly good = new Map<Target<Conn>, number>()
+  private readonly eligibility: Eligibility
   private readonly said = new Set<string>()
   private readonly listeners = new Set<(snapshot: Snapshot) => void>()
   private current: Snapshot
   private readonly track: Track
 
   constructor(private readonly options: MembersOptions<Conn>) {
-    const { reached, source, targets } = options
+    const { reached, rules, source, targets, timers } = options
     this.track = new Track(reached)
+    this.eligibility = new Eligibility(rules, timers.now())
     this.hosts = targets.map((target, i) => ({
       target,
       isNamed: source === "given" && i === 0,
@@ -138,30 +140,24 @@ export class Members<Conn> {
     host.saidAt = host.askedAt
     host.state = state
     if (state?.isWritable === false) host.wasReadOnly = true
-    this.note(target, state)
+    const isBack = this.eligibility.answered(
+      target,
+      target === this.primary,
+      state,
+      this.lagOf(target, state),
+      !this.isLooking,
+      host.askedAt
+    )
+    // Reads may wait for it.
+    if (isBack) this.publish()
     this.decide()
   }
 
   /** The server could not be asked, which says nothing about it: it may have no room for one more connection. */
   unasked(target: Target<Conn>): void {
+    this.eligibility.unasked(target)
     this.hostOf(target).askedAt = this.options.timers.now()
     this.decide()
-  }
-
-  private note(target: Target<Conn>, state: ServerState | undefined): void {
-    target.position = state?.position
-    target.lag = this.lagOf(target, state)
-    if (state === undefined) {
-      this.good.set(target, 0)
-      target.isOut = true
-      return
-    }
-    const good = (this.good.get(target) ?? GOOD) + 1
-    this.good.set(target, good)
-    if (target.isOut && good >= GOOD) {
-      target.isOut = false
-      target.upSince = this.options.timers.now()
-    }
   }
 
   private lagOf(target: Target<Conn>, state: ServerState | undefined): number | undefined {
@@ -203,6 +199,7 @@ export class Members<Conn> {
 
   private become(target: Target<Conn>): void {
     const last = this.primary
+    if (last !== target) this.eligibility.becamePrimary(target)
     const isFirst = this.epoch === 0 && this.options.source === "found"
     this.writable = target
     this.open = target
@@ -257,7 +254,9 @@ export class Members<Conn> {
     const replicas = this.hosts
       .filter((host) =>
         host.target === this.primary
-          ? isBoth && targets[0] === host.target
+          ? // While no server takes writes it may be a standby like the others.
+            (isBoth && targets[0] === host.target) ||
+            (this.writable === undefined && targets.length > 1 && host.state?.isWritable === false)
           : !Roles.isForeign(host, history) && !isStale(host)
       )
       .map(({ target }) => target)

@@ -3,113 +3,68 @@ import * as AsyncContext from "@sluice/pool/AsyncContext"
 import * as Deadline from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import { type AcquireError, Dismissed } from "@sluice/pool/PoolError"
-import { type Context, Duration, Effect, type Scope } from "effect"
+import { type Context, Effect, type Scope } from "effect"
 import * as SqlReason from "../../SqlReason.js"
-import { invalidUse, isAcquireError, toSqlError } from "../client/errors.js"
+import { toSqlError } from "../client/errors.js"
+import { isEligible } from "./choice.js"
 import type { Cluster } from "./cluster.js"
-import * as Consistency from "./consistency.js"
 import type { Intent } from "./intent.js"
+import { acquireTimeout, patience } from "./patience.js"
+import type { Permit } from "./primaryReads.js"
+import * as Reads from "./reads.js"
 import type { Target } from "./target.js"
-
-/** The acquire timeout of a caller, in milliseconds. */
-export const acquireTimeout = <Conn>(
-  cluster: Cluster<Conn>,
-  context: Context.Context<never>,
-  options: Pool.AcquireOptions | undefined
-): number => {
-  const set = context.unsafeMap.get(Pool.CurrentAcquireTimeout.key) as Duration.DurationInput | undefined
-  const given = options?.acquireTimeout ?? set
-  return given === undefined ? cluster.acquireTimeout : Duration.toMillis(Duration.decode(given))
-}
-
-/** Milliseconds that a caller may wait for a connection: the shorter of its acquire timeout and its declared deadline. */
-const patience = <Conn>(
-  cluster: Cluster<Conn>,
-  context: Context.Context<never>,
-  options: Pool.AcquireOptions | undefined
-): number => {
-  const millis = acquireTimeout(cluster, context, options)
-  const deadline = Deadline.currentIn(context)
-  return deadline === Deadline.never ? millis : Math.min(millis, Deadline.rest(deadline, cluster.timers.now()))
-}
-
-type Lease<Conn, A, R> = (
-  pool: Pool.Pool<Conn>,
-  options: Pool.AcquireOptions | undefined
-) => Effect.Effect<A, AcquireError | SqlError, R>
-
-/** Whether statements that are not marked may go to a replica, because the program has said so. */
-const prefersReplica = <Conn>({ target }: Cluster<Conn>): boolean =>
-  target === "standby" || target === "read-only" || target === "prefer-standby"
+import type { TargetWord } from "./words.js"
 
 /** Whether a statement with this intent may write. */
 export const mayWrite = <Conn>(cluster: Cluster<Conn>, intent: Intent | undefined): boolean =>
-  intent === "write" || (intent === undefined && !prefersReplica(cluster))
+  intent === "write" || (intent === undefined && asRead(cluster) === undefined)
 
 /**
- * Runs `lease` on the pool of the target that the router chooses. A read gets half of its time on a replica; when that
- * replica's pool gives no connection, the rest is spent on the primary. A write waits while no server takes writes. Once `lease`
- * has a connection there is no second try.
+ * The word that an unmarked statement goes by as a read, because the program lets replicas have such statements; `undefined`: it goes
+ * where writes go.
+ */
+const asRead = <Conn>({ target }: Cluster<Conn>): TargetWord | undefined =>
+  target === "standby" || target === "read-only" || target === "prefer-standby" ? target : undefined
+
+/**
+ * Runs `lease` on the pool of the target that the router chooses. A write waits while no server takes writes. For reads see `Reads`.
  */
 const route = <Conn, A, R>(
   cluster: Cluster<Conn>,
-  given: Intent | undefined,
-  options: Pool.AcquireOptions | undefined,
-  lease: Lease<Conn, A, R>
-): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { failoverHold, isDefaultRouter, members } = cluster
-  const intent = given === undefined && prefersReplica(cluster) ? "read" : given
-  // The answer of the default router is known here, and a frame for it is a tenth of what a short statement costs.
-  if (isDefaultRouter && intent !== "read") {
-    const target = intent === "write" ? members.writable : members.open
-    return target !== undefined && (failoverHold === undefined || target.isUp)
-      ? lease(target.pool, options)
-      : whenWritable(cluster, intent, options, lease)
-  }
-  if (isDefaultRouter && members.snapshot.replicas.length === 0) return lease(members.primary.pool, options)
-  return Effect.withFiberRuntime((fiber) => {
-    const context = fiber.currentContext
-    const { consistency } = cluster
-    if (intent !== "read" || consistency === undefined) return leaseIn(cluster, intent, options, lease, context)
-    const view = Consistency.viewOf(consistency, fiber)
-    return Effect.isEffect(view)
-      ? Effect.flatMap(view, (view) => leaseIn(cluster, intent, options, lease, context, view))
-      : leaseIn(cluster, intent, options, lease, context, view)
-  })
-}
-
-/** Runs `lease` on the pool of one of the targets in `view`. */
-const leaseIn = <Conn, A, R>(
-  cluster: Cluster<Conn>,
   intent: Intent | undefined,
   options: Pool.AcquireOptions | undefined,
-  lease: Lease<Conn, A, R>,
-  context: Context.Context<never>,
-  view?: Consistency.View<Conn>
+  lease: Reads.Lease<Conn, A, R>,
+  isPacked = false,
+  not?: Target<Conn>
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { members, router } = cluster
-  const { snapshot = members.snapshot, target: decided, token } = view ?? {}
-  const deadline = Deadline.currentIn(context)
-  const chosen = decided ?? router.choose(intent ?? "write", token, snapshot, deadline, context) ?? snapshot.primary
-  if (!isOurs(cluster, chosen)) return Effect.fail(foreign)
-  // A router may have its targets from elsewhere, and this one is behind what the read must see.
-  const target = token === undefined || snapshot.replicas.includes(chosen) ? chosen : members.primary
-  if (target === members.primary && intent !== "read") return whenWritable(cluster, intent, options, lease)
-  if (target === members.primary || intent !== "read") return lease(target.pool, options)
-  const total = patience(cluster, context, options)
-  return Effect.catchAll(lease(target.pool, { ...options, acquireTimeout: Math.max(1, total / 2) }), (error) =>
-    isAcquireError(error) && error._tag !== "NestedAcquire" && error._tag !== "HookFailed"
-      ? lease(members.primary.pool, { ...options, acquireTimeout: Math.max(1, total - error.elapsedMs) })
-      : Effect.fail(error)
-  )
+  const { failoverHold, isDefaultRouter, members, router } = cluster
+  const word = intent === "read" ? cluster.rules.target : intent === undefined ? asRead(cluster) : undefined
+  if (word !== undefined) {
+    // Where the answer is known a frame less is taken, which is a tenth of what a short statement costs.
+    return isDefaultRouter && cluster.targets.length === 1
+      ? lease(members.primary.pool, options)
+      : Reads.read(cluster, { lease, options, word, isPacked, not })
+  }
+  const open = intent === "write" ? members.writable : members.open
+  if (isDefaultRouter) {
+    if (open !== undefined && (failoverHold === undefined || open.isUp) && (cluster.target !== "any" || open.isUp)) {
+      return lease(open.pool, options)
+    }
+    // Any server that answers.
+    const other =
+      intent === undefined && cluster.target === "any" ? members.snapshot.replicas.find(isEligible) : undefined
+    return other === undefined
+      ? whenWritable(cluster, intent, options, lease)
+      : lease((other as Target<Conn>).pool, options)
+  }
+  return Effect.withFiberRuntime(({ currentContext }) => {
+    const { snapshot } = members
+    const deadline = Deadline.currentIn(currentContext)
+    const target = router.choose("write", undefined, snapshot, deadline, currentContext) ?? snapshot.primary
+    if (!Reads.isOurs(cluster, target)) return Reads.isForeign
+    return target === members.primary ? whenWritable(cluster, intent, options, lease) : lease(target.pool, options)
+  })
 }
-
-const isOurs = <Conn>({ targets }: Cluster<Conn>, target: object): target is Target<Conn> =>
-  targets.includes(target as Target<Conn>)
-
-const foreign = invalidUse(
-  "the Router chose a target that is not in the snapshot it was given: return snapshot.primary, one of snapshot.replicas, or undefined"
-)
 
 /** Milliseconds between two looks at a primary that does not answer, while writes wait for it. */
 const LOOK = 20
@@ -119,7 +74,7 @@ const whenWritable = <Conn, A, R>(
   cluster: Cluster<Conn>,
   intent: Intent | undefined,
   options: Pool.AcquireOptions | undefined,
-  lease: Lease<Conn, A, R>
+  lease: Reads.Lease<Conn, A, R>
 ): Effect.Effect<A, AcquireError | SqlError, R> =>
   Effect.withFiberRuntime(({ currentContext }) => {
     const { failoverHold = Infinity, timers } = cluster
@@ -207,26 +162,40 @@ export const goingOn = <Conn, A, R>(
       })
   )
 
+/** `effect`, and then the end of the permit if there is one. If it fails the permit ends anyway: see `PrimaryReads.take`. */
+const ending = <A, E, R>(effect: Effect.Effect<A, E, R>, permit: Permit | undefined): Effect.Effect<A, E, R> =>
+  permit === undefined ? effect : Effect.ensuring(effect, Effect.sync(permit.end))
+
 /**
  * One statement on a connection of its own. A failure of the pool is not made a `SqlError` here: the caller reads the failure
- * anyway when it decides about a retry, and a frame for that alone is a tenth of what a short statement costs.
+ * anyway when it decides about a retry, and a frame for that alone is a tenth of what a short statement costs. `not` is a target
+ * that a read should not go to, if there is another one.
  */
 export const lend = <Conn, A>(
   cluster: Cluster<Conn>,
   intent: Intent | undefined,
   f: (connection: Conn) => Effect.Effect<A, SqlError>,
-  options?: Pool.AcquireOptions
+  options?: Pool.AcquireOptions,
+  not?: Target<Conn>
 ): Effect.Effect<A, AcquireError | SqlError> =>
-  route(cluster, intent, options, (pool, options) => Pool.use(pool, f, options))
+  route(cluster, intent, options, (pool, options, permit) => ending(Pool.use(pool, f, options), permit), false, not)
 
 /** As `lend`, on a connection that others use as well: `start` begins the work and calls `resume` when it has ended. */
 export const share = <Conn, A>(
   cluster: Cluster<Conn>,
   intent: Intent | undefined,
   start: Pool.Register<Conn, A, SqlError>,
-  options?: Pool.AcquireOptions
+  options?: Pool.AcquireOptions,
+  not?: Target<Conn>
 ): Effect.Effect<A, AcquireError | SqlError> =>
-  route(cluster, intent, options, (pool, options) => Pool.shareAsync(pool, start, options))
+  route(
+    cluster,
+    intent,
+    options,
+    (pool, options, permit) => ending(Pool.shareAsync(pool, start, options), permit),
+    true,
+    not
+  )
 
 /** As `lend`, with every failure as a `SqlError`. */
 export const use = <Conn, A>(
@@ -242,7 +211,15 @@ export const acquire = <Conn>(
   options?: Pool.AcquireOptions
 ): Effect.Effect<Conn, SqlError, Scope.Scope> =>
   goingOn(cluster, options, (options) =>
-    route(cluster, intent, options, (pool, options) => Pool.acquire(pool, options))
+    route(cluster, intent, options, (pool, options, permit) => {
+      const connection = Pool.acquire(pool, options)
+      return permit === undefined
+        ? connection
+        : Effect.zipRight(
+            Effect.addFinalizer(() => Effect.sync(permit.end)),
+            connection
+          )
+    })
   )
 
 /** As `acquire`, into a record instead of a scope: see `Pool.hold`. */
@@ -253,5 +230,16 @@ export const hold = <Conn, A>(
   options?: Pool.AcquireOptions
 ): Effect.Effect<A, SqlError> =>
   goingOn(cluster, options, (options) =>
-    route(cluster, intent, options, (pool, options) => Pool.hold(pool, keep, options))
+    route(cluster, intent, options, (pool, options, permit) =>
+      Pool.hold(
+        pool,
+        permit === undefined ? keep : (connection, release) => keep(connection, both(release, permit)),
+        options
+      )
+    )
   )
+
+const both = (release: () => void, permit: Permit) => () => {
+  release()
+  permit.end()
+}

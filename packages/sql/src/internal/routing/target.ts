@@ -16,6 +16,10 @@ export interface Target<Conn> extends Topology.Target {
   lag: number | undefined
   position: string | undefined
   upSince: Instant
+  isLagging: boolean
+  share: number
+  /** It was asked three times in a row, and how far it is behind could not be told. */
+  isLagUnknown: boolean
   /** Its control connection gets no answer, so that no read goes there. */
   isOut: boolean
   /** False while the pool has no open connection and its host does not answer. Unlike `isUp` it stays true when suspended. */
@@ -31,6 +35,9 @@ export class PoolTarget<Conn> implements Target<Conn> {
   isOut = false
   lag: number | undefined = undefined
   position: string | undefined = undefined
+  isLagging = false
+  isLagUnknown = false
+  share = 1
   private readonly gauge: PoolGauge
 
   constructor(
@@ -56,6 +63,10 @@ export class PoolTarget<Conn> implements Target<Conn> {
 
   get isReachable(): boolean {
     return this.gauge.isUp && !this.isOut
+  }
+
+  get latency(): number {
+    return this.info.times?.latency ?? 0
   }
 
   get using(): number {

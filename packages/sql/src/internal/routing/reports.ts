@@ -1,6 +1,6 @@
 import type { Timer, Timers } from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
-import { Effect, Option, Runtime, RuntimeFlags, type Scope, Stream } from "effect"
+import { Effect, type Fiber, FiberId, Option, Runtime, RuntimeFlags, type Scope, Stream } from "effect"
 import * as Bounded from "../session/bounded.js"
 import type { Target } from "./target.js"
 
@@ -72,8 +72,17 @@ export const make = (
     const scope = yield* Effect.scope
     // A Layer is built where nothing can be interrupted, and the fibers that are started here must not inherit that.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
-    const say = (message: Effect.Effect<void>) => void Runtime.runFork(runtime, message, { scope })
-    const said = troubles.map((trouble) => ({ ...trouble, about: new Set<Target<any>>() }))
+    const say = (message: Effect.Effect<void>) => Runtime.runFork(runtime, message, { scope })
+    /** The targets that have the trouble, and the fibers that say so. */
+    const said = troubles.map((trouble) => ({ ...trouble, about: new Map<Target<any>, Fiber.RuntimeFiber<void>>() }))
+    /** Whether it had been said. If not, it is not said any more: it would be the last word, and wrong. */
+    const forget = (about: Map<Target<any>, Fiber.RuntimeFiber<void>>, target: Target<any>): boolean => {
+      const report = about.get(target)
+      about.delete(target)
+      if (report?.unsafePoll() !== null) return report !== undefined
+      report.unsafeInterruptAsFork(FiberId.none)
+      return false
+    }
     const look = (): void => {
       for (const target of targets) {
         // What a primary has is told elsewhere.
@@ -81,14 +90,10 @@ export const make = (
           for (const { about, begins, ends, has } of said) {
             if (has(target) === about.has(target)) continue
             if (!about.has(target)) {
-              about.add(target)
-              say(begins(target, timers))
-            } else if (ends !== undefined) {
-              about.delete(target)
-              say(ends(target))
-            }
+              about.set(target, say(begins(target, timers)))
+            } else if (ends !== undefined && forget(about, target)) say(ends(target))
           }
-        } else for (const { about } of said) about.delete(target)
+        } else for (const { about } of said) forget(about, target)
       }
       timer = timers.set(timers.now() + PAUSE, look)
     }

@@ -62,7 +62,10 @@ export const demotion = (rig: Rig) =>
     }
   })
 
-/** As an operator does it: no more writes, the replica has everything, the replica takes writes. */
+/**
+ * As an operator does it, so that the replica has everything and then takes the writes: PostgreSQL is stopped, which sends all that
+ * it has written; MariaDB refuses writes meanwhile.
+ */
 export const switchover = (rig: Rig) =>
   Effect.gen(function* () {
     const { cluster } = rig
@@ -77,8 +80,8 @@ export const switchover = (rig: Rig) =>
     const load = yield* Load.start(50, () => insertOnce(client.idempotent))
     yield* Effect.sleep(1_000)
     const since = now()
-    yield* cluster.primary.demote
-    yield* cluster.awaitReplicated
+    if (rig.database === "postgresql") yield* cluster.primary.stop
+    else yield* Effect.zipRight(cluster.primary.demote, cluster.awaitReplicated)
     yield* replica!.promote
     const promotion = now() - since
     const resumed = yield* untilTrue(5_000, () => load.answers(since + promotion).length > 0)

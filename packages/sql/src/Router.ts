@@ -60,7 +60,9 @@ export interface Service {
    *   exception is a defect of the statement. When the target gives a read no connection it is called again, and that target is not in
    *   the snapshot then.
    * - `intent`: `write` where the program said nothing.
-   * - `token`: the position that the read must not be behind. Always `undefined` in this version.
+   * - `token`: the position that the read must not be behind; `undefined`: it may see any state. The replicas of the snapshot are
+   *   those that have it; when none has it, those that are expected to have it within `maxCatchUp`, and the read waits for the chosen one.
+   *   A replica that is not among them is not used: the read goes to the primary instead.
    * - `snapshot`: the targets there are. Any other result fails the statement with `InvalidUse`.
    * - `deadline`: the instant after which nobody awaits the answer; `Infinity` when none was declared.
    * - `context`: the services and references of the fiber that asks, such as a reference of yours that names the tenant.

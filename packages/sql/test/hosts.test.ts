@@ -246,6 +246,25 @@ describe("failoverHold", () => {
   )
 })
 
+it.effect("maxCatchUp is a duration from 0 to 1 minute", () =>
+  Effect.gen(function* () {
+    for (const maxCatchUp of [0, 50, "1 second", "1 minute"] as const) {
+      yield* resolve({ host: "a", maxCatchUp } as Configuration)
+    }
+    for (const [maxCatchUp, is] of [
+      [-1, "-1"],
+      [Number.NaN, "NaN"],
+      [60_001, "60001"],
+      [Infinity, "Infinity"],
+      ["soon", '"soon"']
+    ] as const) {
+      assert.deepStrictEqual(yield* problemsOf({ host: "a", maxCatchUp } as Configuration), [
+        `maxCatchUp must be a duration from 0 to 1 minute, and is ${is}`
+      ])
+    }
+  })
+)
+
 it.effect("hosts, their word and their hold can be read from the configuration, the list too", () =>
   Effect.gen(function* () {
     const values = { HOSTS: "a,b", FIRST: "fake://a/d", SECOND: "fake://b/d", TARGET: "any", HOLD: "3 seconds" }

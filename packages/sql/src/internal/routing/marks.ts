@@ -1,5 +1,5 @@
 import type { SqlError } from "@effect/sql/SqlError"
-import { Effect, FiberRef } from "effect"
+import { Effect, type Fiber, type FiberId, FiberRef } from "effect"
 import type { Driver } from "../../driver/Driver.js"
 import type { Members } from "./members.js"
 
@@ -10,12 +10,16 @@ import type { Members } from "./members.js"
  *    that includes what was written.
  * 2. `position` is what the server has said with its answer, or what the primary was asked later. It means nothing after a change of
  *    the roles: then the new primary is asked.
+ * 3. A fiber has one mark for all of its writes, because to set a reference costs ten times what it costs to change a mark. A child that was forked
+ *    after a write has the mark of its parent, so it may wait for a later write of its parent too. It never waits for too little.
  */
 export class Mark {
   constructor(
-    readonly number: number,
+    public number: number,
     public position: string | undefined,
-    public epoch: number
+    public epoch: number,
+    /** The fiber that has made it, and changes it with each further write (3). */
+    readonly owner: FiberId.FiberId | undefined
   ) {}
 }
 
@@ -37,11 +41,17 @@ export class Marks<Conn> {
 
   /** A statement, or a COMMIT, that writes. It is noted also when it fails, because its outcome may be unknown. */
   around<A>(connection: Conn, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
-    return Effect.suspend(() => {
+    return Effect.withFiberRuntime((fiber) => {
       const before = this.driver.position?.(connection)
       return Effect.matchCauseEffect(statement, {
-        onFailure: (cause) => Effect.zipRight(this.note(connection, before), Effect.failCause(cause)),
-        onSuccess: (a) => Effect.as(this.note(connection, before), a)
+        onFailure: (cause) => {
+          const set = this.noteIn(fiber, connection, before)
+          return set === undefined ? Effect.failCause(cause) : Effect.zipRight(set, Effect.failCause(cause))
+        },
+        onSuccess: (a) => {
+          const set = this.noteIn(fiber, connection, before)
+          return set === undefined ? Effect.succeed(a) : Effect.as(set, a)
+        }
       })
     })
   }
@@ -61,12 +71,32 @@ export class Marks<Conn> {
 
   /** Notes what has been written on a connection. `before` is its position before that. */
   note(connection: Conn, before: string | undefined): Effect.Effect<void> {
-    return FiberRef.update(this.ref, (last) => {
-      const position = this.driver.position?.(connection)
-      // The same as before: nothing was written, or the server has not said it, as it does not with rows.
-      const isTold = position !== before
-      return this.later(last, new Mark(++this.count, isTold ? position : undefined, this.members.epoch))
-    })
+    return Effect.withFiberRuntime((fiber) => this.noteIn(fiber, connection, before) ?? Effect.void)
+  }
+
+  /** Nothing is left to be done where the fiber has a mark of its own. */
+  private noteIn(
+    fiber: Fiber.RuntimeFiber<any, any>,
+    connection: Conn,
+    before: string | undefined
+  ): Effect.Effect<void> | undefined {
+    const { epoch } = this.members
+    const position = this.driver.position?.(connection)
+    const number = ++this.count
+    // The same as before: nothing was written, or the server has not said it, as it does not with rows.
+    const told = position === before ? undefined : position
+    const last = fiber.getFiberRef(this.ref)
+    if (last === undefined) return FiberRef.set(this.ref, new Mark(number, told, epoch, fiber.id()))
+    const known = last.epoch === epoch ? last.position : undefined
+    const isKnown = told !== undefined && known !== undefined
+    // Another fiber has written it before, on another connection.
+    if (isKnown && this.driver.reached(known, told) === true) return undefined
+    const both = isKnown && this.driver.reached(told, known) === true ? told : undefined
+    if (last.owner !== fiber.id()) return FiberRef.set(this.ref, new Mark(number, both, epoch, fiber.id()))
+    last.number = number
+    last.position = both
+    last.epoch = epoch
+    return undefined
   }
 
   /** A mark that both are included in. */
@@ -78,6 +108,6 @@ export class Marks<Conn> {
       if (this.driver.reached(other.position, one.position) === true) return other
       if (this.driver.reached(one.position, other.position) === true) return one
     }
-    return last.position === undefined ? last : new Mark(last.number, undefined, last.epoch)
+    return last.position === undefined ? last : new Mark(last.number, undefined, last.epoch, undefined)
   }
 }

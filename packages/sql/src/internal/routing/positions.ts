@@ -232,8 +232,11 @@ export interface Answer {
   readonly epoch: number
 }
 
-const remember = (mark: Mark, { epoch, position }: Answer): string => {
-  mark.position = position
-  mark.epoch = epoch
+const remember = (mark: Mark, { epoch, position, until }: Answer): string => {
+  // Its fiber may have written more since the question.
+  if (mark.number <= until) {
+    mark.position = position
+    mark.epoch = epoch
+  }
   return position
 }

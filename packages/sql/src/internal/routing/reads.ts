@@ -95,6 +95,10 @@ const among = <Conn, A, R>(
   const isKnown =
     (token === undefined && left === undefined) || (target !== undefined && snapshot.replicas.includes(target))
   if (target === undefined || !isKnown) {
+    // Another connection to the same server is better than none.
+    if (reading.not !== undefined && left === undefined && isStrict(word)) {
+      return among(cluster, { ...reading, not: undefined }, context, view, left)
+    }
     // What no replica has yet only the primary can answer.
     return token === undefined ? onPrimary(cluster, reading, context, left) : lease(members.primary.pool, rest)
   }

@@ -20,7 +20,7 @@ export type ConnectionFate = "none" | "keep" | "destroy"
 
 /**
  * What happened on the server: nothing (`none`), everything was undone (`rolledBack`), it was done and stays, and only its answer
- * could not be read (`executed`), or it cannot be known (`unknown`).
+ * could not be read (`executed`), or it cannot be known (`unknown`). After several runs: what any of them may have left there.
  *
  * @since 0.1.0
  * @category models

@@ -262,6 +262,39 @@ describe("a statement", () => {
     )
   )
 
+  it.effect("that an earlier run may have executed is not told to be absent because a later run did nothing", () =>
+    on(({ fake }) =>
+      Effect.gen(function* () {
+        const unreadable = () => error("ConnectionLost", { outcome: "executed", retry: "idempotent" })
+        const a = Sql.query("a")
+        const tellings = new Set<string>()
+        const told = (runs: ReadonlyArray<() => SqlError>) =>
+          Effect.gen(function* () {
+            for (const around of [
+              Sql.idempotent,
+              (work: typeof a) => Sql.idempotent(Sql.retry(Either.getOrThrow(SqlRetry.make({ max: 3 })))(work))
+            ]) {
+              fake.failures.set(
+                "a",
+                runs.map((make) => make())
+              )
+              const { attempts, outcome, retry } = yield* played(reasonOf(around(a)))
+              assert.strictEqual(attempts, 3)
+              tellings.add(`${outcome}, ${retry}`)
+            }
+            const all = [...tellings]
+            tellings.clear()
+            return all
+          })
+        assert.deepStrictEqual(yield* told([lost, unsent, unsent]), ["unknown, idempotent"])
+        assert.deepStrictEqual(yield* told([unsent, lost, unsent]), ["unknown, idempotent"])
+        assert.deepStrictEqual(yield* told([unreadable, lost, unsent]), ["executed, idempotent"])
+        assert.deepStrictEqual(yield* told([lost, unsent, () => error("SyntaxError")]), ["unknown, never"])
+        assert.deepStrictEqual(yield* told([unsent, unsent, unsent]), ["none, always"])
+      })
+    )
+  )
+
   it.effect("that lost a conflict, or that the server refused, is not tried again", () =>
     on(({ count, fake }) =>
       Effect.gen(function* () {

@@ -70,10 +70,14 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       const began = timers.now()
       const beganAt = clock.unsafeCurrentTimeMillis()
       let state = plan.schedule.initial
+      /** What the runs so far may have left on the server. */
+      let left: SqlReason.Outcome = "none"
       const next = (cause: Cause.Cause<E>, attempts: number): Effect.Effect<A, E, R> => {
         const failure = Cause.failureOption(cause)
+        const before = left
+        if (Option.isSome(failure) && isSqlError(failure.value)) left = worse(left, SqlReason.of(failure.value).outcome)
         const end = (isDenied: boolean) =>
-          Effect.failCause(Cause.map(cause, (error) => withAttempts(error, attempts, isDenied)))
+          Effect.failCause(Cause.map(cause, (error) => withRuns(error, attempts, before, isDenied)))
         if (Option.isNone(failure) || !plan.admits(failure.value)) return end(false)
         // A schedule counts in milliseconds since the epoch. These go on from the first failure with the monotonic clock.
         const wall = Math.round(beganAt + timers.now() - began)
@@ -190,15 +194,27 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
 const lostBy = ({ cause, connection }: SqlReason.SqlReason): object | undefined =>
   connection === "destroy" && typeof cause === "object" && cause !== null ? cause : undefined
 
-/** The failure, with how often it was tried. */
-const withAttempts = <E>(error: E, attempts: number, isDenied: boolean): E => {
+/** Of two outcomes the one that leaves more on the server. What was undone leaves as little as what was not done. */
+const worse = (one: SqlReason.Outcome, other: SqlReason.Outcome): SqlReason.Outcome => {
+  if (one === "executed" || other === "executed") return "executed"
+  return one === "unknown" ? one : other
+}
+
+/** The failure, with how often it was tried, and with what the runs before may have done, which the last one does not undo. */
+const withRuns = <E>(error: E, attempts: number, before: SqlReason.Outcome, isDenied: boolean): E => {
   if (!isSqlError(error) || (attempts === 1 && !isDenied)) return error
   const reason = SqlReason.of(error)
+  const outcome = worse(before, reason.outcome)
+  // The other classes say that nothing has stayed.
+  const retry = outcome === reason.outcome || reason.retry === "never" ? reason.retry : "idempotent"
   const notes: Array<string> = []
   if (attempts > 1) notes.push(`after ${attempts} attempts`)
+  if (outcome !== reason.outcome) {
+    notes.push(outcome === "executed" ? "an earlier one was executed" : "an earlier one may have been executed")
+  }
   if (isDenied) notes.push("not tried again, because too much was already: the retry budget is used up")
   return SqlReason.toError(
-    { ...reason, attempts: Math.max(attempts, reason.attempts), cause: reason.cause ?? error.cause },
+    { ...reason, attempts: Math.max(attempts, reason.attempts), outcome, retry, cause: reason.cause ?? error.cause },
     `${error.message} (${notes.join("; ")})`
   ) as E
 }

@@ -27,6 +27,8 @@ export interface Node {
   readonly query: (sql: string) => Effect.Effect<unknown, unknown>
   readonly promote: Effect.Effect<void, unknown>
   readonly stop: Effect.Effect<void, unknown>
+  /** It loses what it had not written to disk, and starts again a little behind where it was. */
+  readonly crash: Effect.Effect<void, unknown>
 }
 
 export interface Kind {
@@ -77,11 +79,12 @@ export const postgresql: Kind = {
   name: "PostgreSQL",
   make: Effect.gen(function* () {
     const { awaitReplicated, primary, replicas } = yield* PgCluster.make({ replicas: 2 })
-    const node = ({ port, promote, query, stop }: PgCluster.PgNode): Node => ({
+    const node = ({ port, promote, query, restart, stop }: PgCluster.PgNode): Node => ({
       port,
       query,
       promote,
-      stop: stop("fast")
+      stop: stop("fast"),
+      crash: restart("immediate")
     })
     return { nodes: [node(primary), node(replicas[0]!), node(replicas[1]!)], awaitReplicated }
   }),
@@ -118,11 +121,12 @@ export const mariaDb: Kind = {
   name: "MariaDB",
   make: Effect.gen(function* () {
     const { awaitReplicated, primary, replicas } = yield* MariaDbCluster.make({ replicas: 2 })
-    const node = ({ port, promote, query, stop }: MariaDbCluster.MariaDbNode): Node => ({
+    const node = ({ port, promote, query, restart, stop }: MariaDbCluster.MariaDbNode): Node => ({
       port,
       query,
       promote,
-      stop: stop("fast")
+      stop: stop("fast"),
+      crash: restart("immediate")
     })
     return { nodes: [node(primary), node(replicas[0]!), node(replicas[1]!)], awaitReplicated }
   }),
@@ -236,7 +240,7 @@ export const runKind = (
         discard: true
       })
       const done = Effect.sleep("5 millis").pipe(Effect.repeat({ until: () => left <= 0 && busy === 0 }), Effect.asVoid)
-      const share = Math.ceil(pairs / 8)
+      const share = Math.ceil(pairs / 9)
       const work = (name: string, part = share) =>
         Effect.suspend(() => {
           phase = counts()
@@ -291,6 +295,11 @@ export const runKind = (
       yield* kind.resume(second)
       yield* untilRead(first, second)
       yield* work("they follow again")
+      const crashes = yield* Effect.fork(work("one crashes"))
+      yield* Effect.sleep("50 millis")
+      yield* second.crash
+      yield* Fiber.join(crashes)
+      yield* untilRead(first, second)
       // What a failover loses nobody can read, so nothing is under way that it could lose.
       isGateOpen = false
       yield* within(
@@ -332,7 +341,9 @@ export const runKind = (
           isOfTheMachine: true
         },
         ...[...all].flatMap(([name, { failed }]) =>
-          name === "a failover" ? [] : [exactly(`${kind.name}, ${name}: failures`, JSON.stringify([...failed]), "[]")]
+          name === "a failover" || name === "one crashes"
+            ? []
+            : [exactly(`${kind.name}, ${name}: failures`, JSON.stringify([...failed]), "[]")]
         ),
         isTrue(`${kind.name}: the books balance`, isBalanced)
       ]

@@ -31,7 +31,11 @@ export interface Target {
   readonly isSilent: boolean
   /** Since when it is up: a replica that has just come back has cold caches. */
   readonly upSince: Instant
-  /** Milliseconds that a replica is behind, when it was asked last. `undefined`: it cannot be told. */
+  /**
+   * Milliseconds that a replica is behind, when it was asked last. `undefined`: it cannot be told. It is told by the positions of the servers
+   * and the clock of this process: the primary was seen to have more for so long. Where the server says a lag itself (PostgreSQL), with
+   * its own clock, that counts as far as the positions do not contradict it; else it may be up to two seconds more.
+   */
   readonly lag: number | undefined
   /**
    * It is farther behind than `maxLag` of the router, or was so and has not been near again in three answers. Reads should go

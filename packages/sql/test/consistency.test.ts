@@ -304,6 +304,24 @@ it.effect("a primary that does not say how far it is, is read from; nobody waits
   }).pipe(Effect.provide(layer()))
 })
 
+it.effect("strong waits for the server that takes the writes, and does not take one that did until now for it", () => {
+  const { fake, layer, seen } = cluster()
+  fake.standbys.add("r1").add("r2")
+  const strong = Sql.withConsistency("strong")(read)
+  return Effect.gen(function* () {
+    yield* seen
+    assert.strictEqual(yield* strong, "primary")
+    fake.standbys.add("primary")
+    yield* seen
+    assert.strictEqual((yield* reasonOf(played(Sql.withAcquireTimeout(100)(strong))))._tag, "NotWritable")
+    const waiting = yield* Effect.fork(strong)
+    fake.standbys.delete("r1")
+    yield* seen
+    assert.strictEqual(yield* waiting, "r1")
+    yield* idle
+  }).pipe(Effect.provide(layer()))
+})
+
 it.effect("a signed token is read back; a changed one, and one with another secret, are refused", () =>
   Effect.gen(function* () {
     const secret = Redacted.make("a secret of this test")

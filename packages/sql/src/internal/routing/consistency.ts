@@ -34,7 +34,7 @@ export interface View<Conn> {
   readonly target: Target<Conn> | undefined
 }
 
-/** What the read of this fiber may be answered by. Without I/O for one that may see any state. */
+/** What the read of this fiber may be answered by, unless it is `strong`. Without I/O for one that may see any state. */
 export const viewOf = <Conn>(
   means: Means<Conn>,
   fiber: Fiber.RuntimeFiber<any, any>
@@ -44,7 +44,6 @@ export const viewOf = <Conn>(
   const context = fiber.currentContext
   const level = levelOf(context)
   if (level === "eventual" || snapshot.replicas.length === 0) return all(snapshot)
-  if (level === "strong") return ofPrimary(means, undefined)
   const mark = fiber.getFiberRef(marks.ref)
   const token = typeof level === "object" ? level.token : undefined
   if (token !== undefined)

@@ -12,6 +12,8 @@ import { invalidUse, isAcquireError } from "../client/errors.js"
 import { isEligible } from "./choice.js"
 import type { Cluster } from "./cluster.js"
 import * as Consistency from "./consistency.js"
+import type { Intent } from "./intent.js"
+import { levelOf } from "./level.js"
 import { patience } from "./patience.js"
 import type { Permit } from "./primaryReads.js"
 import type { Target } from "./target.js"
@@ -32,6 +34,13 @@ export interface Reading<Conn, A, R> {
   readonly word: TargetWord
   /** It shares its connection with others. */
   readonly isPacked: boolean
+  /** Runs the lease on the server that takes the writes, as soon as there is one. */
+  readonly whenWritable: (
+    cluster: Cluster<Conn>,
+    intent: Intent,
+    options: Pool.AcquireOptions | undefined,
+    lease: Lease<Conn, A, R>
+  ) => Effect.Effect<A, AcquireError | SqlError, R>
   /** A target that it should not go to, if there is another one, because it is held up there. */
   readonly not?: Target<Conn> | undefined
 }
@@ -68,6 +77,8 @@ export const read = <Conn, A, R>(
     const { consistency, members } = cluster
     const context = fiber.currentContext
     if (consistency === undefined) return among(cluster, reading, context, { snapshot: members.snapshot }, undefined)
+    // A server that was the primary until now may not have the last writes.
+    if (levelOf(context) === "strong") return reading.whenWritable(cluster, "write", reading.options, reading.lease)
     const view = Consistency.viewOf(consistency, fiber)
     return Effect.isEffect(view)
       ? Effect.flatMap(view, (view) => among(cluster, reading, context, view, undefined))

@@ -43,7 +43,7 @@ const route = <Conn, A, R>(
     // Where the answer is known a frame less is taken, which is a tenth of what a short statement costs.
     return isDefaultRouter && cluster.targets.length === 1
       ? lease(members.primary.pool, options)
-      : Reads.read(cluster, { lease, options, word, isPacked, not })
+      : Reads.read(cluster, { lease, options, word, isPacked, whenWritable, not })
   }
   const open = intent === "write" ? members.writable : members.open
   if (isDefaultRouter) {

@@ -5,6 +5,7 @@ import { Effect } from "effect"
 import { eventually } from "../contract/contract.js"
 import { Server } from "./clusters.js"
 import { scenarios } from "./scenarios/index.js"
+import { Patience } from "./scenarios/support.js"
 import { claimsOf } from "./scoreboard/judge.js"
 import { type Client, type Numbers, type Rig, titleOf } from "./scoreboard/model.js"
 import { rigOf } from "./scoreboard/runner.js"
@@ -22,7 +23,9 @@ export const holds = (title: string, measure?: (rig: Rig) => ReturnType<(typeof 
     const clients: Array<Client> = []
     const open: Rig["open"] = (options) =>
       Effect.tap(rig.open(options), (client) => Effect.sync(() => clients.push(client)))
-    const numbers: Numbers = yield* Effect.scoped((measure ?? scenario.run)({ ...rig, open }))
+    const numbers: Numbers = yield* Effect.scoped((measure ?? scenario.run)({ ...rig, open })).pipe(
+      Effect.provideService(Patience, 10)
+    )
     const broken = claimsOf(scenario, [numbers]).filter(({ holds, key }) =>
       scenario.numbers[key]!.unit === "ms" ? numbers[key] === "never" : !holds
     )

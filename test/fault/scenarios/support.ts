@@ -1,7 +1,7 @@
 /** What the scenarios measure with: statements that may never end, and callers that come again and again. */
 
 import { Sql } from "@sluice/sql"
-import { Duration, Effect, Fiber, Option, type Scope } from "effect"
+import { Context, Duration, Effect, Fiber, Option, type Scope } from "effect"
 import type { Client, Measured } from "../scoreboard/model.js"
 
 export const now = (): number => performance.now()
@@ -26,11 +26,18 @@ export interface Batch {
   readonly leave: Effect.Effect<void>
 }
 
+/**
+ * How many times as long as it says a scenario waits for a condition. A test waits longer, because it must hold on any machine, and
+ * a condition that comes true ends the wait at once.
+ */
+export class Patience extends Context.Reference<Patience>()("test/fault/Patience", { defaultValue: () => 1 }) {}
+
 type Condition = () => boolean | Effect.Effect<boolean, unknown>
 
 /** Waits for a condition; whether it came true within so many milliseconds. */
 export const until = (limit: number, condition: Condition): Effect.Effect<boolean> =>
   Effect.gen(function* () {
+    limit *= yield* Patience
     const end = now() + limit
     for (;;) {
       const found = condition()

@@ -150,8 +150,8 @@ export const page = (store: Store, scenarios: ReadonlyArray<Scenario>, subjects:
 
 Made by \`pnpm faults\`, never by hand; the numbers are in \`scoreboard.json\`. Each cell is the verdict on the contract of the fault, by the
 same measurement for every client. A time is judged by its median, and may be 50 ms or a fifth longer; everything else is judged by the
-worst run, and limits of rates have that fifth in them. \`never\`: not within the time that the scenario waits. An empty cell is a fault that this client cannot be asked about: the
-reason stands with its numbers.
+worst run, and limits of rates have that fifth in them. \`never\`: not within the time that the scenario waits. An empty cell is a
+fault that this client cannot be asked about: the reason stands with its numbers.
 
 - Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, Node ${machine.node}.
 - Measured: ${dates[0] === dates.at(-1) ? dates[0] : `${dates[0]} to ${dates.at(-1)}`}, last by \`${store.command}\`.

@@ -236,6 +236,39 @@ for (const { kind, layer } of databases) {
 }
 
 describe("PostgreSQL", () => {
+  it.live("a user without any privilege is told how far the servers are, too", () =>
+    Effect.gen(function* () {
+      const { awaitReplicated, nodes } = yield* postgresql.make
+      const [primary, replica] = nodes
+      yield* primary.query("create role plain login password 'sluice'")
+      yield* primary.query("create table pairs (id int primary key, n int not null)")
+      yield* primary.query("grant all on pairs to plain")
+      yield* primary.query("insert into pairs values (1, 0)")
+      yield* awaitReplicated
+      yield* Effect.gen(function* () {
+        yield* Sql.query("update pairs set n = 1 where id = 1")
+        const token = yield* Sql.consistencyToken
+        assert.match(token!, /^1~PostgreSQL~\d+~1%3A[0-9A-F]+%2F[0-9A-F]+$/)
+        const [row] = yield* Sql.read(Sql.query<Seen>(postgresql.read, [1]))
+        assert.deepStrictEqual(row, { n: 1, port: replica.port })
+        const { refresh, snapshot } = yield* Topology.Topology
+        yield* refresh
+        assert.isDefined(snapshot().replicas[0]!.lag)
+      }).pipe(
+        Effect.zipLeft(booksBalance),
+        Effect.provide(
+          PgSql.layer({
+            ...login,
+            username: "plain",
+            primary: at(primary),
+            replicas: [at(replica)],
+            maxCatchUp: "1 minute"
+          })
+        )
+      )
+    }).pipe(Effect.scoped)
+  )
+
   it.live("a COMMIT that is answered before it is written is not missed either", () =>
     Effect.gen(function* () {
       const { nodes } = yield* postgresql.make

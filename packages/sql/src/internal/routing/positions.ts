@@ -39,6 +39,8 @@ interface Follower {
   readonly question: Question<string | undefined>
   readonly waiters: Set<Waiter>
   isAsked: boolean
+  /** When somebody has waited for it with success, last. */
+  reachedAt: Instant
   /** A read has waited for it in vain. No other one waits until a trial has shown that it follows within `maxCatchUp` again. */
   isLate: boolean
   isTried: boolean
@@ -129,7 +131,9 @@ export class Positions<Conn> {
         this.poll(target, follower)
         return (isLate) => {
           follower.waiters.delete(waiter)
-          if (isLate && isWhole) follower.isLate = true
+          // One that others have just waited for with success may only have paused for a moment.
+          const isSlow = timers.now() - follower.reachedAt > 2 * this.options.maxCatchUp
+          if (isLate && isWhole && isSlow) follower.isLate = true
         }
       })
     })
@@ -148,6 +152,7 @@ export class Positions<Conn> {
         }),
         waiters: new Set(),
         isAsked: false,
+        reachedAt: -Infinity,
         isLate: false,
         isTried: false,
         againAt: -Infinity,
@@ -168,7 +173,10 @@ export class Positions<Conn> {
       if (position !== undefined) target.position = position
       for (const waiter of [...follower.waiters]) {
         if (position === undefined) waiter.done(false)
-        else if (this.options.driver.reached(position, waiter.wanted) === true) waiter.done(true)
+        else if (this.options.driver.reached(position, waiter.wanted) === true) {
+          follower.reachedAt = this.options.timers.now()
+          waiter.done(true)
+        }
       }
       if (follower.waiters.size > 0) this.poll(target, follower)
     })

@@ -76,11 +76,12 @@ const watchThroughput = (ledger: Ledger) =>
   })
 
 /** One fault, or two that overlap. Both have healed at the end. */
-const episode = (servers: Servers, say: (text: string) => void) =>
+const episode = (servers: Servers, ledger: Ledger, say: (text: string) => void) =>
   Effect.gen(function* () {
     const begin = Effect.flatMap(Faults.choose(servers), (fault) => {
       if (fault === undefined) return Effect.succeed(Fiber.void as Fiber.Fiber<void, unknown>)
       say(fault.text)
+      if (fault.on.includes(servers.primary)) ledger.primaryTroubles |= 1
       return Effect.fork(Faults.run(servers, fault))
     })
     const first = yield* begin
@@ -168,7 +169,7 @@ const under = (
         let audited = 0
         while (elapsed() < seconds) {
           ledger.episode = ++faults
-          yield* episode(servers, say)
+          yield* episode(servers, ledger, say)
           const healed = performance.now()
           throughput.anew()
           if (
@@ -182,6 +183,7 @@ const under = (
             say(`throughput is not back:\n      ${yield* picture}`)
           }
           slowest = Math.max(slowest, (performance.now() - healed) / 1_000)
+          ledger.primaryTroubles += ledger.primaryTroubles & 1
           yield* audit(servers, ledger, audited, faults - 1)
           audited = faults - 1
           yield* Effect.sleep((yield* Random.nextRange(0.5, 2)) * 1_000)
@@ -256,7 +258,7 @@ const run = (settings: Settings) =>
     const chosen = settings.database === undefined ? databases : [settings.database]
     const claims = yield* Effect.forEach(chosen, (database) => under(settings, kinds[database]))
     yield* within(
-      "1 second",
+      "10 seconds",
       Effect.sync(() => sockets() === socketsBefore)
     )
     return [...claims.flat(), exactly("sockets that are left", sockets() - socketsBefore, 0)]

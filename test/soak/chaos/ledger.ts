@@ -23,6 +23,8 @@ export class Ledger {
   readonly wrongs: Wrongs = new Map()
   /** Failures that were expected, by reason. */
   readonly failures = new Map<string, number>()
+  /** Odd from the beginning of a fault of the primary until work goes on as before; rises with each of the two. */
+  primaryTroubles = 0
   episode = 0
   done = 0
 

@@ -1,6 +1,6 @@
 /** Fifty workers: reads, writes and transfers, each of which is checked. */
 import { Sql, SqlReason } from "@sluice/sql"
-import { Cause, Clock, Effect, Exit, Fiber, Random } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Random, Stream } from "effect"
 import type { Entry, Ledger } from "./ledger.js"
 import type { Kind } from "./servers.js"
 
@@ -22,6 +22,9 @@ const EXPECTED: ReadonlyArray<SqlReason.Tag> = [
   "ServerShutdown",
   "StatementTimeout"
 ]
+
+/** Ends of the caller's own time. */
+const TOO_LATE: ReadonlyArray<SqlReason.Tag> = ["AcquireTimeout", "StatementTimeout"]
 
 /** Milliseconds that a caller may be late, beside those for which this process itself was held up. */
 const LATE = 500
@@ -61,11 +64,14 @@ export const worker = ({ heldUp, kind, ledger, seed, since }: Load, n: number, i
   let written = 0
   let asked = 0
 
-  const note = (what: string, exit: Exit.Exit<unknown, unknown>) => {
+  const note = (what: string, exit: Exit.Exit<unknown, unknown>, hasOthers = false) => {
     if (Exit.isSuccess(exit)) return void ledger.done++
     if (Cause.isInterruptedOnly(exit.cause)) return
     const error = Cause.squash(exit.cause)
     const { _tag, outcome } = SqlReason.of(error)
+    if (hasOthers && !TOO_LATE.includes(_tag)) {
+      ledger.wrong("reads that failed although only replicas had faults", `${_tag}: ${String(error).slice(0, 300)}`)
+    }
     if (EXPECTED.includes(_tag)) ledger.failures.set(_tag, (ledger.failures.get(_tag) ?? 0) + 1)
     else ledger.wrong(`${what} failed with ${_tag}, ${outcome}`, String(error).slice(0, 300))
   }
@@ -98,6 +104,16 @@ export const worker = ({ heldUp, kind, ledger, seed, since }: Load, n: number, i
   const sum = Effect.map(query<{ sum: unknown }>("select sum(balance) as sum from accounts"), ([row]) => {
     const found = Number(row?.sum)
     if (found !== ACCOUNTS * MONEY) ledger.wrong("reads that found another sum of money", String(found))
+  })
+
+  const stream = Effect.gen(function* () {
+    const { client } = yield* Sql.Sql
+    const rows = client.unsafe<{ balance: unknown }>("select balance from accounts").stream
+    const [n, found] = yield* Stream.runFold(rows, [0, 0], ([n, found], { balance }) => [
+      n! + 1,
+      found! + Number(balance)
+    ])
+    if (n !== ACCOUNTS || found !== ACCOUNTS * MONEY) ledger.wrong("streams that ended early", `${n} rows, ${found}`)
   })
 
   const counter = Effect.map(query<{ n: unknown }>("select n from counters where id = ?", [n]), ([row]) =>
@@ -145,7 +161,8 @@ export const worker = ({ heldUp, kind, ledger, seed, since }: Load, n: number, i
     [33, "an insert that may be repeated", entering(false, insert, Sql.idempotent)],
     [53, "a transfer", entering(true, transfer)],
     [63, "a count", count],
-    [78, "a sum on a replica", Sql.read(sum)],
+    [75, "a sum on a replica", Sql.read(sum)],
+    [78, "a stream", Sql.read(stream)],
     [82, "a sum on the primary", sum],
     [90, "a look at the counter", look],
     [95, "a pin", entering(true, pinned)],
@@ -159,12 +176,14 @@ export const worker = ({ heldUp, kind, ledger, seed, since }: Load, n: number, i
     const limit = (yield* Random.next) < 0.25 ? undefined : yield* Random.nextRange(200, 6_000)
     const before = performance.now()
     const heldUpBefore = heldUp()
+    const troublesBefore = ledger.primaryTroubles
     since.set(n, { at: before, what })
     const now = yield* Clock.currentTimeMillis
     const exit = yield* Effect.exit(limit === undefined ? work : Sql.withDeadline(now + limit)(work))
     since.delete(n)
     const took = performance.now() - before
-    note(what, exit)
+    const isRead = what === "a sum on a replica" || what === "a look at the counter"
+    note(what, exit, isRead && troublesBefore % 2 === 0 && troublesBefore === ledger.primaryTroubles)
     if (limit !== undefined && took > limit + LATE + heldUp() - heldUpBefore) {
       ledger.wrong(`${what} was past its deadline`, `${Math.round(took)} ms, with ${Math.round(limit)} ms to live`)
     } else if (took > HANGS) ledger.wrong(`${what} took longer than a minute`, `${Math.round(took)} ms`)

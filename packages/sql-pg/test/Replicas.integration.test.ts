@@ -87,9 +87,15 @@ layer(PgCluster.layer({ replicas: 2 }), { excludeTestServices: true, timeout: "2
           const { awaitReplicated } = yield* PgCluster.PgCluster
           yield* table("misled", "id int")
           yield* awaitReplicated
+          const before = (yield* Sql.stats).read.reduce((sum, { acquired }) => sum + acquired, 0)
           const reason = yield* reasonOf(Sql.read(Sql.query("insert into misled values (1)")))
           assert.strictEqual(reason._tag, "NotWritable")
           assert.strictEqual(reason.connection, "destroy")
+          // It is not executed again: it would be refused again.
+          assert.strictEqual(
+            (yield* Sql.stats).read.reduce((sum, { acquired }) => sum + acquired, 0),
+            before + 1
+          )
         })
       )
     )

@@ -268,6 +268,22 @@ it.scoped("a host that does not answer at all is silent: nothing is lost, reads 
 )
 
 it.scoped(
+  "a replica that answers on no connection, a new one neither, loses its statements: another can execute them",
+  () =>
+    Effect.gen(function* () {
+      const { busy, pass, world } = yield* setup
+      world.isReachable = false
+      world.hasOther = true
+      const [frozen, slow] = [yield* busy(), yield* busy()]
+      yield* pass(450)
+      assert.isUndefined(frozen.lost)
+      yield* pass(300)
+      for (const one of [frozen, slow]) assert.match(one.lost!, /no new connection to it is answered/)
+      assert.strictEqual(world.fatal, 1)
+    })
+)
+
+it.scoped(
   "a host is not silent while another connection of it gets bytes, and no longer than until the next byte",
   () =>
     Effect.gen(function* () {

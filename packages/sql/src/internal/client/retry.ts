@@ -5,6 +5,7 @@ import type { AcquireOptions } from "@sluice/pool/PoolOptions"
 import { Cause, type Context, Effect, Option, type Schedule, ScheduleDecision, ScheduleIntervals } from "effect"
 import * as SqlReason from "../../SqlReason.js"
 import { acquired, type Cluster } from "../routing/cluster.js"
+import { intentOf } from "../routing/intent.js"
 import { acquireTimeout } from "../routing/patience.js"
 import * as Route from "../routing/route.js"
 import { type Call, hasNotBegun } from "../session/options.js"
@@ -118,6 +119,8 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       return Effect.failCause(cause)
     }
     const error = failure.value
+    // The program has sent a write where only reads go. It would meet the same again.
+    if (isRefusedByStandby(error) && !Route.mayWrite(cluster, intentOf(context))) return Effect.failCause(cause)
     return Effect.suspend(() => {
       // Where no deadline was declared, retries end when a wait for a connection would have ended.
       const until = deadline === never ? timers.now() + acquireTimeout(cluster, context, undefined) : deadline

@@ -83,7 +83,8 @@ interface Suspect<Conn> {
  * 1. It does not know the session: the connection is lost.
  * 2. It has answered, or waits for the client, says so twice with a pause in between, and no byte has come: the connection is lost.
  * 3. It works on the statement, or does not say: nothing happens, and it is asked again later.
- * 4. It cannot be reached: that says nothing about the statement. The host counts as silent, and packed reads are sent elsewhere.
+ * 4. It cannot be reached: that says nothing about the statement. The host counts as silent, and packed reads are sent elsewhere. If it
+ *    is a replica, its other connections are lost: what they execute only reads, and another server can execute it.
  * 5. Another server has answered: nothing happens until that one is known to be the successor (`SUCCESSION`).
  *
  * When one connection is lost, the others of the pool must prove that they work.
@@ -303,7 +304,10 @@ class Watch<Conn> implements Driver.Observer {
     if (isAnswer(error)) this.told()
     else {
       this.late(this.askedAt)
-      if (this.isSilent) this.sendElsewhere()
+      if (this.isSilent) {
+        this.sendElsewhere()
+        if (this.leave()) this.lose(suspects.filter(isStill).map(({ watched }) => [watched, new Error(UNREACHABLE)]))
+      }
     }
     for (const { watched } of suspects) this.wait(watched)
   }
@@ -318,9 +322,7 @@ class Watch<Conn> implements Driver.Observer {
     const lost: Array<readonly [Watched<Conn>, Error]> = []
     this.isElsewhere = false
     suspects.forEach(({ operation, received, watched }, i) => {
-      const { awaiting } = watched
-      const isSilent = awaiting.operation === operation && awaiting.received === received
-      if (!isSilent || !this.connections.has(watched)) return
+      if (!isStill({ operation, received, watched }) || !this.connections.has(watched)) return
       const session = sessions[i]
       if (session === undefined) return
       if (this.silence.server(watched.connection) === server) {
@@ -333,13 +335,16 @@ class Watch<Conn> implements Driver.Observer {
         else watched.askAt = 0
       }
     })
+    this.lose(lost)
+  }
+
+  private lose(lost: ReadonlyArray<readonly [Watched<Conn>, Error]>): void {
     const [first, ...others] = lost
-    if (first !== undefined) {
-      const [{ awaiting, signals }, cause] = first
-      signals.fatal(cause)
-      awaiting.lose(cause)
-      for (const [{ awaiting }, cause] of others) awaiting.lose(cause)
-    }
+    if (first === undefined) return
+    const [{ awaiting, signals }, cause] = first
+    signals.fatal(cause)
+    awaiting.lose(cause)
+    for (const [{ awaiting }, cause] of others) awaiting.lose(cause)
   }
 
   private judgeOne(
@@ -389,10 +394,16 @@ class Watch<Conn> implements Driver.Observer {
 const GONE = "Connection terminated: the server does not know the session any more, and has not said so here"
 const WAITING =
   "Connection terminated: the server has done its work and waits for the client, and its answer does not arrive: something on the way has dropped the connection"
+const UNREACHABLE =
+  "Connection terminated: nothing comes from the server any more, and no new connection to it is answered. Another one can execute the statement"
 const SUCCEEDED =
   "Connection terminated: another server answers at this address, and the one that had the statement is silent"
 
 const lateness = ({ roundTrip }: Driver.Awaiting): number => (roundTrip > FAR ? 2 * LATE : LATE)
+
+/** It has had no byte since it was asked about. */
+const isStill = <Conn>({ operation, received, watched }: Suspect<Conn>): boolean =>
+  watched.awaiting.operation === operation && watched.awaiting.received === received
 
 /** The server has refused the question, or the connection. */
 const isAnswer = (error: SqlError): boolean => {

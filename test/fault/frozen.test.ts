@@ -213,7 +213,14 @@ scenarios("F5, F26: a replica is black-holed", ({ it, run, sleep }) => {
           const before = yield* byPrimary
           yield* path.blackhole({ forGood: true })
           // At once, because the one that reads alone goes to the other replica as long as that is the faster one.
-          yield* Effect.replicateEffect(times(4, read), 25)
+          yield* eventually(
+            "it is found silent",
+            Effect.zipRight(
+              times(4, read),
+              Effect.sync(() => replicas[1]!.isSilent)
+            )
+          )
+          yield* Effect.replicateEffect(read, 100)
           assert.isTrue(replicas[1]!.isSilent)
           assert.isFalse(replicas[0]!.isSilent)
           // Every second one would wait there, and go to the primary then.

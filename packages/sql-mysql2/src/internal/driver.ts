@@ -101,7 +101,6 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   stream: cursor.open,
   begin,
   identity: session.identity,
-  isReadOnly: (connection) => connection.isReadOnly,
   takesWrites: role.takesWrites,
   probe: role.probe,
   position: (connection) => connection.position,

@@ -156,7 +156,6 @@ export const driver: Driver<Endpoint, PgConnection> = {
   stream: cursor.open,
   begin,
   identity,
-  isReadOnly: ({ reported }) => reported.isStandby,
   takesWrites: role.takesWrites,
   probe: role.probe,
   askPosition: position.ask,

@@ -412,11 +412,6 @@ export interface Driver<Endpoint, Conn> {
    * connection of a pool, and on the first one after a connection was lost. A driver without it cannot tell.
    */
   readonly identity?: ((connection: Conn) => Effect.Effect<string | undefined, SqlError>) | undefined
-  /**
-   * Whether the server takes no writes, as far as the session has seen: it is a standby, or set to read-only. No I/O. `undefined`:
-   * not known.
-   */
-  readonly isReadOnly?: ((connection: Conn) => boolean | undefined) | undefined
   /** As `ping`, and asks whether the server takes writes now. */
   readonly takesWrites: (connection: Conn) => Effect.Effect<boolean, SqlError>
   /** Asks the server what it is. Called on the control connection only. */

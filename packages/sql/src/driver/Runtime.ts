@@ -219,9 +219,17 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       )
     ),
     drain: (options) =>
-      Effect.flatMap(
-        Effect.forEach(cluster.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
-        (drains) => Effect.zipLeft(Effect.forEach(drains, Fiber.join), registration.end)
+      Effect.zipRight(
+        cluster.probes.stop,
+        Effect.flatMap(
+          Effect.forEach(cluster.targets, ({ pool }) => Effect.fork(Pool.drain(pool, options))),
+          (drains) =>
+            Effect.forEach(drains, Fiber.join).pipe(
+              // After the pools, which may have cancelled statements over them.
+              Effect.zipLeft(Effect.forEach(cluster.targets, ({ control }) => control.rest)),
+              Effect.zipLeft(registration.end)
+            )
+        )
       ),
     reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
     suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),

@@ -73,8 +73,6 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   packer: Packer<MysqlConnection> | undefined = undefined
   /** When the first KILL was sent that the server has not answered. */
   askedAt: number | undefined = undefined
-  /** The server takes no writes. Set by `session.identity`. */
-  isReadOnly: boolean | undefined = undefined
   /** The last transaction that was written here, as the server counts them. */
   position: string | undefined = undefined
   server: Server = unknown

@@ -10,7 +10,6 @@ export const isReadOnly = (mode: unknown): boolean => !["0", "OFF"].includes(Str
 
 /** The session has seen whether its server takes writes. */
 export const seen = (connection: MysqlConnection, isWritable: boolean): void => {
-  connection.isReadOnly = !isWritable
   connection.signals.role?.(isWritable)
 }
 

@@ -288,7 +288,8 @@ export class PgConnection implements Owner<Operation>, Packable {
     if (isStandby !== false && classify.isOfStandby(cause)) {
       reason = SqlReason.make("NotWritable", { code: reason.code, outcome: reason.outcome, cause })
     }
-    const isRefusedByStandby = reason._tag === "NotWritable" && (isStandby ?? classify.isOfStandby(cause))
+    const isRefusedByStandby =
+      reason._tag === "NotWritable" && (this.servesReadsAlone || (isStandby ?? classify.isOfStandby(cause)))
     if (isRefusedByStandby) this.signals.role?.(false)
     if (isRefusedByStandby && !onlyReads) {
       // The server is a standby. Its connections are closed, so that the next one can lead to the primary.
@@ -296,6 +297,11 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     if (reason.connection === "destroy" && !goesOn) this.retired = true
     return SqlReason.toError(reason, classify.statementMessage(cause, label, about))
+  }
+
+  /** The server itself, and not the program, lets transactions only read unless they say otherwise. */
+  get servesReadsAlone(): boolean {
+    return this.reported.onlyReads && !this.isChanged
   }
 
   /** The statement that has ended last has run as long as the server lets it run. */

@@ -11,6 +11,8 @@ import * as Pg from "./pg.js"
 export class Reported {
   /** The server is a standby: it takes no writes. `undefined`: it does not say (PostgreSQL before 14). */
   isStandby: boolean | undefined = undefined
+  /** Transactions only read unless they say otherwise, as on a primary that is about to give way to another. Reported from 14 on. */
+  onlyReads = false
   /** `ISO, DMY`, for example. Empty when the server, or something before it, reports nothing. */
   dateStyle = ""
   intervalStyle = ""
@@ -41,6 +43,9 @@ export class Reported {
         this.isStandby = value === "on"
         // The server changes it, and no statement does.
         return
+      case "default_transaction_read_only":
+        this.onlyReads = value === "on"
+        break
       case "search_path":
         this.searchPath = value
         break

@@ -22,6 +22,12 @@ const LOOKING = 100
  */
 const REFUSED = 250
 
+/**
+ * Milliseconds after which a server is asked again that has not let this client in, because of its login or for want of room. The
+ * pool tries both once a second already.
+ */
+const NOT_LET_IN = 5_000
+
 /** Milliseconds. What has lasted for so long is no failover, but a standby that nobody is about to promote. */
 const LONG = 30_000
 
@@ -41,6 +47,8 @@ export interface Probes {
   readonly sign: () => void
   /** Asks all servers, and ends when each has answered or was too late. */
   readonly ask: Effect.Effect<void>
+  /** Asks nobody any more. */
+  readonly stop: Effect.Effect<void>
   /** The same at the start: ends when it is known who takes writes and the others have had a moment to answer, or at `until`. */
   readonly first: (until: Instant) => Effect.Effect<void>
 }
@@ -57,8 +65,8 @@ export const make = Effect.fnUntraced(function* <Conn>(
   const isCluster = targets.length > 1
   const underWay = new Map<Target<Conn>, Set<() => void>>()
   const renewedAt = new Map<Target<Conn>, Instant>()
-  /** When a server could not be reached. */
-  const refusedAt = new Map<Target<Conn>, Instant>()
+  /** A server that could not be asked is not asked again before. */
+  const notBefore = new Map<Target<Conn>, Instant>()
   let timer: Timer | undefined
   let askedAt = -Infinity
   let lookingSince = never
@@ -74,13 +82,15 @@ export const make = Effect.fnUntraced(function* <Conn>(
 
   const tell = (target: Target<Conn>, exit: Exit.Exit<ServerState, SqlError>): void => {
     if (isClosed) return
-    refusedAt.delete(target)
-    if (Exit.isSuccess(exit)) members.answered(target, exit.value)
-    else if (saysNothing(exit)) members.unasked(target)
-    else {
-      refusedAt.set(target, timers.now())
-      members.answered(target, undefined)
+    if (Exit.isSuccess(exit)) {
+      notBefore.delete(target)
+      members.answered(target, exit.value)
+      return
     }
+    const isThere = saysNothing(exit)
+    notBefore.set(target, timers.now() + (isThere ? NOT_LET_IN : REFUSED))
+    if (isThere) members.unasked(target)
+    else members.answered(target, undefined)
   }
 
   const askOne = (target: Target<Conn>): Set<() => void> => {
@@ -116,9 +126,9 @@ export const make = Effect.fnUntraced(function* <Conn>(
 
   /** A round that nobody waits for. */
   const look = (): void => {
-    const since = timers.now() - REFUSED
+    const now = timers.now()
     round(
-      targets.filter((target) => (refusedAt.get(target) ?? -Infinity) <= since),
+      targets.filter((target) => (notBefore.get(target) ?? now) <= now),
       () => {}
     )
   }
@@ -151,7 +161,7 @@ export const make = Effect.fnUntraced(function* <Conn>(
     AsyncContext.async<void>((resume) => {
       const end = () => {
         late.cancel()
-        stop()
+        unlisten()
         resume(Effect.void)
       }
       let late = timers.set(until, end)
@@ -160,21 +170,20 @@ export const make = Effect.fnUntraced(function* <Conn>(
         late.cancel()
         late = timers.set(Math.min(until, timers.now() + OTHERS), end)
       }
-      const stop = members.listen(decided)
+      const unlisten = members.listen(decided)
       round(targets, end)
       return Effect.sync(() => {
         late.cancel()
-        stop()
+        unlisten()
       })
     })
 
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      isClosed = true
-      timer?.cancel()
-    })
-  )
-  return { sign, ask, first }
+  const stop = Effect.sync(() => {
+    isClosed = true
+    timer?.cancel()
+  })
+  yield* Effect.addFinalizer(() => stop)
+  return { sign, ask, stop, first }
 })
 
 /** The server has answered, and does not let this client ask. */

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { Pool } from "../src/index.js"
 import { Load } from "../src/internal/growth.js"
 import { type FakeHost, type Fixture, settle, test } from "./support/Fixture.js"
@@ -60,6 +60,25 @@ describe("growth", () => {
         assert.strictEqual(waits.length, 50)
         yield* f.pass(1_000)
         assert.strictEqual(f.host.opened, before)
+      })
+  )
+
+  test(
+    "as many callers as connections, that take turns for ever, get them all: a queue that is empty for an instant is a queue",
+    { maxSize: 10, minIdle: 7, setUp: slow(150) },
+    (f) =>
+      Effect.gen(function* () {
+        yield* f.pass(2_000)
+        assert.strictEqual(f.stats().size, 7)
+        yield* callers(f, 20, 1, [])
+        yield* f.pass(2_000)
+        const size = f.stats().size
+        assert.isBelow(size, 10)
+        const endless = Effect.forever(Pool.use(f.pool, () => Effect.sleep(100)))
+        const all = yield* Effect.fork(Effect.replicateEffect(endless, 10, { concurrency: 10 }))
+        yield* f.pass(5_000)
+        assert.strictEqual(f.stats().size, 10)
+        yield* Fiber.interrupt(all)
       })
   )
 

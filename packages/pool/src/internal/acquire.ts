@@ -75,7 +75,7 @@ export class Acquire<A> {
   }
 
   private hand(entry: Entry<A>, waiter: Waiter<A>, now: number): void {
-    this.admission.serve(waiter)
+    this.admission.serve(waiter, now)
     waiter.lease = this.grant(entry, waiter.holder, waiter.shared, now, waiter)
     if (waiter.resume !== undefined) this.state.ready.push(waiter)
   }

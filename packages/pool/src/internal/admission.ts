@@ -37,7 +37,7 @@ export class Admission<A> {
     return this.queue.sharers.size !== 0
   }
 
-  /** Since when the queue has not been empty; if a connect has started for it, since that moment. */
+  /** Since when the queue has not been empty, but for moments; if a connect has started for it, since that moment. */
   get busySince(): number {
     return this.queue.busySince
   }
@@ -87,8 +87,8 @@ export class Admission<A> {
   }
 
   /** There is a connection for the waiter that `next` named: it leaves the queue. */
-  serve(waiter: Waiter<A>): void {
-    if (waiter === this.queue.peek()) this.queue.serve(waiter)
+  serve(waiter: Waiter<A>, now: number): void {
+    if (waiter === this.queue.peek()) this.queue.serve(waiter, now)
     else this.queue.remove(waiter)
     this.unmark(waiter)
   }

@@ -58,8 +58,13 @@ class Line<A> {
 
 export class WaiterQueue<A> {
   size = 0
-  /** Since when the queue has not been empty. A connect that starts for the queue moves it to that moment. */
+  /**
+   * Since when the queue has not been empty. A time in which it was empty counts twice against the time before: callers that work
+   * in turns leave it empty for an instant at each turn. A connect that starts for the queue moves it to that moment.
+   */
   busySince = 0
+  /** When its last waiter was served. */
+  private servedAt = -Infinity
   skips = 0
   /** The waiters that want a shared lease, the oldest first. */
   readonly sharers = new Set<Waiter<A>>()
@@ -79,7 +84,9 @@ export class WaiterQueue<A> {
       this.present |= 0x80000000 >>> waiter.rank
     } else line.tail.next = waiter
     line.tail = waiter
-    if (this.size++ === 0) this.busySince = waiter.since
+    if (this.size++ === 0) {
+      this.busySince = Math.min(waiter.since, this.busySince + 2 * (waiter.since - this.servedAt))
+    }
     if (waiter.shared) this.sharers.add(waiter)
     this.watch(waiter)
   }
@@ -108,10 +115,11 @@ export class WaiterQueue<A> {
   }
 
   /** Takes out the waiter that `peek` named, and counts whether the oldest was passed over. */
-  serve(waiter: Waiter<A>): void {
+  serve(waiter: Waiter<A>, now: number): void {
     if (this.hasOneClass() || waiter === this.oldest()) this.skips = 0
     else this.skips++
     this.remove(waiter)
+    this.servedAt = now
   }
 
   /** The waiter that has waited longest, whatever its class. */

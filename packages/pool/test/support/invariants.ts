@@ -382,7 +382,7 @@ export const watch = <A>(engine: Engine<A>): Watched => {
     remove(waiter)
   }
   const serve = queue.serve.bind(queue)
-  queue.serve = (waiter: Waiter<A>) => {
+  queue.serve = (waiter: Waiter<A>, now: number) => {
     attempt(() => {
       must(waiter === reference.next(), () => `order: ${waiter.priority} ${waiter.order} was served out of turn`)
       must(
@@ -392,7 +392,7 @@ export const watch = <A>(engine: Engine<A>): Watched => {
       must(waiter.queued, () => "I5: somebody was served who has left")
     })
     reference.serve(waiter)
-    serve(waiter)
+    serve(waiter, now)
     watched.served.push(waiter)
     attempt(() => must(reference.size === engine.admission.size, () => "the queue lost or kept somebody"))
   }

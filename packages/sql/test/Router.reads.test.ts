@@ -57,6 +57,30 @@ const withoutReplicas = ({ fake }: Cluster) =>
     yield* advance(2_500)
   })
 
+describe("a replica that does not answer", () => {
+  it.effect("those who wait for a connection to it go elsewhere at once", () => {
+    const all = cluster()
+    return all.run(
+      Effect.gen(function* () {
+        const [r1, r2] = [yield* target("r1"), yield* target("r2")]
+        const { end } = yield* occupied(all, 2)
+        assert.deepStrictEqual([r1.using, r2.using], [1, 1])
+        const waiting = yield* Effect.forEach([1, 2], () => Effect.fork(Sql.read(host)))
+        while (r1.waiting + r2.waiting < 2) yield* tick
+        assert.deepStrictEqual([r1.waiting, r2.waiting], [1, 1])
+        all.fake.down.add("r1")
+        // Half of the acquire timeout would be 2.5 s.
+        yield* advance(2_100)
+        assert.strictEqual(r1.waiting, 0)
+        yield* end
+        yield* Fiber.interruptAll(waiting)
+      }),
+      Router.leastBusy(),
+      { pool: { maxSize: 1 } }
+    )
+  })
+})
+
 describe("lag", () => {
   it.effect(
     "one bad answer takes a replica out, said once; three good ones bring it back, said once, and spared",

@@ -107,10 +107,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
   // The pools may connect before every target is there.
   let known: { readonly members: Members<Conn>; readonly probes: Probes.Probes } | undefined
-  /** What a connection of the target has met is a sign that the roles may have changed. */
-  const signOf = (target: Target<Conn>) => {
-    if (target === known?.members.primary) known.probes.sign()
-  }
+  /** A connection is lost, or cannot be opened: the roles may have changed, or nobody should wait for this server. */
+  const sign = () => known?.probes.sign()
   const seen = (target: Target<Conn>, isWritable: boolean) => {
     if (known === undefined) return
     const { members, probes } = known
@@ -155,7 +153,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         tell(cause)
         // It may have crashed, and be a little behind where it was when it is back.
         if (known !== undefined) made.position = undefined
-        signOf(made)
+        sign()
       }
       const signals: Signals = {
         isEnding,
@@ -165,7 +163,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       }
       lookUp()
       return Effect.tapBoth(silence.connect(signals), {
-        onFailure: () => Effect.sync(() => signOf(made)),
+        onFailure: () => Effect.sync(sign),
         // The pool may connect before there is a target.
         onSuccess: (connection) => Effect.sync(() => keys.set(connection as object, info.key))
       })

@@ -140,6 +140,7 @@ export class Members<Conn> {
     host.saidAt = host.askedAt
     host.state = state
     if (state?.isWritable === false) host.wasReadOnly = true
+    const wasOut = target.isOut
     const isBack = this.eligibility.answered(
       target,
       target === this.primary,
@@ -150,6 +151,8 @@ export class Members<Conn> {
     )
     // Reads may wait for it.
     if (isBack) this.publish()
+    // Another server can answer those who wait for a connection to this one.
+    if (target.isOut && !wasOut && target !== this.primary) target.dismiss()
     this.decide()
   }
 

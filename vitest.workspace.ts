@@ -3,10 +3,14 @@ import type { TestProjectConfiguration } from "vitest/config"
 
 const unit = ["packages/*/test/**/*.test.ts", "test/unit/**/*.test.ts"]
 
+/** Faults whose servers change their roles or go silent: such tests wait for the most part. */
+const waiting = ["test/fault/{failover,frozen,roles}.test.ts"]
+
 const integration = [
   "packages/*/test/**/*.integration.test.ts",
   "packages/examples/*/test/**/*.test.ts",
-  "test/{contract,flow,packages}/**/*.test.ts"
+  "test/{contract,flow,packages}/**/*.test.ts",
+  ...waiting
 ]
 
 /** Tests that measure time or want the whole machine: they run one file after the other, after all other tests. */
@@ -29,7 +33,7 @@ export default [
       ...databases,
       name: "alone",
       include: alone,
-      exclude: ["**/node_modules/**"],
+      exclude: ["**/node_modules/**", ...waiting],
       sequence: { groupOrder: 1 },
       poolOptions: { forks: { singleFork: true } }
     }

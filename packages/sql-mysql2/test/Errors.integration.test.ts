@@ -245,7 +245,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
   )
 
   it.effect("a server that only reads is left: the connection is closed, and the write may go elsewhere", () =>
-    onPool(one, () =>
+    onPool({ pool: { maxSize: 1, acquireTimeout: "500 millis" } }, () =>
       Effect.gen(function* () {
         const { primary } = yield* MariaDbCluster.MariaDbCluster
         yield* table("writable", "id int")
@@ -278,7 +278,7 @@ layer(MariaDbCluster.layer({ settings: { max_connections: 20, max_user_connectio
       const set = (settings: string) => primary.query(`set global ${settings}`)
       const german = /Abfrage|Ausführung|Duplizierter|Doppelter|Option|Beschränkung|Sperre|wurde|kann|ist/
       yield* set("lc_messages = 'de_DE'")
-      yield* onPool({ ...one, statementTimeout: "300 millis" }, (name) =>
+      yield* onPool({ pool: { maxSize: 1, acquireTimeout: "1 second" }, statementTimeout: "300 millis" }, (name) =>
         Effect.gen(function* () {
           assert.deepStrictEqual(yield* Sql.query("select @@lc_messages as l"), [{ l: "de_DE" }])
           yield* table("woerter", "id int primary key, n int check (n > 0)")

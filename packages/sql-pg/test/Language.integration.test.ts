@@ -158,7 +158,7 @@ layer(PgCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeout: "2
         })
         const url = urlOf(yield* abroad(replicas[0]!.port))
         const insert = Sql.query("insert into written values (1)")
-        yield* onPool({ url, pool: { maxSize: 2 } }, () =>
+        yield* onPool({ url, pool: { maxSize: 2, acquireTimeout: "500 millis" } }, () =>
           Effect.gen(function* () {
             assert.lengthOf(said, 1)
             assert.match(said[0]!, /this is the primary, and the server takes no writes/)

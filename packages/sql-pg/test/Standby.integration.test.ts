@@ -62,7 +62,7 @@ layer(PgCluster.layer({ replicas: 1 }), { excludeTestServices: true, timeout: "2
           yield* door.close
           door = yield* at(target, port)
         })
-      yield* onPool({ url: yield* urlThrough(door), pool: { maxSize: 4 } }, () =>
+      yield* onPool({ url: yield* urlThrough(door), pool: { maxSize: 4, acquireTimeout: "500 millis" } }, () =>
         Effect.gen(function* () {
           yield* table("moved", "id int")
           yield* pointAt(replicas[0]!)

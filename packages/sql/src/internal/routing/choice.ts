@@ -74,14 +74,20 @@ export const random =
  */
 const NOISE = 2
 
-/** Whether `a` is at least as good as `b`: `(busy + waiting + 1) × latency` of it is not larger. */
-const isBetter = (a: Target, b: Target): boolean => {
+/**
+ * The part of reads for which latency does not count. A target that was slow for a moment gets no reads, and without reads nobody would
+ * find out that it is fast again. With more, a target that stays slow would be felt in the slowest hundredth of all reads.
+ */
+const TRIAL = 0.01
+
+/** Whether `a` is at least as good as `b`: `(busy + waiting + 1) × latency` of it is not larger. `isTrial`: whatever the latency. */
+const isBetter = (a: Target, b: Target, isTrial = false): boolean => {
   const busyA = a.using + a.waiting + 1
   const busyB = b.using + b.waiting + 1
   const latencyA = a.latency
   const latencyB = b.latency
   // What was not measured yet cannot be compared, and is measured only when it gets reads.
-  return latencyA === 0 || latencyB === 0 || (latencyA < latencyB * NOISE && latencyB < latencyA * NOISE)
+  return isTrial || latencyA === 0 || latencyB === 0 || (latencyA < latencyB * NOISE && latencyB < latencyA * NOISE)
     ? busyA <= busyB
     : busyA * latencyA <= busyB * latencyB
 }
@@ -98,7 +104,7 @@ export const leastBusy =
     const second = targets[j < i ? j : j + 1]!
     const isFirst = isOnTurn(first, random)
     const isSecond = isOnTurn(second, random)
-    if (isFirst && isSecond) return isBetter(first, second) ? first : second
+    if (isFirst && isSecond) return isBetter(first, second, random() < TRIAL) ? first : second
     if (isFirst) return first
     if (isSecond) return second
     let best: Target | undefined

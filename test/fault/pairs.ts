@@ -37,57 +37,58 @@ const login = {
 } as const
 const options = { pool: { maxSize: 10, acquireTimeout: "20 seconds" } } as const
 
+/** A cluster of one primary and one replica, whatever its kind. */
+interface Cluster<E> {
+  readonly primary: Started<E>
+  readonly replicas: ReadonlyArray<Started<E>>
+  readonly awaitReplicated: Effect.Effect<void, E>
+}
+
+interface Started<E> extends Pick<Server, "host" | "port"> {
+  readonly promote: Effect.Effect<void, E>
+  readonly stop: (mode: "fast") => Effect.Effect<void, E>
+  readonly query: (sql: string) => Effect.Effect<ReadonlyArray<any>, E>
+}
+
+const pairOf = <E>(make: Effect.Effect<Cluster<E>, E, Scope.Scope>): Kind["pair"] =>
+  Effect.gen(function* () {
+    const { awaitReplicated, primary, replicas } = yield* make
+    yield* primary.query(table)
+    yield* awaitReplicated
+    const server = ({ host, port, promote, query, stop }: Started<E>): Server => ({
+      host,
+      port,
+      promote,
+      stop: stop("fast"),
+      count: query(counted)
+    })
+    return [server(primary), server(replicas[0]!)] as const
+  })
+
+const local = ({ port }: { readonly port: number }) => ({ host: "127.0.0.1", port })
+
+const clientOf =
+  (connect: Kind["connect"]): Kind["client"] =>
+  (primary, replicas, more = {}) =>
+    connect({ primary: local(primary), replicas: replicas.map(local), ...more })
+
+const postgresql: Kind["connect"] = (more) => PgSql.layer({ ...login, ...options, ...more })
+
+const mariaDb: Kind["connect"] = (more) => MysqlSql.layer({ ...login, ...options, ...more })
+
 export const kinds: ReadonlyArray<Kind> = [
   {
     name: "PostgreSQL",
-    pair: Effect.gen(function* () {
-      const cluster = yield* PgCluster.make({ replicas: 1 })
-      yield* cluster.primary.query(table)
-      yield* cluster.awaitReplicated
-      const server = ({ host, port, promote, query, stop }: PgCluster.PgNode): Server => ({
-        host,
-        port,
-        promote,
-        stop: stop("fast"),
-        count: query(counted)
-      })
-      return [server(cluster.primary), server(cluster.replicas[0]!)] as const
-    }),
-    connect: (more) => PgSql.layer({ ...login, ...options, ...more }),
-    client: ({ port }, replicas, more = {}) =>
-      PgSql.layer({
-        ...login,
-        ...options,
-        primary: { host: "127.0.0.1", port },
-        replicas: replicas.map(({ port }) => ({ host: "127.0.0.1", port })),
-        ...more
-      }),
+    pair: pairOf(PgCluster.make({ replicas: 1 })),
+    connect: postgresql,
+    client: clientOf(postgresql),
     insert: (id) => Sql.query("insert into entries (id) values ($1)", [id])
   },
   {
     name: "MariaDB",
-    pair: Effect.gen(function* () {
-      const cluster = yield* MariaDbCluster.make({ replicas: 1 })
-      yield* cluster.primary.query(table)
-      yield* cluster.awaitReplicated
-      const server = ({ host, port, promote, query, stop }: MariaDbCluster.MariaDbNode): Server => ({
-        host,
-        port,
-        promote,
-        stop: stop("fast"),
-        count: query(counted)
-      })
-      return [server(cluster.primary), server(cluster.replicas[0]!)] as const
-    }),
-    connect: (more) => MysqlSql.layer({ ...login, ...options, ...more }),
-    client: ({ port }, replicas, more = {}) =>
-      MysqlSql.layer({
-        ...login,
-        ...options,
-        primary: { host: "127.0.0.1", port },
-        replicas: replicas.map(({ port }) => ({ host: "127.0.0.1", port })),
-        ...more
-      }),
+    pair: pairOf(MariaDbCluster.make({ replicas: 1 })),
+    connect: mariaDb,
+    client: clientOf(mariaDb),
     insert: (id) => Sql.query("insert into entries (id) values (?)", [id])
   }
 ]

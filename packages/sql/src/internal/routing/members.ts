@@ -94,7 +94,7 @@ export class Members<Conn> {
 
   /** The servers that belong to another cluster than the primary. */
   get foreign(): ReadonlyArray<Target<Conn>> {
-    const history = Roles.historyOf(this.hosts, this.writable)
+    const { history } = this
     return this.hosts.filter((host) => Roles.isForeign(host, history)).map(({ target }) => target)
   }
 
@@ -249,9 +249,9 @@ export class Members<Conn> {
   }
 
   private picture(): Snapshot {
+    const { history } = this
     const { isBoth, targets, timers } = this.options
     const generation = this.hosts.find(({ target }) => target === this.writable)?.state?.generation
-    const history = Roles.historyOf(this.hosts, this.writable)
     const isStale = ({ state }: Roles.Host<Target<Conn>>): boolean =>
       generation !== undefined && state?.isWritable === true && (state.generation ?? generation) < generation
     const replicas = this.hosts

@@ -39,8 +39,8 @@ const OTHERS = 300
 
 /**
  * Asks the servers what they are: all of them every two seconds, ten times a second for half a minute while no server takes writes,
- * and at once after a sign, but one that could not be reached only four times a second. One question is under way for each server, over its control connection. A server that stands alone is asked only
- * after it has refused a write.
+ * and at once after a sign, but one that could not be reached only four times a second. One question is under way for each server,
+ * over its control connection. A server that stands alone is asked only after it has refused a write.
  */
 export interface Probes {
   /** Something has happened that a failover may be the reason of. */

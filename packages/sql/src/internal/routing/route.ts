@@ -103,12 +103,14 @@ export const writable = <Conn>(
     if (found !== undefined) return Effect.succeed(found)
     probes.sign()
     return AsyncContext.async<Target<Conn> | undefined>((resume) => {
+      // A change of the roles is told. That a pool has reached its host again is not.
+      const later = () =>
+        timers.set(members.writable === undefined ? until : Math.min(until, timers.now() + LOOK), look)
       const look = (): void => {
         const target = now()
         if (target === undefined && timers.now() < until) {
           timer.cancel()
-          // A change of the roles is told. That a pool has reached its host again is not.
-          timer = timers.set(members.writable === undefined ? until : Math.min(until, timers.now() + LOOK), look)
+          timer = later()
           return
         }
         stop()
@@ -118,7 +120,7 @@ export const writable = <Conn>(
         timer.cancel()
         unlisten()
       }
-      let timer = timers.set(members.writable === undefined ? until : Math.min(until, timers.now() + LOOK), look)
+      let timer = later()
       const unlisten = members.listen(look)
       return Effect.sync(stop)
     })

@@ -14,7 +14,11 @@ const integration = [
 ]
 
 /** Tests that measure time or want the whole machine: they run one file after the other, after all other tests. */
-const alone = ["packages/examples/*/test/main.test.ts", "test/{fault,soak}/**/*.test.ts"]
+const alone = [
+  "packages/examples/*/test/main.test.ts",
+  "test/fault/!(failover|frozen|roles).test.ts",
+  "test/soak/**/*.test.ts"
+]
 
 const every = {
   setupFiles: ["./test/support/itAnew.ts"],
@@ -33,7 +37,7 @@ export default [
       ...databases,
       name: "alone",
       include: alone,
-      exclude: ["**/node_modules/**", ...waiting],
+      exclude: ["**/node_modules/**"],
       sequence: { groupOrder: 1 },
       poolOptions: { forks: { singleFork: true } }
     }

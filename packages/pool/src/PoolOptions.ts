@@ -114,7 +114,7 @@ export interface PoolConfig {
    * The pause after a connect that failed, or whose connection was lost before its first use: the schedule takes one step for
    * each, with the failure as its input, and starts anew after a connection that was used or has passed a check.
    *
-   * - Default `Backoff.standard`: 50 milliseconds to 1 second with decorrelated jitter.
+   * - Default `Backoff.standard`: exponential from 50 milliseconds to 1 second, each drawn from the upper half of its bound.
    * - A schedule that ends keeps its last pause. The pool never gives up.
    * - At least 1 millisecond and at most 1 hour; at least 1 second after a rejected login.
    */

@@ -28,7 +28,7 @@ const prints: Readonly<Record<string, ReadonlyArray<string>>> = {
   "make.ts": ["hello world"],
   "layer.ts": ["printed a page"],
   "hooks.ts": ["speaks de", "closed: drain"],
-  "decorrelated.ts": ["a connection after 4 attempts"],
+  "jittered.ts": ["a connection after 4 attempts"],
   "withPriority.ts": ["syncing"]
 }
 

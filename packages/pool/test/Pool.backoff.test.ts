@@ -43,9 +43,9 @@ describe("I10: a connect that ends without a connection that was used", () => {
           assert.isAtLeast(f.host.attempts.length, 4)
           assert.isAtMost(f.host.attempts.length, 40)
           yield* f.pass(60_000)
-          // 50 ms at first, and then up to a second, never again from the beginning.
+          // At least 25 ms at first, and then up to a second, never again from the beginning.
           assert.isAtLeast(Math.max(...gaps(f)), 500)
-          assert.isAtLeast(Math.min(...gaps(f)), 50)
+          assert.isAtLeast(Math.min(...gaps(f)), 25)
           assert.notStrictEqual(f.stats().host, "up")
         })
     )
@@ -116,7 +116,8 @@ describe("I10: a connect that ends without a connection that was used", () => {
         const started = f.now()
         for (const connection of [...f.host.connections]) connection.signals.broken("the host restarts")
         yield* f.pass(1_000)
-        assert.strictEqual(f.host.attempts[0]! - started, 50)
+        const pause = f.host.attempts[0]! - started
+        assert.isTrue(pause >= 25 && pause <= 50, `after ${pause} ms`)
         assert.strictEqual(f.stats().available, 10)
       })
   )

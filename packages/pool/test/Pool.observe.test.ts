@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Chunk, Effect, Fiber, Stream } from "effect"
+import { Chunk, Effect, Fiber, Schedule, Stream } from "effect"
 import { Pool, type PoolEvent } from "../src/index.js"
 import { settle, test } from "./support/Fixture.js"
 
@@ -17,38 +17,41 @@ describe("events", () => {
     })
   )
 
-  test("tell the life of a connection, and end when the pool is closed", { maxSize: 1, maxUses: 2 }, (f) =>
-    Effect.gen(function* () {
-      const fiber = yield* Effect.fork(Stream.runCollect(Pool.events(f.pool)))
-      yield* settle
-      f.host.script.push("unreachable")
-      const first = yield* f.park()
-      yield* f.pass(50)
-      const waiter = yield* f.park()
-      yield* f.pass(20)
-      yield* (yield* first.lease).release
-      yield* (yield* waiter.lease).release
-      yield* Pool.drain(f.pool)
-      const events = Chunk.toReadonlyArray(yield* Fiber.join(fiber))
-      assert.deepStrictEqual(tags(events).slice(0, 9), [
-        "Host",
-        "ConnectFailed",
-        "Host",
-        "Connected",
-        "Acquired",
-        "Released",
-        "Acquired",
-        "Released",
-        "Closed"
-      ])
-      const granted = events.filter((event) => event._tag === "Acquired")
-      assert.deepStrictEqual(
-        granted.map((event) => event.waitMs),
-        [50, 20]
-      )
-      assert.deepInclude(events.find((event) => event._tag === "ConnectFailed")!, { attempts: 1, retryInMs: 50 })
-      assert.deepInclude(events.find((event) => event._tag === "Closed")!, { connection: 1, reason: "lifetime" })
-    })
+  test(
+    "tell the life of a connection, and end when the pool is closed",
+    { maxSize: 1, maxUses: 2, backoff: Schedule.spaced(50) },
+    (f) =>
+      Effect.gen(function* () {
+        const fiber = yield* Effect.fork(Stream.runCollect(Pool.events(f.pool)))
+        yield* settle
+        f.host.script.push("unreachable")
+        const first = yield* f.park()
+        yield* f.pass(50)
+        const waiter = yield* f.park()
+        yield* f.pass(20)
+        yield* (yield* first.lease).release
+        yield* (yield* waiter.lease).release
+        yield* Pool.drain(f.pool)
+        const events = Chunk.toReadonlyArray(yield* Fiber.join(fiber))
+        assert.deepStrictEqual(tags(events).slice(0, 9), [
+          "Host",
+          "ConnectFailed",
+          "Host",
+          "Connected",
+          "Acquired",
+          "Released",
+          "Acquired",
+          "Released",
+          "Closed"
+        ])
+        const granted = events.filter((event) => event._tag === "Acquired")
+        assert.deepStrictEqual(
+          granted.map((event) => event.waitMs),
+          [50, 20]
+        )
+        assert.deepInclude(events.find((event) => event._tag === "ConnectFailed")!, { attempts: 1, retryInMs: 50 })
+        assert.deepInclude(events.find((event) => event._tag === "Closed")!, { connection: 1, reason: "lifetime" })
+      })
   )
 
   test("tell of failed acquires and of control", { maxSize: 1 }, (f) =>

@@ -60,7 +60,7 @@ describe("F13", () => {
             idleTimeout: 50,
             maxLifetime: 300,
             maxUses: 50,
-            backoff: Backoff.decorrelated({ base: 1, cap: 10 }),
+            backoff: Backoff.jittered({ base: 1, cap: 10 }),
             failFastAfter: 50,
             connect: host.connect,
             validate: host.validate,

@@ -158,7 +158,7 @@ describe("options", () => {
     [{ connect, describe: {} }, "describe must be a function that gives a text: `(resource) => …`, not {}"],
     [
       { connect, backoff: { base: 1, cap: 2 } },
-      'backoff must be a Schedule, such as Backoff.decorrelated({ base: 50, cap: 1_000 }), not {"base":1,"cap":2}'
+      'backoff must be a Schedule, such as Backoff.jittered({ base: 50, cap: 1_000 }), not {"base":1,"cap":2}'
     ],
     [{ connect, ownSpans: "sql" }, 'ownSpans must be an array of texts, not "sql"'],
     [{ connect, ownSpans: [1] }, "ownSpans must be an array of texts, not [1]"]

@@ -152,7 +152,7 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
   }
   if (options.backoff !== undefined && !Schedule.isSchedule(options.backoff)) {
     problems.push(
-      `backoff must be a Schedule, such as Backoff.decorrelated({ base: 50, cap: 1_000 }), not ${shown(options.backoff)}`
+      `backoff must be a Schedule, such as Backoff.jittered({ base: 50, cap: 1_000 }), not ${shown(options.backoff)}`
     )
   }
   const { ownSpans } = options

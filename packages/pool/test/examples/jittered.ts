@@ -5,7 +5,7 @@ let attempts = 0
 
 const program = Effect.gen(function* () {
   const pool = yield* Pool.make({
-    backoff: Backoff.decorrelated({ base: "1 millis", cap: "5 millis" }),
+    backoff: Backoff.jittered({ base: "1 millis", cap: "5 millis" }),
     connect: () => (++attempts < 4 ? Effect.fail("refused") : Effect.succeed("a connection"))
   })
   return yield* Pool.use(pool, (connection) => Effect.succeed(`${connection} after ${attempts} attempts`))

@@ -9,9 +9,9 @@ export default defineConfig({
     pool: "forks",
     poolOptions: {
       forks: {
-        // Two processes, also on a machine with two cores: most of the time a test waits.
-        minForks: 2,
-        maxForks: 2,
+        // More processes than cores, because most of the time a test waits.
+        minForks: 3,
+        maxForks: 3,
         // Files share a process: importing Effect takes a second, and nothing of ours may outlive its scope anyway.
         isolate: false
       }

@@ -3,20 +3,16 @@ import type { TestProjectConfiguration } from "vitest/config"
 
 const unit = ["packages/*/test/**/*.test.ts", "test/unit/**/*.test.ts"]
 
-/** Faults whose servers change their roles or go silent: such tests wait for the most part. */
-const waiting = ["test/fault/{failover,frozen,roles}.test.ts"]
-
 const integration = [
   "packages/*/test/**/*.integration.test.ts",
   "packages/examples/*/test/**/*.test.ts",
-  "test/{contract,flow,packages}/**/*.test.ts",
-  ...waiting
+  "test/{contract,fault,flow,packages}/**/*.test.ts"
 ]
 
 /** Tests that measure time or want the whole machine: they run one file after the other, after all other tests. */
 const alone = [
-  "packages/examples/*/test/main.test.ts",
-  "test/fault/!(failover|frozen|roles).test.ts",
+  "packages/examples/{payments,recover}/test/main.test.ts",
+  "test/fault/{refused,restart,scoreboard}.test.ts",
   "test/soak/**/*.test.ts"
 ]
 

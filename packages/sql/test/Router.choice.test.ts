@@ -144,6 +144,15 @@ describe("leastBusy", () => {
     }
   })
 
+  it("compares the two that can be read from when a third one is out", () => {
+    const out = { isUp: false }
+    const others = [target("b", { using: 5 }), target("c", { using: 1 })]
+    for (let at = 0; at < 3; at++) {
+      const targets = [...others.slice(0, at), target("a", out), ...others.slice(at)]
+      assert.deepStrictEqual(chosen(Router.leastBusy(), targets), { c: TIMES })
+    }
+  })
+
   it("never chooses the busiest one of three, and shares among the others", () => {
     const counts = chosen(Router.leastBusy(), [target("a"), target("b", { using: 5 }), target("c", { using: 1 })])
     assert.deepStrictEqual(Object.keys(counts).sort(), ["a", "c"])

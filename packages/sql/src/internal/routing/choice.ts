@@ -92,23 +92,26 @@ const isBetter = (a: Target, b: Target, isTrial = false): boolean => {
     : busyA * latencyA <= busyB * latencyB
 }
 
-/** The power of two choices: of two taken by chance the less busy one. */
+/**
+ * The power of two choices: of two taken by chance the less busy one. They are taken among those that can be read from: with three
+ * replicas, one of which is out, two of three choices would otherwise not compare anything.
+ */
 export const leastBusy =
   (random: Chance): Pick =>
   (targets) => {
-    const { length } = targets
-    if (length === 1) return nth(targets, 0)
-    const i = Math.floor(random() * length)
-    const j = Math.floor(random() * (length - 1))
-    const first = targets[i]!
-    const second = targets[j < i ? j : j + 1]!
+    const eligible = count(targets)
+    if (eligible < 2) return nth(targets, 0)
+    const i = Math.floor(random() * eligible)
+    const j = Math.floor(random() * (eligible - 1))
+    const first = nth(targets, i)!
+    const second = nth(targets, j < i ? j : j + 1)!
     const isFirst = isOnTurn(first, random)
     const isSecond = isOnTurn(second, random)
     if (isFirst && isSecond) return isBetter(first, second, random() < TRIAL) ? first : second
     if (isFirst) return first
     if (isSecond) return second
     let best: Target | undefined
-    for (let k = 0; k < length; k++) {
+    for (let k = 0; k < targets.length; k++) {
       const target = targets[k]!
       if (isEligible(target) && (best === undefined || !isBetter(best, target))) best = target
     }

@@ -329,8 +329,9 @@ pairs(
         Effect.gen(function* () {
           const server = yield* Server
           const { stop } = yield* listenTo(unique("c"))
+          // Shorter than what the server is asked about, on a connection that is counted apart.
           const sleeping = yield* Effect.fork(
-            Effect.forEach(Array.from({ length: 6 }), () => sleep(0.5), { concurrency: "unbounded", discard: true })
+            Effect.forEach(Array.from({ length: 12 }), () => sleep(0.2), { concurrency: "unbounded", discard: true })
           )
           yield* running(name, "pg_sleep")
           const most = yield* Effect.iterate(

@@ -59,8 +59,9 @@ export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): Non
         cluster,
         intentOf(fiber.currentContext),
         (connection, resume, answer) => {
-          sent()
           packing.start(connection, { ...request, fiber, interruptible: true, until, resume, answer, again: alone })
+          // Not before: the others follow at once, and among them are reads that may be held up by the same.
+          sent()
         },
         undefined,
         targetOf(late as Conn)

@@ -42,6 +42,7 @@ import type { AcquireError, InvalidOptions } from "./PoolError.js"
 import type { PoolEvent } from "./PoolEvent.js"
 import type { AcquireOptions, PoolOptions, Register } from "./PoolOptions.js"
 import type { DrainReport, PoolGauge, PoolStats } from "./PoolStats.js"
+import { rank } from "./Priority.js"
 
 export { type AcquireOptions, CurrentAcquireTimeout, type Register } from "./PoolOptions.js"
 export type { DrainReport } from "./PoolStats.js"
@@ -129,7 +130,7 @@ export const make = <A, E, R>(
     const timers = yield* Deadline.ofContext
     const scope = yield* Effect.scope
     const running = yield* runtime.make(parsed, options, timers)
-    const inside = { ...running, gauge: new Gauge(running.engine) }
+    const inside = { ...running, gauge: new Gauge(running.engine, rank) }
     const pool: Pool<A> = Object.assign(Object.create(Proto), { [TypeId]: inside, name: parsed.name })
     // Uninterruptible and still bounded: leases by `drainTimeout`, everything else by the bound of its own work.
     yield* Scope.addFinalizer(scope, Effect.uninterruptible(drain(pool, { within: parsed.drainTimeout })))

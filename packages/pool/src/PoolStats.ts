@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 
+import type { Priority } from "./Priority.js"
+
 /**
  * Why a connection was closed.
  *
@@ -163,6 +165,17 @@ export interface PoolGauge {
   readonly phase: PoolStats["phase"]
   /** A connection is open, or `host` is `up`: a caller that comes now need not wait for a host that does not answer. */
   readonly isUp: boolean
+  /**
+   * Milliseconds that a caller of this class which comes now would wait for a connection of its own, by the length of the queue
+   * in front of it, the number of connections, and how long leases and connects have taken.
+   *
+   * - 0 if a connection is idle for it; `Infinity` if the pool drains or is closed; `NaN` for a class that does not exist.
+   * - Callers of higher classes that come later are not foreseen. A host that does not answer counts with one more connect:
+   *   see `isUp`.
+   *
+   * **When to use** To refuse work at the door, with a time after which to try again, when it would end too late anyway.
+   */
+  readonly estimate: (priority: Priority) => number
 }
 
 /**

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Pool } from "../src/index.js"
-import { Load } from "../src/internal/growth.js"
+import { Load } from "../src/internal/load.js"
 import { type FakeHost, type Fixture, settle, test } from "./support/Fixture.js"
 
 /** Callers that each work for `ms`; says how long each of them took from the call to the end of the wait. */

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber } from "effect"
 import { Pool, type PoolEvent } from "../src/index.js"
-import { Load } from "../src/internal/growth.js"
+import { Load } from "../src/internal/load.js"
 import { type Fixture, type Lease, settle, test } from "./support/Fixture.js"
 
 const share = (f: Fixture): Effect.Effect<Lease> => Effect.flatMap(f.parkShared(), (parked) => parked.lease)

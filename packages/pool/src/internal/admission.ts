@@ -32,6 +32,11 @@ export class Admission<A> {
     return this.queue.size
   }
 
+  /** How many wait in front of a newcomer of the class. */
+  ahead(rank: number): number {
+    return this.queue.sizeUpTo(rank)
+  }
+
   /** Whether a caller waits for a shared lease. */
   get hasSharers(): boolean {
     return this.queue.sharers.size !== 0

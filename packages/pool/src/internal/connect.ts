@@ -25,7 +25,7 @@ export class Connect<A> {
     const now = state.host.now()
     const elapsed = now - startedAt
     state.connecting--
-    this.growth.load.connected(elapsed)
+    this.state.load.connected(elapsed)
     state.counters.connects++
     const lifetime = state.config.maxLifetime * (1 - state.host.random() * 0.2)
     const entry = new Entry(++this.ids, resource, handle, now, lifetime, state.epoch)

@@ -40,7 +40,7 @@ export class Engine<A> {
     this.health = new Health(this.state)
     this.acquire = new Acquire(this.state, this.admission, this.growth, this.health)
     this.ending = new Drain(this.state, this.admission, this.health)
-    this.back = new Release(this.state, this.admission, this.growth, this.health, this.acquire, this.ending)
+    this.back = new Release(this.state, this.admission, this.health, this.acquire, this.ending)
     this.connect = new Connect(this.state, this.admission, this.growth, this.back)
     this.maintenance = new Maintenance(this.state, this.growth, this.health, this.acquire, this.back)
   }

@@ -2,10 +2,16 @@
  * A few numbers of a running pool, read without making an object.
  */
 import type { PoolGauge } from "../PoolStats.js"
+import type { Priority } from "../Priority.js"
 import type { Engine } from "./engine.js"
+import { estimate } from "./estimate.js"
 
 export class Gauge implements PoolGauge {
-  constructor(private readonly engine: Engine<any>) {}
+  constructor(
+    private readonly engine: Engine<any>,
+    /** The place of each class in the queue. */
+    private readonly ranks: Readonly<Record<Priority, number>>
+  ) {}
 
   get size(): number {
     return this.engine.state.open
@@ -33,5 +39,11 @@ export class Gauge implements PoolGauge {
 
   get isUp(): boolean {
     return this.engine.state.open > 0 || this.engine.state.backoff.phase === "up"
+  }
+
+  estimate(priority: Priority): number {
+    const { admission, host, state } = this.engine
+    const rank = this.ranks[priority]
+    return rank === undefined ? Number.NaN : estimate(state, admission, rank, host.now())
   }
 }

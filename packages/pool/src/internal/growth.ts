@@ -5,12 +5,6 @@ import type { Admission } from "./admission.js"
 import * as Backoff from "./backoff.js"
 import type { State } from "./state.js"
 
-/** The weight of the newest sample. Larger: one slow statement opens connections. Smaller: a change is seen late. */
-const WEIGHT = 0.1
-
-/** With fewer leases that have ended, their average says nothing. */
-const SAMPLES = 8
-
 /** Connects under way at once. Larger: a storm of logins. Smaller: a pool follows a rising load too slowly. */
 const AT_ONCE = 4
 
@@ -21,61 +15,7 @@ const AT_ONCE = 4
  */
 const AT_ONCE_SLOW = Backoff.WIDTH
 
-/**
- * Leases that are as old as this part of a connect are slow, and at least as old as `SLOW_LEAST` milliseconds. Smaller: a
- * spike of statements of 2 ms opens connections that are idle before they are open, also where a process that has just begun
- * is slow itself. Larger: the connects begin late.
- */
-const SLOW_PART = 1 / 32
-const SLOW_LEAST = 20
-
-/** How long leases and connects take, as far as it was seen. */
-export class Load {
-  hold = 0
-  connect = 0
-  private holds = 0
-  private connects = 0
-
-  /** A lease has ended. A shared lease counts with its share of the connection: the time, divided by the holders. */
-  held(ms: number): void {
-    this.hold += (ms - this.hold) * (this.holds++ === 0 ? 1 : WEIGHT)
-  }
-
-  connected(ms: number): void {
-    this.connect += (ms - this.connect) * (this.connects++ === 0 ? 1 : WEIGHT)
-  }
-
-  get isKnown(): boolean {
-    return this.holds >= SAMPLES && this.connects > 0
-  }
-
-  /** The mean age of the present leases from which they are slow; `Infinity` while no connect was seen. */
-  get slowFrom(): number {
-    return this.connects === 0 ? Infinity : Math.max(SLOW_LEAST, this.connect * SLOW_PART)
-  }
-
-  /**
-   * Whether one more connect is worth its time.
-   *
-   * - Nothing is open: yes.
-   * - Averages are known: yes if the work ahead of the last of `waiting` callers takes longer than a connect, or if the queue
-   *   has not been empty for as long as a connect takes: then it will not become empty by itself. (The age of the first waiter
-   *   would not do: a queue that moves fast and never ends would be left as it is for ever.)
-   * - Averages are not known: one at a time; for every waiter if the present leases are slow.
-   *
-   * `held` is the mean age of the present leases. It counts beside the average, which moves only when a lease ends and would
-   * never see ten leases that hang on a lock.
-   */
-  wantsOneMore(waiting: number, servers: number, connecting: number, held: number, busyFor: number): boolean {
-    if (servers === 0) return true
-    if (!this.isKnown) return connecting === 0 || held >= this.slowFrom
-    return (waiting * Math.max(this.hold, held)) / servers > this.connect || busyFor >= this.connect
-  }
-}
-
 export class Growth<A> {
-  readonly load = new Load()
-
   constructor(
     private readonly state: State<A>,
     private readonly admission: Admission<A>
@@ -91,8 +31,8 @@ export class Growth<A> {
 
   /** Whether back-off allows one more connect now. */
   permits(now: number): boolean {
-    const { backoff, connecting, open } = this.state
-    const limit = this.load.isKnown ? AT_ONCE : AT_ONCE_SLOW
+    const { backoff, connecting, load, open } = this.state
+    const limit = load.isKnown ? AT_ONCE : AT_ONCE_SLOW
     return Backoff.permits(backoff, now, open, connecting, limit)
   }
 
@@ -104,7 +44,7 @@ export class Growth<A> {
   }
 
   private planNext(now: number): void {
-    const { backoff, connecting, leases, validating } = this.state
+    const { backoff, connecting, leases, load, validating } = this.state
     const waits = this.admission.size > validating + connecting
     if (now < backoff.notBefore) {
       // `Infinity` until the pause is known; `backedOff` comes back here.
@@ -113,13 +53,13 @@ export class Growth<A> {
       return
     }
     if (!waits) return
-    const patience = this.admission.busySince + this.load.connect
+    const patience = this.admission.busySince + load.connect
     if (patience > now) this.state.wakeBy(patience)
     const age = leases.meanShare(now)
     // Nothing else happens at the moment at which the present leases turn out to be slow.
-    if (!this.load.isKnown && leases.size > 0 && age < this.load.slowFrom) {
+    if (!load.isKnown && leases.size > 0 && age < load.slowFrom) {
       // A millisecond at least: a rest that is lost in the rounding of `now` would wake the pool again and again.
-      this.state.wakeBy(now + Math.max(1, this.load.slowFrom - age))
+      this.state.wakeBy(now + Math.max(1, load.slowFrom - age))
     }
   }
 
@@ -138,12 +78,12 @@ export class Growth<A> {
 
   /** Never more connects than waiters that nothing else is on its way to. */
   private wantsConnect(now: number): boolean {
-    const { connecting, host, leases, open, phase, validating } = this.state
+    const { connecting, host, leases, load, open, phase, validating } = this.state
     if (connecting === 0 && (this.isBelowMinimum() || this.isDown())) return true
     const waiting = this.admission.size - validating
     if (phase !== "running" || waiting <= connecting) return false
     const busyFor = now - this.admission.busySince
     const servers = open + connecting - leases.countStalled(host.stalls)
-    return this.load.wantsOneMore(waiting, servers, connecting, leases.meanShare(now), busyFor)
+    return load.wantsOneMore(waiting, servers, connecting, leases.meanShare(now), busyFor)
   }
 }

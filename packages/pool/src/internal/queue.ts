@@ -54,6 +54,8 @@ export class Waiter<A> {
 class Line<A> {
   head: Waiter<A> | undefined = undefined
   tail: Waiter<A> | undefined = undefined
+  /** Counted in the classes only. */
+  size = 0
 }
 
 export class WaiterQueue<A> {
@@ -84,6 +86,7 @@ export class WaiterQueue<A> {
       this.present |= 0x80000000 >>> waiter.rank
     } else line.tail.next = waiter
     line.tail = waiter
+    line.size++
     if (this.size++ === 0) {
       this.busySince = Math.min(waiter.since, this.busySince + 2 * (waiter.since - this.servedAt))
     }
@@ -101,6 +104,7 @@ export class WaiterQueue<A> {
     waiter.prev = undefined
     waiter.next = undefined
     if (line.head === undefined) this.present &= ~(0x80000000 >>> waiter.rank)
+    line.size--
     this.size--
     if (waiter.shared) this.sharers.delete(waiter)
     this.unwatch(waiter)
@@ -141,6 +145,13 @@ export class WaiterQueue<A> {
       if (tail !== undefined) return tail
     }
     return undefined
+  }
+
+  /** How many wait in the class and in those above it. */
+  sizeUpTo(rank: number): number {
+    let size = 0
+    for (let i = 0; i <= rank; i++) size += this.classes[i]!.size
+    return size
   }
 
   /** When the first deadline of all passes; `Infinity` if nobody waits. */

@@ -6,7 +6,6 @@ import type { Acquire } from "./acquire.js"
 import type { Admission } from "./admission.js"
 import type { Drain } from "./drain.js"
 import { type Entry, EntryState, type Lease } from "./entry.js"
-import type { Growth } from "./growth.js"
 import type { Health } from "./health.js"
 import type { Waiter } from "./queue.js"
 import type { State } from "./state.js"
@@ -15,7 +14,6 @@ export class Release<A> {
   constructor(
     private readonly state: State<A>,
     private readonly admission: Admission<A>,
-    private readonly growth: Growth<A>,
     private readonly health: Health<A>,
     private readonly acquire: Acquire<A>,
     private readonly drain: Drain<A>
@@ -31,7 +29,7 @@ export class Release<A> {
     const now = state.host.now()
     const { entry } = lease
     const held = now - lease.since
-    this.growth.load.held(lease.shared ? held / entry.holders : held)
+    this.state.load.held(lease.shared ? held / entry.holders : held)
     state.leases.end(lease)
     if (state.host.emit !== undefined) {
       state.emit({ _tag: "Released", connection: entry.id, heldMs: Math.round(held) })

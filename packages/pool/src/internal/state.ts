@@ -30,6 +30,7 @@ import { Counters } from "./counters.js"
 import { type Entry, EntryList } from "./entry.js"
 import type { Config, Host } from "./host.js"
 import { Leases } from "./leases.js"
+import { Load } from "./load.js"
 import type { Waiter } from "./queue.js"
 
 export class State<A> {
@@ -63,6 +64,8 @@ export class State<A> {
   resumeAt = Infinity
   /** What the timer of the pool is set to. Only `wakeBy` and `Maintenance.tick` change it. */
   wakeAt = Infinity
+  /** How long leases and connects take. `Release` and `Connect` change it. */
+  readonly load = new Load()
   /** Everybody counts; nobody decides by it. */
   readonly counters = new Counters()
   /** Waiters that have an answer. `Admission` and `Acquire` add, `Engine.flush` takes. */

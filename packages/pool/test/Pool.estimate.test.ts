@@ -1,0 +1,95 @@
+/** `Pool.gauge(pool).estimate`: how long a caller that comes now would wait. */
+import { assert, describe } from "@effect/vitest"
+import { Effect } from "effect"
+import { Pool, type Priority } from "../src/index.js"
+import { type Fixture, test } from "./support/Fixture.js"
+
+/** Two connections are open. Gives how long leases have lasted so far, on average. */
+const known = (f: Fixture) =>
+  Effect.gen(function* () {
+    yield* f.warm(2)
+    for (let i = 0; i < 8; i++) {
+      const lease = yield* f.hold()
+      yield* f.pass(20)
+      yield* lease.release
+    }
+    const { hold } = f.engine.state.load
+    assert.isAbove(hold, 10)
+    return hold
+  })
+
+describe("the estimate of a wait", () => {
+  test("is 0 while a connection is idle", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      yield* known(f)
+      yield* f.hold()
+      assert.strictEqual(Pool.gauge(f.pool).estimate("background"), 0)
+    })
+  )
+
+  test("is the work in front of the newcomer, divided by the connections", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      const hold = yield* known(f)
+      yield* f.saturate
+      const gauge = Pool.gauge(f.pool)
+      assert.strictEqual(gauge.estimate("normal"), hold / 2)
+      for (let i = 0; i < 5; i++) yield* f.park()
+      assert.strictEqual(gauge.estimate("normal"), (6 * hold) / 2)
+    })
+  )
+
+  test("counts the waiters of the same class and of higher ones", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      const hold = yield* known(f)
+      yield* f.saturate
+      for (const priority of ["high", "high", "normal", "background"] as const) yield* f.park({ priority })
+      const all: ReadonlyArray<Priority.Priority> = ["critical", "high", "normal", "low", "background"]
+      const gauge = Pool.gauge(f.pool)
+      const turns = all.map((priority) => Math.round(gauge.estimate(priority) / (hold / 2)))
+      assert.deepStrictEqual(turns, [1, 3, 4, 4, 5])
+    })
+  )
+
+  test("sees leases that are held longer than they were before", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      yield* known(f)
+      yield* f.saturate
+      yield* f.pass(400)
+      assert.strictEqual(Pool.gauge(f.pool).estimate("normal"), 200)
+    })
+  )
+
+  test("is no longer than a connect while one may be opened for the newcomer", { maxSize: 10 }, (f) =>
+    Effect.gen(function* () {
+      f.host.connects = { after: 30 }
+      yield* f.park()
+      yield* f.pass(30)
+      yield* f.pass(1_000)
+      assert.strictEqual(Pool.gauge(f.pool).estimate("normal"), 30)
+    })
+  )
+
+  test("is a connect where nothing is open, after the pause of a failed one", { maxSize: 2, backoff: undefined }, (f) =>
+    Effect.gen(function* () {
+      const gauge = Pool.gauge(f.pool)
+      assert.strictEqual(gauge.estimate("normal"), 0)
+      f.host.connects = "unreachable"
+      yield* f.park()
+      assert.isAtLeast(gauge.estimate("normal"), 50)
+    })
+  )
+
+  test("is the rest of a suspension, and Infinity when the pool ends", { maxSize: 2 }, (f) =>
+    Effect.gen(function* () {
+      yield* known(f)
+      yield* Pool.suspend(f.pool, { atMost: 700 })
+      assert.strictEqual(Pool.gauge(f.pool).estimate("normal"), 700)
+      yield* Pool.drain(f.pool)
+      assert.strictEqual(Pool.gauge(f.pool).estimate("normal"), Infinity)
+    })
+  )
+
+  test("is NaN for a class that does not exist", { maxSize: 2 }, (f) =>
+    Effect.sync(() => assert.isNaN(Pool.gauge(f.pool).estimate("urgent" as Priority.Priority)))
+  )
+})

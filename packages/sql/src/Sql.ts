@@ -14,7 +14,7 @@ import * as Deadline from "@sluice/pool/Deadline"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
-import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, Stream } from "effect"
+import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, type Scope, Stream } from "effect"
 import type { Executed } from "./driver/Driver.js"
 import { invalidUse } from "./internal/client/errors.js"
 import { Idempotent } from "./internal/client/references.js"
@@ -59,6 +59,9 @@ export interface Service {
   readonly withConnection: (
     options: ConnectionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly connectionScoped: (
+    options: ConnectionOptions
+  ) => Effect.Effect<<A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>, SqlError, Scope.Scope>
   readonly withTransaction: (
     options: TransactionOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
@@ -192,6 +195,25 @@ export const withConnection: <Arg extends Effect.Effect<any, any, any> | Connect
   Effect.isEffect(arg)
     ? Effect.flatMap(Sql, (sql) => sql.withConnection({})(arg))
     : (effect: Effect.Effect<any, any, any>) => Effect.flatMap(Sql, (sql) => sql.withConnection(arg)(effect))) as any
+
+/**
+ * As `withConnection`, for a `Scope`: gives the function that runs effects on the connection, until the scope closes.
+ *
+ * **When to use:** where the statements of one session are in several effects, for example in a handler and in the stream that it
+ * answers with.
+ *
+ * - The connection is acquired at the first statement of such an effect. It goes back when the scope closes; a stream that is being
+ *   read on it then keeps it until its end.
+ * - Effects that run after that take connections of the pool. Inside of a `withConnection` they join its connection.
+ *
+ * @see `withConnection` for one effect.
+ * @since 0.2.0
+ * @category combinators
+ */
+export const connectionScoped = (
+  options: ConnectionOptions = {}
+): Effect.Effect<<A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>, SqlError, Sql | Scope.Scope> =>
+  Effect.flatMap(Sql, (sql) => sql.connectionScoped(options))
 
 /**
  * Everything inside is written together, or not at all. Nested ones are savepoints; those of one connection run one after

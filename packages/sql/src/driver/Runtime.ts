@@ -202,6 +202,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     query: running.query,
     execute: running.execute,
     withConnection: running.withConnection,
+    connectionScoped: running.connectionScoped,
     withTransaction: running.withTransaction,
     retry: running.retry,
     consistencyToken: consistencyToken(cluster),

@@ -8,7 +8,7 @@ import * as OptionTable from "@sluice/pool/OptionTable"
 import type * as Pool from "@sluice/pool/Pool"
 import * as PoolOptions from "@sluice/pool/PoolOptions"
 import * as Priority from "@sluice/pool/Priority"
-import { Context, Effect, Either, type Fiber, RuntimeFlags, Stream } from "effect"
+import { Context, Effect, Either, type Fiber, RuntimeFlags, type Scope, Stream } from "effect"
 import type { Executed, Mode } from "../../driver/Driver.js"
 import type { Cluster } from "../routing/cluster.js"
 import { CurrentIntent, type Intent, intentOf } from "../routing/intent.js"
@@ -61,6 +61,9 @@ export interface Core<Conn> extends Hooks.Core<Conn> {
   readonly withConnection: (
     options: PinOptions
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly connectionScoped: (
+    options: PinOptions
+  ) => Effect.Effect<<A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>, SqlError, Scope.Scope>
   readonly withTransaction: (
     options: Options.Input
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
@@ -187,9 +190,14 @@ export const make = <Conn>(
       })
     })
 
-  const withConnection: Core<Conn>["withConnection"] = (pinOptions) => {
+  const pinProblem = (verb: string, pinOptions: PinOptions): SqlError | undefined => {
     const problems = OptionTable.problems(pinOptions, pinTable, { elsewhere: PoolOptions.elsewhere() })
-    if (problems.length > 0) return () => Effect.fail(invalidUse(`withConnection: ${problems.join("; ")}`))
+    return problems.length === 0 ? undefined : invalidUse(`${verb}: ${problems.join("; ")}`)
+  }
+
+  const withConnection: Core<Conn>["withConnection"] = (pinOptions) => {
+    const problem = pinProblem("withConnection", pinOptions)
+    if (problem !== undefined) return () => Effect.fail(problem)
     const { intent, ...acquire } = pinOptions
     return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
       Effect.withFiberRuntime((fiber: Fiber.RuntimeFiber<A, E>) => {
@@ -203,6 +211,28 @@ export const make = <Conn>(
         )
       })
   }
+
+  const connectionScoped: Core<Conn>["connectionScoped"] = (pinOptions) =>
+    Effect.suspend(() => {
+      const problem = pinProblem("connectionScoped", pinOptions)
+      if (problem !== undefined) return Effect.fail(problem)
+      const { intent, ...acquire } = pinOptions
+      return Effect.withFiberRuntime(({ currentContext }) => {
+        const block = Pin.make(cluster, intent ?? intentOf(currentContext), acquire)
+        const enter = (context: Context.Context<never>): Context.Context<any> => {
+          const inside = intent === undefined ? context : Context.add(context, CurrentIntent, intent)
+          return blocks.of(context) === undefined
+            ? blocks.enter(inside, block, connectionIn)
+            : (inside as Context.Context<any>)
+        }
+        const within = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+          Effect.uninterruptibleMask((restore) => Contexts.within(effect, enter, restore))
+        return Effect.as(
+          Effect.addFinalizer(() => Effect.sync(() => Pin.close(block))),
+          within
+        )
+      })
+    })
 
   /** `effect` as a transaction of the fiber with this context. */
   const transaction = <A, E, R>(
@@ -221,7 +251,8 @@ export const make = <Conn>(
         (body, block, restore) =>
           Contexts.within(body, (context) => blocks.enter(context, block, connectionIn), restore),
         effect,
-        restore
+        restore,
+        block !== undefined
       )
     const once =
       block === undefined
@@ -331,5 +362,5 @@ export const make = <Conn>(
         Effect.sync(() => Pin.close(block))
       )
     })
-  return { client, query, execute, withConnection, withTransaction, retry, inside }
+  return { client, query, execute, withConnection, connectionScoped, withTransaction, retry, inside }
 }

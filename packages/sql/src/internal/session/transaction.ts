@@ -25,6 +25,8 @@ type Enter<Conn> = <A, E, R>(
  * A transaction on a root block, or a savepoint inside a transaction, for the holder of the lock of `outer`: siblings on
  * one connection come one after the other instead of into each other. To be run where nothing can interrupt; what may be
  * interrupted is in `restore`.
+ *
+ * `isLazy`: a pin without a connection takes it at the first statement of the transaction and not before its body.
  */
 export const run = <Conn, A, E, R>(
   outer: Pin.Block<Conn>,
@@ -32,9 +34,10 @@ export const run = <Conn, A, E, R>(
   call: Call,
   enter: Enter<Conn>,
   body: Effect.Effect<A, E, R>,
-  restore: Restore
+  restore: Restore,
+  isLazy = false
 ): Effect.Effect<A, E | SqlError, R> =>
-  Effect.flatMap(restore(open(outer, intent, call)), ({ block, savepoint }) => {
+  Effect.flatMap(restore(open(outer, intent, call, isLazy)), ({ block, savepoint }) => {
     const { cluster } = block.pin
     const end = savepoint === undefined ? commit(block, call) : releaseSavepoint(block, savepoint, call)
     /** The failure of the body, or of the COMMIT, is what the caller sees, whatever becomes of the rollback. */
@@ -88,7 +91,8 @@ interface Opened<Conn> {
 const open = <Conn>(
   outer: Pin.Block<Conn>,
   intent: Intent | undefined,
-  call: Call
+  call: Call,
+  isLazy: boolean
 ): Effect.Effect<Opened<Conn>, SqlError> => {
   const { pin, transaction: inside } = outer
   const { options } = call
@@ -99,15 +103,18 @@ const open = <Conn>(
       readOnly: options.readOnly ?? (intent === "read" ? true : undefined),
       deferrable: options.deferrable
     }
+    const opened = (): Opened<Conn> => {
+      pin.opening = { statements: pin.cluster.driver.begin(begin), isDone: false }
+      return { block: Pin.makeBlock(pin, { ...begin, depth: 0, failedBy: undefined }), savepoint: undefined }
+    }
+    // The pin is the program's own, and takes its connection at its first statement, which may be one of this transaction.
+    if (isLazy && pin.lease === undefined) return Effect.sync(opened)
     return Effect.mapBoth(Connection.connect(outer, intent, call.deadline), {
       onFailure: (error) => {
         markNotBegun(error, call)
         return error
       },
-      onSuccess: () => {
-        pin.opening = { statements: pin.cluster.driver.begin(begin), isDone: false }
-        return { block: Pin.makeBlock(pin, { ...begin, depth: 0, failedBy: undefined }), savepoint: undefined }
-      }
+      onSuccess: opened
     })
   }
   if (

@@ -1,0 +1,5 @@
+/**
+ * @since 0.2.0
+ */
+export * as Refusal from "./Refusal.js"
+export * as RequestConnection from "./RequestConnection.js"

@@ -21,7 +21,7 @@ import { Idempotent } from "./internal/client/references.js"
 import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import type { ConnectionOptions, QueryOptions, TransactionOptions } from "./SqlOptions.js"
 import * as SqlRetry from "./SqlRetry.js"
-import type { SqlEvent, SqlStats } from "./SqlStats.js"
+import type { Forecast, Health, SqlEvent, SqlStats } from "./SqlStats.js"
 
 export type { Consistency } from "./Consistency.js"
 export {
@@ -69,6 +69,8 @@ export interface Service {
     policy?: Schedule.Schedule<any, any>
   ) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
   readonly consistencyToken: Effect.Effect<string | undefined, SqlError>
+  readonly health: Effect.Effect<Health>
+  readonly forecast: Effect.Effect<Forecast>
   readonly stats: Effect.Effect<SqlStats>
   readonly events: Stream.Stream<SqlEvent>
   readonly drain: (options?: {

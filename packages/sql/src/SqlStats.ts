@@ -53,3 +53,28 @@ export interface SqlEvent {
   readonly pool: string
   readonly event: PoolEvent
 }
+
+/**
+ * Whether the database can be worked with.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Health {
+  readonly isReady: boolean
+  /** Why not, in a few words, without hosts and statements. `undefined` if it is ready. */
+  readonly reason: string | undefined
+}
+
+/**
+ * How long an acquire that begins now would take.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Forecast {
+  /** Milliseconds, estimated; 0 if a connection is idle; `Infinity` if the pool drains or is closed. */
+  readonly waitMs: number
+  /** Milliseconds that it may wait: the acquire timeout, or the rest until the declared deadline if that is less. */
+  readonly patienceMs: number
+}

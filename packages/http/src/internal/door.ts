@@ -1,9 +1,26 @@
 /** Whether a request is let in: before its handler has done anything, and while it has acquired nothing. */
+
 import type * as Sql from "@sluice/sql/Sql"
+import * as SqlHealth from "@sluice/sql/SqlHealth"
 import { Effect } from "effect"
-import type * as Refusal from "../Refusal.js"
+import * as Refusal from "../Refusal.js"
 import type { Asked } from "./asked.js"
+import { settled } from "./holder.js"
+
+/**
+ * The part of its patience that a request may be expected to wait. What it waits for is an estimate, and after the wait it still has its
+ * work to do. Larger: requests are let in that end too late. Smaller: requests are refused that would have been served.
+ */
+const PART = 0.8
+
+/** Seconds. A client that is told to wait longer does not come back, and the estimate is not worth more. */
+const LONGEST = 60
 
 /** Why the request is not let in: the pool cannot serve it in time. Acquires nothing, and never waits. */
-export const enter = (_asked: Asked): Effect.Effect<Refusal.Refusal | undefined, never, Sql.Sql> =>
-  Effect.succeed(undefined)
+export const enter = (asked: Asked): Effect.Effect<Refusal.Refusal | undefined, never, Sql.Sql> =>
+  Effect.map(settled(asked, SqlHealth.forecast), ({ patienceMs, waitMs }) => {
+    if (waitMs <= patienceMs * PART) return undefined
+    return waitMs === Infinity
+      ? Refusal.make(503, "PoolClosed", 1)
+      : Refusal.make(503, "PoolSaturated", Math.min(LONGEST, Math.max(1, Math.ceil(waitMs / 1_000))))
+  })

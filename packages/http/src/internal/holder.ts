@@ -26,8 +26,8 @@ export const open = (policy: Policy, asked: Asked): Effect.Effect<Holder, never,
     return holder
   }).pipe((opened) => settled(asked, opened))
 
-/** With everything that the request has asked for. */
-const settled = <A, E, R>(asked: Asked, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+/** The effect, with everything that the request has asked for. */
+export const settled = <A, E, R>(asked: Asked, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   const { deadline, intent, priority, token } = asked
   const marked = intent === "read" ? Sql.read(effect) : Sql.write(effect)
   const ranked = priority === undefined ? marked : Sql.withPriority(priority)(marked)

@@ -14,6 +14,8 @@ import { Deferred, Duration, Effect, Fiber, Option, type Scope, Stream } from "e
 import * as Client from "../internal/client/client.js"
 import * as errors from "../internal/client/errors.js"
 import * as Cluster from "../internal/routing/cluster.js"
+import { forecast } from "../internal/routing/forecast.js"
+import * as Health from "../internal/routing/health.js"
 import { strangers } from "../internal/routing/members.js"
 import * as registry from "../internal/routing/registry.js"
 import type { Target } from "../internal/routing/target.js"
@@ -206,6 +208,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     withTransaction: running.withTransaction,
     retry: running.retry,
     consistencyToken: consistencyToken(cluster),
+    health: yield* Health.make(cluster),
+    forecast: forecast(cluster),
     stats: Effect.sync(() => ({
       write: statsOf(cluster.members.primary),
       read: (cluster.members.snapshot.replicas as ReadonlyArray<Target<Conn>>).map(statsOf),

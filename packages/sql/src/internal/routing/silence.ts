@@ -97,6 +97,8 @@ export interface Silence<Conn> {
    * control connection, and with a new connection.
    */
   readonly isSilent: () => boolean
+  /** When something has last come from the host, as far as it was noticed; `-Infinity` before that. */
+  readonly heardAt: () => Instant
 }
 
 class Watch<Conn> implements Driver.Observer {
@@ -251,6 +253,13 @@ class Watch<Conn> implements Driver.Observer {
       return false
     }
     return true
+  }
+
+  /** Bytes of a statement that has no answer yet are noticed at the next look. */
+  get lastHeardAt(): Instant {
+    let last = Math.max(this.heardAt, this.toldAt)
+    for (const { awaiting, openedAt } of this.connections) last = Math.max(last, openedAt, awaiting.answeredAt)
+    return last
   }
 
   /** Those who await packed reads get the answer of another connection, or of another host. */
@@ -435,7 +444,7 @@ export const make = Effect.fnUntraced(function* <Conn>({
   leave,
   timers
 }: Options<Conn>): Effect.fn.Return<Silence<Conn>, never, Scope.Scope> {
-  if (driver.silence === undefined) return { connect, isSilent: () => false }
+  if (driver.silence === undefined) return { connect, isSilent: () => false, heardAt: () => -Infinity }
   const watch = new Watch(driver.silence, control, timers, yield* Fork.make, leave)
   const outer = yield* Effect.scope
   yield* Scope.addFinalizer(
@@ -451,6 +460,7 @@ export const make = Effect.fnUntraced(function* <Conn>({
           return Effect.as(Scope.addFinalizer(scope, remove), connection)
         })
       ),
-    isSilent: () => watch.isSilent
+    isSilent: () => watch.isSilent,
+    heardAt: () => watch.lastHeardAt
   }
 })

@@ -1,6 +1,7 @@
 import type { Instant } from "@sluice/pool/Deadline"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolGauge } from "@sluice/pool/PoolStats"
+import type { Priority } from "@sluice/pool/Priority"
 import { Effect } from "effect"
 import type { EndpointInfo } from "../../driver/Driver.js"
 import type * as Topology from "../../Topology.js"
@@ -24,6 +25,10 @@ export interface Target<Conn> extends Topology.Target {
   isOut: boolean
   /** False while the pool has no open connection and its host does not answer. Unlike `isUp` it stays true when suspended. */
   readonly isReachable: boolean
+  readonly phase: PoolGauge["phase"]
+  /** When its server has last sent something. */
+  readonly heardAt: Instant
+  readonly estimate: (priority: Priority) => number
   /** Sends away everybody who waits for a connection of its pool. */
   readonly dismiss: () => void
   /** Each open connection must pass a check before it is handed out again. */
@@ -65,6 +70,14 @@ export class PoolTarget<Conn> implements Target<Conn> {
     return this.gauge.isUp && !this.isOut
   }
 
+  get phase(): PoolGauge["phase"] {
+    return this.gauge.phase
+  }
+
+  get heardAt(): Instant {
+    return this.silence.heardAt()
+  }
+
   get latency(): number {
     return this.info.times?.latency ?? 0
   }
@@ -83,6 +96,10 @@ export class PoolTarget<Conn> implements Target<Conn> {
 
   get max(): number {
     return this.gauge.max
+  }
+
+  estimate(priority: Priority): number {
+    return this.gauge.estimate(priority)
   }
 
   dismiss(): void {

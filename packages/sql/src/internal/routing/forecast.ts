@@ -1,0 +1,27 @@
+import * as Priority from "@sluice/pool/Priority"
+import { Effect } from "effect"
+import type { Forecast } from "../../SqlStats.js"
+import { isEligible } from "./choice.js"
+import type { Cluster } from "./cluster.js"
+import { intentOf } from "./intent.js"
+import { patience } from "./patience.js"
+import type { Target } from "./target.js"
+
+/**
+ * How long a statement of the fiber would wait. A read is expected to go where it waits least, because routers look at the length of the
+ * queues.
+ */
+export const forecast = <Conn>(cluster: Cluster<Conn>): Effect.Effect<Forecast> =>
+  Effect.withFiberRuntime(({ currentContext }) => {
+    const { members } = cluster
+    const priority = currentContext.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
+    const replicas =
+      intentOf(currentContext) === "read"
+        ? (members.snapshot.replicas.filter(isEligible) as unknown as ReadonlyArray<Target<Conn>>)
+        : []
+    const targets = replicas.length > 0 ? replicas : [members.primary]
+    return Effect.succeed({
+      waitMs: Math.min(...targets.map((target) => target.estimate(priority ?? "normal"))),
+      patienceMs: patience(cluster, currentContext, undefined)
+    })
+  })

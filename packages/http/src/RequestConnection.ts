@@ -15,11 +15,13 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import * as App from "@effect/platform/HttpApp"
 import * as HttpBody from "@effect/platform/HttpBody"
 import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Sql from "@sluice/sql/Sql"
 import { Context, Effect, type Scope, Stream } from "effect"
+import { type Socket, socketOf, watch } from "./internal/gone.js"
 import type { Head } from "./internal/head.js"
 import type { Holder } from "./internal/holder.js"
 import * as Policy from "./internal/policy.js"
@@ -74,8 +76,9 @@ export const make = (options: RequestOptions = {}): Effect.Effect<Middleware, Sq
     ([policy, sql]): Middleware =>
       (app) => {
         const requested = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-          const served = serve(policy, headOf(request), app, binding)
-          return Effect.provideService(served, Sql.Sql, sql)
+          const served = Effect.provideService(serve(policy, headOf(request), app, binding), Sql.Sql, sql)
+          const socket = socketOf(request.source)
+          return socket === undefined ? served : Effect.zipRight(untilGone(socket), served)
         })
         return App.withPreResponseHandler(interruptible(requested), misplaced) as any
       }
@@ -85,6 +88,17 @@ const headOf = ({ headers, method }: HttpServerRequest.HttpServerRequest): Head 
   method,
   header: (name) => headers[name]
 })
+
+/** Interrupts the fiber of the request when its client has hung up, until the response is sent: see `gone.ts`. */
+const untilGone = (socket: Socket): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.withFiberRuntime((fiber) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => watch(socket, () => fiber.unsafeInterruptAsFork(HttpServerError.clientAbortFiberId))),
+        (unwatch) => Effect.sync(unwatch)
+      )
+    )
+  )
 
 /** A router has made the handlers of its routes interruptible, but for those that shall not be. */
 const interruptible = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

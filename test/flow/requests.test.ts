@@ -13,6 +13,7 @@
  * | streaming | rows without end, of which some were read |
  * | pipelined | behind another request on the same socket, so that Node tells nobody |
  */
+import { spawn } from "node:child_process"
 import { request as send } from "node:http"
 import { connect, type Socket } from "node:net"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
@@ -23,7 +24,7 @@ import { Sql } from "@sluice/sql"
 import { Effect, Stream } from "effect"
 import { get, serving } from "../../packages/http/test/support/serving.js"
 import { eventually, unique } from "../contract/contract.js"
-import { booksBalance, proxy, running, type Scenario, scenarios } from "../fault/rig.js"
+import { booksBalance, proxy, running, type Scenario, Server, scenarios } from "../fault/rig.js"
 
 /** The routes of these tests. `table` is written to by `POST /pay`. */
 const served = ({ sleep }: Pick<Scenario, "sleep">, table: string) =>
@@ -90,6 +91,17 @@ const socketTo = (url: string) =>
     }),
     (socket) => Effect.sync(() => socket.destroy())
   )
+
+/** One process of curl that sends request after request, and waits for each no longer than a millisecond. */
+const flood = (args: ReadonlyArray<string>) =>
+  Effect.async<void, Error>((resume) => {
+    const child = spawn("curl", ["--silent", "--max-time", "0.001", "--output", "/dev/null", ...args], {
+      stdio: "ignore"
+    })
+    child.on("error", (error) => resume(Effect.fail(error)))
+    child.on("close", () => resume(Effect.void))
+    return Effect.sync(() => void child.kill())
+  })
 
 const statsAre = (what: string, is: (stats: Sql.SqlStats["write"]) => boolean) =>
   eventually(
@@ -304,5 +316,57 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
         assert.strictEqual((yield* get(`${url}/one`)).status, 200)
       })
     )
+  )
+
+  it.effect(
+    "thousands of requests of curl with a limit of 1 ms leave nothing, and drop no healthy request beside them",
+    () =>
+      run({ pool: { maxSize: 10, acquireTimeout: "1 minute" } }, ({ sessions }) =>
+        Effect.gen(function* () {
+          const table = unique("requests")
+          yield* numbersOf(table)
+          const url = yield* served({ sleep }, table)
+          const cluster = yield* Server
+          const body = "x".repeat(1_000)
+          // Four times as many in all.
+          const each = cluster.database === "postgresql" ? 500 : 100
+          const floods = [
+            [`${url}/slow?[1-${each}]`],
+            [`${url}/slow?[1-${each}]`],
+            ["-d", body, `${url}/pay?[1-${each}]`],
+            ["-d", body, `${url}/echo?[1-${each}]`]
+          ]
+          let isOver = false
+          const healthy = Effect.map(get(`${url}/echo`, { method: "POST", body }), ({ status, text }) => {
+            assert.deepStrictEqual([status, text.length], [200, 1_000])
+          })
+          const [, counts] = yield* Effect.all(
+            [
+              Effect.ensuring(
+                Effect.forEach(floods, flood, { concurrency: "unbounded" }),
+                Effect.sync(() => {
+                  isOver = true
+                })
+              ),
+              Effect.forEach(
+                Array.from({ length: 4 }),
+                () => Effect.repeat(Effect.as(healthy, 1), { until: () => isOver }),
+                { concurrency: "unbounded" }
+              )
+            ],
+            { concurrency: "unbounded" }
+          )
+          assert.strictEqual(counts.length, 4)
+          const health = yield* get(`${url}/health/ready`)
+          assert.strictEqual(health.status, 200)
+          yield* booksBalance
+          yield* eventually(
+            "nothing of them is on the server",
+            Effect.map(sessions, (all) => all.every((one) => !one.isRunning && !one.inTransaction))
+          )
+          assert.deepStrictEqual(yield* Sql.query(`select id from ${table}`), [])
+          assert.strictEqual((yield* get(`${url}/one`)).status, 200)
+        })
+      )
   )
 })

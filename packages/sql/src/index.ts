@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 export * as Consistency from "./Consistency.js"
+export * as Job from "./Job.js"
 export * as Router from "./Router.js"
 export * as Sql from "./Sql.js"
 export * as SqlHealth from "./SqlHealth.js"

@@ -3,11 +3,12 @@ import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { describeMachine } from "./harness/machine.js"
 import { abandon, type Benchmark, type Report, type RunOptions, runBenchmark } from "./harness.js"
+import { http } from "./http.js"
 import { mysql } from "./mysql.js"
 import { pg } from "./pg.js"
 import { pool } from "./pool.js"
 
-const benchmarks: ReadonlyArray<Benchmark> = [pool, pg, mysql]
+const benchmarks: ReadonlyArray<Benchmark> = [pool, pg, mysql, http]
 
 const help = `Usage: pnpm bench [name …] [options]
 

@@ -8,7 +8,7 @@ import { Effect, Redacted } from "effect"
 
 export const root = join(import.meta.dirname, "../..")
 
-export const names = ["pool", "sql", "sql-pg", "sql-mysql2", "testkit"] as const
+export const names = ["pool", "sql", "sql-pg", "sql-mysql2", "http", "testkit"] as const
 
 export type Name = (typeof names)[number]
 
@@ -193,7 +193,10 @@ export const writePrograms = (folder: string, all: ReadonlyArray<Program>, urls:
 /** Links what an install line names, and what every program in TypeScript has, into an empty folder. */
 export const linkInto = (folder: string, words: ReadonlyArray<string>, all: ReadonlyArray<Packed>): void => {
   for (const word of [...words.map(packageOf), "@types/node"]) {
-    link(placeOf(word, all, ["packages/sql-pg", "packages/sql-mysql2", "."]), join(folder, "node_modules", word))
+    link(
+      placeOf(word, all, ["packages/sql-pg", "packages/sql-mysql2", "packages/http", "."]),
+      join(folder, "node_modules", word)
+    )
   }
 }
 

@@ -1,0 +1,79 @@
+/** Requests under overload: what is refused at the door, and what has to be refused by the pool, after its handler has begun. */
+import { PgCluster } from "@sluice/testkit"
+import { Effect, Redacted } from "effect"
+import type { Results } from "./harness/results.js"
+import { atLeast } from "./harness/results.js"
+import type { Benchmark, Case, Scenario } from "./harness.js"
+import { capacity, deadlineMillis, type Settings, settings, workMillis } from "./http/settings.js"
+import { startServer } from "./sql/server.js"
+
+const door = "refused at the door"
+const pool = "shed by the pool"
+const neither = "neither"
+
+const subjects = {
+  [door]: { admission: true, shedding: true },
+  [pool]: { admission: false, shedding: true },
+  [neither]: { admission: false, shedding: false }
+} as const
+
+const loads = [1.5, 3, 12] as const
+
+const nameOf = (load: number): string => `overload ${load}`
+
+const scenarioOf = (load: number, url: string): Scenario => ({
+  name: nameOf(load),
+  title: `${load} times what the database can do: requests that are answered with 200 within ${deadlineMillis} ms`,
+  unit: "useful/s",
+  measure: "wall",
+  asRate: true,
+  opsPerCall: 1,
+  columns: [
+    { title: "refused/s", metric: "refused" },
+    { title: "useless/s", metric: "useless" },
+    { title: "p99 of the useful, ms", metric: "p99" }
+  ],
+  // A call is one spell of load and takes longer than both.
+  roundMillis: 1_000,
+  warmMillis: 1_000,
+  reference: pool,
+  cases: Object.entries(subjects).map(
+    ([name, subject]): Case => ({
+      name,
+      module: new URL("./http/server.ts", import.meta.url).href,
+      start: "start",
+      settings: { ...subject, load, url } satisfies Settings
+    })
+  )
+})
+
+const start = Effect.map(PgCluster.make(), ({ primary }) => ({ url: Redacted.value(primary.url) }))
+
+const goals = (results: Results) =>
+  loads.map((load) => {
+    const times = results.ratio(nameOf(load), pool, door)?.median
+    // Below the load at which handlers that come to nothing use up the process there is little to be saved.
+    return atLeast(
+      `useful requests at ${load} times the load, against shedding in the pool alone`,
+      times,
+      load < 2 ? 1 : 1.3
+    )
+  })
+
+export const http: Benchmark = {
+  name: "http",
+  summary: "requests under overload: refused at the door, or shed by the pool after their handlers have begun",
+  packages: ["effect", "@effect/platform", "@effect/platform-node", "pg"],
+  settings: {
+    connections: settings.connections,
+    "statement ms": settings.statementMillis,
+    "work of a handler before it, ms": workMillis,
+    "capacity of the database, requests/s": capacity,
+    "deadline ms": deadlineMillis
+  },
+  scenarios: async () => {
+    const { close, url } = await startServer(start)
+    return { scenarios: loads.map((load) => scenarioOf(load, url)), close }
+  },
+  goals
+}

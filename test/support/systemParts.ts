@@ -15,7 +15,9 @@ interface Part {
 const parts: ReadonlyArray<Part> = [
   { program: "pgbouncer", debian: "pgbouncer", macos: "pgbouncer" },
   // The server without the service: `mariadb-server` would start one.
-  { program: "mariadbd", debian: "mariadb-server-core", macos: "mariadb" }
+  { program: "mariadbd", debian: "mariadb-server-core", macos: "mariadb" },
+  // A client that leaves after a millisecond, as users of a busy site do.
+  { program: "curl", debian: "curl", macos: "curl" }
 ]
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"]

@@ -20,11 +20,12 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Sql from "@sluice/sql/Sql"
-import { Context, Effect, type Scope, Stream } from "effect"
-import { type Socket, socketOf, watch } from "./internal/gone.js"
+import { Effect, type Scope } from "effect"
+import { socketOf, type Transport, watch } from "./internal/gone.js"
 import type { Head } from "./internal/head.js"
 import type { Holder } from "./internal/holder.js"
 import * as Policy from "./internal/policy.js"
+import * as Rows from "./internal/rows.js"
 import { type Answered, type Binding, type Refused, serve } from "./internal/serve.js"
 import * as Refusal from "./Refusal.js"
 import type { RequestOptions } from "./RequestOptions.js"
@@ -90,7 +91,7 @@ const headOf = ({ headers, method }: HttpServerRequest.HttpServerRequest): Head 
 })
 
 /** Interrupts the fiber of the request when its client has hung up, until the response is sent: see `gone.ts`. */
-const untilGone = (socket: Socket): Effect.Effect<void, never, Scope.Scope> =>
+const untilGone = (socket: Transport): Effect.Effect<void, never, Scope.Scope> =>
   Effect.withFiberRuntime((fiber) =>
     Effect.asVoid(
       Effect.acquireRelease(
@@ -143,30 +144,13 @@ const withHeaders = (
     response
   )
 
-/**
- * The body reads on the connection of the request. With its first piece it is known what it reads: a cursor that is open then has the
- * connection until its end, and a body that comes from elsewhere, a file for example, has given it back.
- */
 const streamed = (
   response: HttpServerResponse.HttpServerResponse,
   holder: Holder
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, Scope.Scope> => {
   const { body } = response
   if (body._tag !== "Stream") return Effect.as(holder.close, response)
-  return Effect.gen(function* () {
-    // A body is not always read: not for HEAD, and not when the client has gone.
-    yield* Effect.addFinalizer(() => holder.close)
-    const context = yield* holder.within(Effect.context<never>())
-    let isFirst = true
-    const stream = body.stream.pipe(
-      Stream.mapChunksEffect((chunk) => {
-        if (!isFirst) return Effect.succeed(chunk)
-        isFirst = false
-        return Effect.as(holder.close, chunk)
-      }),
-      Stream.ensuring(holder.close),
-      Stream.mapInputContext((outer: Context.Context<never>) => Context.merge(outer, context))
-    )
-    return HttpServerResponse.setBody(response, HttpBody.stream(stream, body.contentType, body.contentLength))
-  })
+  return Effect.map(Rows.onConnection(body.stream, holder), (stream) =>
+    HttpServerResponse.setBody(response, HttpBody.stream(stream, body.contentType, body.contentLength))
+  )
 }

@@ -5,6 +5,7 @@ import { describeMachine } from "./harness/machine.js"
 import { abandon, type Benchmark, type Report, type RunOptions, runBenchmark } from "./harness.js"
 import { http } from "./http.js"
 import { mysql } from "./mysql.js"
+import { overload } from "./overload/overload.js"
 import { pg } from "./pg.js"
 import { pool } from "./pool.js"
 
@@ -14,6 +15,8 @@ const help = `Usage: pnpm bench [name …] [options]
 
 Benchmarks (all of them without a name):
 ${benchmarks.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
+
+  overload     ways to choose whom to serve, simulated: the same numbers each time; takes no options
 
 Options:
   --json FILE        also write everything that was measured, round by round
@@ -85,6 +88,10 @@ const main = async (): Promise<number> => {
   const { positionals, values } = readArguments()
   if (values.help === true) {
     process.stdout.write(help)
+    return 0
+  }
+  if (positionals.length === 1 && positionals[0] === "overload") {
+    overload((text) => process.stdout.write(`${text}\n`))
     return 0
   }
   const names = positionals.length === 0 ? benchmarks.map(({ name }) => name) : positionals

@@ -37,6 +37,7 @@ type Answer = 400 | 503 | 504 | "later" | "own"
 const answers: Readonly<Record<SqlReason.Tag, Answer>> = {
   AcquireTimeout: 503,
   PoolSaturated: 503,
+  PoolShed: 503,
   PoolClosed: 503,
   NestedAcquire: 503,
   DatabaseDown: 503,

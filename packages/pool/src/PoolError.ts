@@ -6,6 +6,7 @@
 import { Data } from "effect"
 import * as diagnosis from "./internal/diagnosis.js"
 import type { ConnectFailure, Snapshot } from "./PoolStats.js"
+import type { Priority } from "./Priority.js"
 
 export type {
   /**
@@ -29,7 +30,10 @@ export type {
  *
  * - `timeoutMs`: the acquire timeout, or less if the caller's deadline is earlier.
  * - `phase`: what used the time: `waiting` for others to release, `validating` an old connection, or `connecting`.
+ * - `priority`: the class of the caller.
  * - `reserveKept`: one connection was idle, and kept for shared leases.
+ * - `heldBack`: the class had as many connections as `classLimits` or `reserved` leave it.
+ * - `restMs`: there was a connection for the caller, and its declared deadline left only so much time: less than leases take.
  *
  * @since 0.1.0
  * @category errors
@@ -38,7 +42,10 @@ export class AcquireTimeout extends Data.TaggedError("AcquireTimeout")<
   Snapshot & {
     readonly timeoutMs: number
     readonly phase: "waiting" | "validating" | "connecting"
+    readonly priority: Priority
     readonly reserveKept?: boolean | undefined
+    readonly heldBack?: "classLimit" | "reserved" | undefined
+    readonly restMs?: number | undefined
   }
 > {
   override get message(): string {
@@ -55,6 +62,21 @@ export class AcquireTimeout extends Data.TaggedError("AcquireTimeout")<
 export class PoolSaturated extends Data.TaggedError("PoolSaturated")<Snapshot & { readonly maxWaiters: number }> {
   override get message(): string {
     return diagnosis.saturated(this)
+  }
+}
+
+/**
+ * The pool is overloaded, and the caller has waited for so long that others are better served: see the option `shedding`.
+ * Nothing was done. Trying again at once makes the overload worse.
+ *
+ * - `targetMs`: the age of the queue that the pool aims at.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class PoolShed extends Data.TaggedError("PoolShed")<Snapshot & { readonly targetMs: number }> {
+  override get message(): string {
+    return diagnosis.shed(this)
   }
 }
 
@@ -147,6 +169,7 @@ export class Dismissed extends Data.TaggedError("Dismissed")<Snapshot> {
 export type AcquireError =
   | AcquireTimeout
   | PoolSaturated
+  | PoolShed
   | PoolClosed
   | NestedAcquire
   | ConnectFailed

@@ -31,6 +31,11 @@ export type PoolEvent = Data.TaggedEnum<{
   Host: { readonly state: "up" | "failing" | "down" }
   /** A fatal event: every connection opened before it must pass a check before it is handed out again. */
   Suspected: { readonly cause: unknown }
+  /**
+   * More work arrives than the connections finish, or that has ended: see the option `shedding`. `waitMs` is how long the oldest
+   * waiter has waited.
+   */
+  Overload: { readonly isOverloaded: boolean; readonly waitMs: number }
   /** The process did not run for `lateMs`. */
   Stall: { readonly lateMs: number }
   /** `Pool.suspend`. */

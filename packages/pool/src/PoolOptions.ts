@@ -56,6 +56,32 @@ export interface Signals {
 }
 
 /**
+ * Overload control. The pool is overloaded when all its connections are at work and the oldest waiter was never younger than
+ * `target` for all of `interval`. Then waiters that are older than twice the target are shed: they fail with `PoolShed`. The
+ * lowest class comes first; class `critical` is never shed, nor are the last 4 waiters. So those who are served are served in time.
+ *
+ * **When to use** `on`, where callers can do without an answer, or come again later. `shadow`, the default, shows what it would do.
+ *
+ * - The target of a waiter is at most a quarter of the time that it has: of its acquire timeout, or of the rest until its deadline.
+ * - Nobody is shed while connections are missing: while the pool grows, is suspended, or its host does not answer.
+ * - Worst case: a waiter is shed at twice its target, or, when an overload begins, after `target + interval`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SheddingConfig {
+  /**
+   * `on`; `shadow`: nobody is shed, and `stats.wouldShed` counts who would be; `off`: the age of the queue is not looked at. Default
+   * `shadow`.
+   */
+  readonly mode?: "off" | "shadow" | "on" | undefined
+  /** Unit: duration. Default 50 milliseconds. Range 1 millisecond to 1 hour. */
+  readonly target?: Duration.DurationInput | undefined
+  /** Unit: duration. Default 500 milliseconds. Range 1 millisecond to 1 hour. */
+  readonly interval?: Duration.DurationInput | undefined
+}
+
+/**
  * The part of the options that is plain data.
  *
  * @since 0.1.0
@@ -111,6 +137,25 @@ export interface PoolConfig {
    */
   readonly maxWaiters?: number | undefined
   /**
+   * Connections that only callers of class `critical` may use; the others have the rest. Default 0. Range 0 to `maxSize − 1`. They
+   * are opened when they are needed, like all others: to have one ready, raise `minIdle`.
+   *
+   * - A caller that is held back by it waits, and fails with `AcquireTimeout`, whose `heldBack` says `reserved`.
+   * - With this or `classLimits` every acquire goes through the queue, which costs about a microsecond.
+   */
+  readonly reserved?: number | undefined
+  /**
+   * The share of `maxSize` that a class may hold at once, for example `{ background: 0.5 }`. Default: every class may hold all.
+   * Range above 0 to 1; it must come to one connection at least. Rounded down.
+   *
+   * - A shared lease counts as its part of a connection: with `concurrency` 10, ten of them are one.
+   * - A caller that is held back by it waits, lets other classes pass, and fails with `AcquireTimeout`, whose `heldBack` says
+   *   `classLimit`.
+   */
+  readonly classLimits?: Partial<Readonly<Record<Priority, number>>> | undefined
+  /** What the pool does when more work arrives than its connections finish. */
+  readonly shedding?: SheddingConfig | undefined
+  /**
    * The pause after a connect that failed, or whose connection was lost before its first use: the schedule takes one step for
    * each, with the failure as its input, and starts anew after a connection that was used or has passed a check.
    *
@@ -143,6 +188,23 @@ export interface PoolConfig {
 
 const { anything } = OptionTable
 
+const sheddingTable: OptionTable.Table<SheddingConfig> = {
+  mode: OptionTable.oneOf("off", "shadow", "on"),
+  target: anything,
+  interval: anything
+}
+
+/** `Pool.make` checks what the share comes to. */
+const share = OptionTable.that("a number above 0 and at most 1", (u) => typeof u === "number" && u > 0 && u <= 1)
+
+const classLimitsTable: OptionTable.Table<Required<NonNullable<PoolConfig["classLimits"]>>> = {
+  critical: share,
+  high: share,
+  normal: share,
+  low: share,
+  background: share
+}
+
 /**
  * The names of `PoolConfig`. `Pool.make` checks the values.
  *
@@ -162,6 +224,9 @@ export const configTable: OptionTable.Table<PoolConfig> = {
   validateAfterIdle: anything,
   validateTimeout: anything,
   maxWaiters: anything,
+  reserved: anything,
+  classLimits: OptionTable.nested(classLimitsTable),
+  shedding: OptionTable.nested(sheddingTable),
   backoff: anything,
   failFastAfter: anything,
   resetTimeout: anything,

@@ -77,12 +77,23 @@ export interface PoolStats {
   readonly host: "up" | "failing" | "down"
   /** `running`; `suspended`: acquires wait for a `resume`; `draining` and `closed`: acquires fail. */
   readonly phase: "running" | "suspended" | "draining" | "closed"
+  /** The oldest waiter was older than the `target` of `shedding` for all of its `interval`, and still is. */
+  readonly isOverloaded: boolean
   /** Leases granted so far, one for each holder. */
   readonly acquired: number
   /** Acquires that ended in `AcquireTimeout`. */
   readonly timeouts: number
   /** Acquires that ended in `PoolSaturated`. */
   readonly saturated: number
+  /** Acquires that ended in `PoolShed`. */
+  readonly shed: number
+  /** With `shedding` in mode `shadow`: acquires that would have ended in `PoolShed`. */
+  readonly wouldShed: number
+  /**
+   * Leases that were granted to callers whose deadline had passed: none, except after the process did not run. Then callers whose
+   * answers lie in a socket already are served.
+   */
+  readonly lateGrants: number
   /** Connects that succeeded. */
   readonly connects: number
   /** Connects that failed. */

@@ -75,7 +75,9 @@ describe("the estimate of a wait", () => {
       assert.strictEqual(gauge.estimate("normal"), 0)
       f.host.connects = "unreachable"
       yield* f.park()
-      assert.isAtLeast(gauge.estimate("normal"), 50)
+      const pause = f.engine.state.backoff.notBefore - f.now()
+      assert.isAbove(pause, 0)
+      assert.strictEqual(gauge.estimate("normal"), pause)
     })
   )
 

@@ -1,6 +1,6 @@
 /**
  * The whole pool, fibers and clock included, under random commands. A model as simple as possible says who waits and who
- * holds what; after every command it must agree with the pool, and `watch` has checked I1 to I10 and the order of service
+ * holds what; after every command it must agree with the pool, and `watch` has checked I1 to I12 and the order of service
  * after every transition. Each run ends by closing the pool and checking the books.
  *
  * `POOL_SEED` repeats one run, `POOL_RUNS` asks for more.
@@ -229,24 +229,37 @@ const commands = fc.commands(
   { maxCommands: 60, size: "max" }
 )
 
-const options: fc.Arbitrary<Options> = fc.record({
-  maxSize: fc.integer({ min: 1, max: 4 }),
-  minIdle: fc.integer({ min: 0, max: 1 }),
-  concurrency: fc.integer({ min: 1, max: 3 }),
-  maxWaiters: fc.constantFrom(3, 1_000),
-  connectTimeout: fc.constant(1_000),
-  failFastAfter: fc.constantFrom(0, 2_000),
-  idleTimeout: fc.constantFrom(2_000, 300_000),
-  maxLifetime: fc.constantFrom(6_000, 1_800_000),
-  keepAlive: fc.constantFrom(1_500, 60_000),
-  drainTimeout: fc.constantFrom(0, 2_000),
-  validates: fc.boolean(),
-  cleans: fc.boolean(),
-  aborts: fc.boolean()
-})
+const options: fc.Arbitrary<Options> = fc
+  .record({
+    maxSize: fc.integer({ min: 1, max: 4 }),
+    minIdle: fc.integer({ min: 0, max: 1 }),
+    concurrency: fc.integer({ min: 1, max: 3 }),
+    maxWaiters: fc.constantFrom(3, 1_000),
+    reserved: fc.constantFrom(0, 0, 1),
+    classLimits: fc.boolean(),
+    shedding: fc.record({
+      mode: fc.constantFrom("shadow" as const, "on" as const),
+      target: fc.constantFrom(5, 50),
+      interval: fc.constantFrom(10, 500)
+    }),
+    connectTimeout: fc.constant(1_000),
+    failFastAfter: fc.constantFrom(0, 2_000),
+    idleTimeout: fc.constantFrom(2_000, 300_000),
+    maxLifetime: fc.constantFrom(6_000, 1_800_000),
+    keepAlive: fc.constantFrom(1_500, 60_000),
+    drainTimeout: fc.constantFrom(0, 2_000),
+    validates: fc.boolean(),
+    cleans: fc.boolean(),
+    aborts: fc.boolean()
+  })
+  .map((all) => ({
+    ...all,
+    reserved: Math.min(all.reserved, all.maxSize - 1),
+    classLimits: all.classLimits ? { normal: Math.max(0.5, 1 / all.maxSize), background: 1 / all.maxSize } : undefined
+  }))
 
 describe("the pool", () => {
-  it("I1–I10 hold after every one of any commands, it agrees with its model, and the books balance", async () => {
+  it("I1–I12 hold after every one of any commands, it agrees with its model, and the books balance", async () => {
     await fc.assert(
       fc.asyncProperty(options, commands, (own, script) => {
         const model: Model = { callers: [] }

@@ -184,9 +184,13 @@ describe("messages", () => {
     oldestLeaseMs: 60_000,
     host: "up",
     phase: "running",
+    isOverloaded: false,
     acquired: 1,
     timeouts: 0,
     saturated: 0,
+    shed: 0,
+    wouldShed: 0,
+    lateGrants: 0,
     connects: 2,
     connectFailures: 0,
     lateReleases: 0,
@@ -200,10 +204,11 @@ describe("messages", () => {
       readonly [T in PoolError.AcquireError["_tag"]]: readonly [Extract<PoolError.AcquireError, { _tag: T }>, string]
     } = {
       AcquireTimeout: [
-        new PoolError.AcquireTimeout({ ...snapshot, timeoutMs: 5_000, phase: "waiting" }),
+        new PoolError.AcquireTimeout({ ...snapshot, timeoutMs: 5_000, phase: "waiting", priority: "normal" }),
         "raise maxSize"
       ],
       PoolSaturated: [new PoolError.PoolSaturated({ ...snapshot, maxWaiters: 3 }), "Send less, or raise maxSize"],
+      PoolShed: [new PoolError.PoolShed({ ...snapshot, targetMs: 50 }), "do not try again at once"],
       PoolClosed: [new PoolError.PoolClosed(snapshot), "Acquire before the pool's scope ends"],
       NestedAcquire: [new PoolError.NestedAcquire(snapshot), "Use the connection you hold"],
       ConnectFailed: [
@@ -250,6 +255,24 @@ describe("messages", () => {
       { reserveKept: true },
       "The idle connection is kept for short"
     ],
+    [
+      "the class is at its limit",
+      { using: 4, available: 4 },
+      { heldBack: "classLimit" },
+      "Class low has as many connections as classLimits lets it have"
+    ],
+    [
+      "what is idle is reserved",
+      { using: 6, available: 2 },
+      { heldBack: "reserved" },
+      "Class low has all the connections that are not reserved for class critical"
+    ],
+    [
+      "too little time was left",
+      { using: 8 },
+      { restMs: 7, elapsedMs: 93 },
+      "no connection within 93 ms (max 8: 8 leased, 0 idle, 3 waiting). A connection was there, but the deadline of the caller left 7 ms"
+    ],
     ["suspended", { using: 0, available: 1, phase: "suspended" }, {}, "The pool is suspended: resume it"],
     ["blocked", { using: 0, available: 1 }, { elapsedMs: 700 }, "The process did not run for 600 ms or more"],
     ["idle, and nothing else is known", { using: 0, available: 1 }, {}, "The pool was not full when the time was over"],
@@ -279,6 +302,7 @@ describe("messages", () => {
         stats: { ...stats, ...none, ...part },
         timeoutMs: 100,
         phase: "waiting",
+        priority: "low",
         ...more
       })
       assert.include(error.message, says)

@@ -8,7 +8,7 @@ const hour = 3_600_000
 const day = 24 * hour
 
 /** Every option: what it is if nothing is said, and both ends of its range. `Exclude` makes a forgotten one an error. */
-type Key = Exclude<keyof Config, "name">
+type Key = Exclude<keyof Config, "name" | "classLimits" | "shedding">
 const table: { readonly [K in Key]: readonly [byDefault: number, least: number, most: number] } = {
   maxSize: [10, 1, 100_000],
   minIdle: [1, 0, 100_000],
@@ -21,6 +21,7 @@ const table: { readonly [K in Key]: readonly [byDefault: number, least: number, 
   validateAfterIdle: [500, 0, day],
   validateTimeout: [1_000, 1, hour],
   maxWaiters: [10_000, 1, 10_000_000],
+  reserved: [0, 0, 99_999],
   failFastAfter: [5_000, 0, hour],
   resetTimeout: [1_000, 1, hour],
   closeTimeout: [1_000, 1, hour],
@@ -47,6 +48,7 @@ const durations: ReadonlyArray<Key> = [
 const options = (key: Key, value: unknown): PoolOptions.PoolConfig => {
   if (key === "minIdle") return { maxSize: 100_000, minIdle: value as number }
   if (key === "validateTimeout") return { acquireTimeout: hour, validateTimeout: value as number }
+  if (key === "reserved") return { maxSize: 100_000, minIdle: 0, reserved: value as number }
   return { [key]: value, ...(key === "maxSize" ? { minIdle: 0 } : {}) }
 }
 
@@ -55,6 +57,21 @@ const problems = (config: PoolOptions.PoolConfig): ReadonlyArray<string> =>
   Either.match(parseConfig(config), { onLeft: (error) => error.problems, onRight: () => [] })
 
 describe("options", () => {
+  it("of overload control are off, or look without touching, unless something is said", () => {
+    assert.deepStrictEqual(accepted({}).shedding, { mode: "shadow", target: 50, interval: 500 })
+    assert.deepStrictEqual(accepted({ shedding: { mode: "on" } }).shedding, { mode: "on", target: 50, interval: 500 })
+    assert.deepStrictEqual(accepted({ shedding: { target: 1, interval: hour } }).shedding, {
+      mode: "shadow",
+      target: 1,
+      interval: hour
+    })
+    assert.deepStrictEqual(accepted({}).classLimits, [1, 1, 1, 1, 1, 1, 1, 1])
+    assert.deepStrictEqual(
+      accepted({ classLimits: { background: 0.1, high: 1 } }).classLimits,
+      [1, 1, 1, 1, 1, 1, 1, 0.1]
+    )
+  })
+
   it("have these defaults", () => {
     const config = accepted({})
     assert.strictEqual(config.name, "pool")
@@ -159,6 +176,35 @@ describe("options", () => {
     [
       { connect, backoff: { base: 1, cap: 2 } },
       'backoff must be a Schedule, such as Backoff.jittered({ base: 50, cap: 1_000 }), not {"base":1,"cap":2}'
+    ],
+    [{ connect, shedding: "on" }, 'shedding must be an object, and is "on"'],
+    [
+      { connect, shedding: { mode: "shaddow" } },
+      'shedding.mode must be one of "off", "shadow", "on", and is "shaddow": did you mean "shadow"?'
+    ],
+    [{ connect, shedding: { targets: 5 } }, "shedding.targets is no option here: did you mean shedding.target?"],
+    [{ connect, shedding: { target: 0 } }, "shedding.target must be a duration from 1 ms to 3600000 ms, not 0 ms"],
+    [
+      { connect, shedding: { interval: "soon" } },
+      'shedding.interval must be a duration from 1 ms to 3600000 ms, not "soon"'
+    ],
+    [
+      { connect, classLimits: { urgent: 0.5 } },
+      "classLimits.urgent is no option here: there are critical, high, normal, low, background"
+    ],
+    [{ connect, classLimits: { low: 0 } }, "classLimits.low must be a number above 0 and at most 1, and is 0"],
+    [{ connect, classLimits: { low: 5 } }, "classLimits.low must be a number above 0 and at most 1, and is 5"],
+    [
+      { connect, classLimits: { low: Number.NaN } },
+      "classLimits.low must be a number above 0 and at most 1, and is NaN"
+    ],
+    [
+      { connect, maxSize: 4, classLimits: { low: 0.2 } },
+      "classLimits.low (0.2) of maxSize (4) must come to one connection at least: leave the class out, or write 0.25 or more"
+    ],
+    [
+      { connect, maxSize: 4, reserved: 4 },
+      "reserved (4) must be less than maxSize (4): other classes than critical would never have a connection"
     ],
     [{ connect, ownSpans: "sql" }, 'ownSpans must be an array of texts, not "sql"'],
     [{ connect, ownSpans: [1] }, "ownSpans must be an array of texts, not [1]"]

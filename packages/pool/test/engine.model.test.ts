@@ -1,5 +1,5 @@
 /**
- * The engine under random steps. `watch` checks I1 to I10 after each transition and predicts who is served; the rig adds
+ * The engine under random steps. `watch` checks I1 to I12 after each transition and predicts who is served; the rig adds
  * what it sees from outside: who was handed what. At the end everything goes well, and then everybody must be served.
  *
  * `POOL_SEED` repeats one run, `POOL_RUNS` asks for more.
@@ -18,6 +18,7 @@ type Step = readonly [op: number, a: number, b: number]
 
 const priorities: ReadonlyArray<Priority> = ["critical", "high", "normal", "normal", "low", "background"]
 const timeouts = [0, 1, 30, 200, 1_000, 5_000, Infinity, Infinity]
+const deadlines = [1, 25, 60, 300]
 const statuses: ReadonlyArray<ResourceStatus> = ["clean", "clean", "clean", "dirty", "busy", "dead"]
 const kinds = ["unreachable", "unreachable", "overloaded", "rejected"] as const
 /** Callers; the engine looks only at which one it is. */
@@ -30,6 +31,7 @@ const operations = (
   rig: Rig
 ): ReadonlyArray<readonly [weight: number, name: string, run: (a: number, b: number) => void]> => [
   [8, "acquire", (a, b) => rig.acquire(pick(priorities, a), false, pick(timeouts, b), pick(fibers, a + b))],
+  [2, "acquire by a deadline", (a, b) => rig.acquire(pick(priorities, a), b % 2 === 0, 5_000, {}, pick(deadlines, b))],
   [4, "share", (a, b) => rig.acquire(pick(priorities, a), true, pick(timeouts, b), pick(fibers, a + b))],
   [8, "release", (a) => rig.leases.length > 0 && rig.end(pick(rig.leases, a), "release")],
   [
@@ -82,12 +84,30 @@ const operations = (
   [1, "reset", (a) => rig.engine.reset(pick([0, 5_000], a))]
 ]
 
+/** A share must come to one connection at least. */
+const withinReach = (limits: PoolConfig["classLimits"], maxSize: number): PoolConfig["classLimits"] =>
+  limits &&
+  Object.fromEntries(Object.entries(limits).map(([priority, share]) => [priority, Math.max(share, 1 / maxSize)]))
+
 const config: fc.Arbitrary<PoolConfig> = fc
   .record({
     maxSize: fc.integer({ min: 1, max: 6 }),
     minIdle: fc.integer({ min: 0, max: 3 }),
     concurrency: fc.integer({ min: 1, max: 3 }),
     maxWaiters: fc.constantFrom(1, 3, 1_000),
+    reserved: fc.constantFrom(0, 0, 1, 2),
+    limits: fc.constantFrom(
+      undefined,
+      undefined,
+      { background: 0.5 },
+      { normal: 0.34, background: 1 },
+      { critical: 0.2 }
+    ),
+    shedding: fc.record({
+      mode: fc.constantFrom("off" as const, "shadow" as const, "on" as const, "on" as const),
+      target: fc.constantFrom(1, 20, 500),
+      interval: fc.constantFrom(1, 100, 500)
+    }),
     maxUses: fc.constantFrom(Infinity, Infinity, 3),
     idleTimeout: fc.constantFrom(300_000, 2_000),
     maxLifetime: fc.constantFrom(1_800_000, 8_000),
@@ -95,7 +115,12 @@ const config: fc.Arbitrary<PoolConfig> = fc
     validateAfterIdle: fc.constantFrom(0, 500, 1_000_000),
     failFastAfter: fc.constantFrom(0, 1, 5_000)
   })
-  .map((options) => ({ ...options, minIdle: Math.min(options.minIdle, options.maxSize) }))
+  .map(({ limits, ...options }) => ({
+    ...options,
+    minIdle: Math.min(options.minIdle, options.maxSize),
+    reserved: Math.min(options.reserved, options.maxSize - 1),
+    classLimits: withinReach(limits, options.maxSize)
+  }))
 
 const abilities: fc.Arbitrary<Abilities> = fc.record({
   canValidate: fc.boolean(),
@@ -158,7 +183,7 @@ const finish = (rig: Rig): void => {
 }
 
 describe("the engine", () => {
-  it("I1–I10 hold after every one of any steps, and everybody is served in the end", () => {
+  it("I1–I12 hold after every one of any steps, and everybody is served in the end", () => {
     const step = fc.tuple(fc.nat(1_000), fc.nat(1_000), fc.nat(1_000))
     fc.assert(
       fc.property(
@@ -177,7 +202,7 @@ describe("the engine", () => {
     )
   }, 60_000)
 
-  it("I1–I10 hold over long lives: 40 pools, 2,500 steps each", () => {
+  it("I1–I12 hold over long lives: 40 pools, 2,500 steps each", () => {
     const first = seed ?? 1
     for (let run = first; run < first + 40; run++) {
       const random = generator(run)
@@ -189,6 +214,9 @@ describe("the engine", () => {
           minIdle: int(Math.min(3, maxSize + 1)),
           concurrency: 1 + int(4),
           maxWaiters: 20 + int(100),
+          reserved: int(2) * int(maxSize),
+          ...(int(2) === 0 ? {} : { classLimits: withinReach({ normal: 0.7, low: 0.4, background: 0.2 }, maxSize) }),
+          shedding: { mode: pick(["off", "shadow", "on"], int(3)), target: 1 + int(100), interval: 1 + int(500) },
           idleTimeout: 2_000 + int(10_000),
           maxLifetime: 5_000 + int(100_000),
           keepAlive: 1_000 + int(10_000)

@@ -36,6 +36,7 @@ type Raisable = Exclude<
   | "AcquireTimeout"
   | "NoReplica"
   | "PoolSaturated"
+  | "PoolShed"
   | "PoolClosed"
   | "NestedAcquire"
   | "DatabaseDown"

@@ -23,6 +23,7 @@ type Raisable = Exclude<
   | "AcquireTimeout"
   | "NoReplica"
   | "PoolSaturated"
+  | "PoolShed"
   | "PoolClosed"
   | "NestedAcquire"
   | "DatabaseDown"

@@ -144,6 +144,8 @@ export const tags = [
   "NoReplica",
   /** Too many callers wait already. */
   "PoolSaturated",
+  /** The pool is overloaded and has sent the caller away: see the pool's option `shedding`. */
+  "PoolShed",
   /** The pool is draining or closed. */
   "PoolClosed",
   /** Every connection is held by a fiber that waits for one more. */

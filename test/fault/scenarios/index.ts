@@ -4,6 +4,7 @@ import * as clocks from "./clocks.js"
 import * as closing from "./closing.js"
 import * as failover from "./failover.js"
 import * as interruption from "./interruption.js"
+import * as overload from "./overload.js"
 import * as packed from "./packed.js"
 import * as replicas from "./replicas.js"
 import * as restart from "./restart.js"
@@ -17,6 +18,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   closing,
   failover,
   interruption,
+  overload,
   packed,
   replicas,
   restart,

@@ -19,7 +19,7 @@ export class Acquire<A> {
   /** The fast path: the most recently used idle connection, if nobody waits and it needs no check. Else use `enter`. */
   take(holder: unknown): Lease<A> | undefined {
     const { admission, state } = this
-    if (admission.size !== 0 || state.phase !== "running") return undefined
+    if (admission.size !== 0 || state.phase !== "running" || admission.hasLimits) return undefined
     const entry = state.idle.head
     if (entry === undefined) return undefined
     const now = state.host.now()
@@ -31,7 +31,7 @@ export class Acquire<A> {
   /** The fast path of a shared lease: the shared connection with the most holders that has room, else as `take`. */
   takeShared(holder: unknown): Lease<A> | undefined {
     const { admission, state } = this
-    if (state.phase !== "running") return undefined
+    if (state.phase !== "running" || admission.hasLimits) return undefined
     const now = state.host.now()
     if (admission.size !== 0 && (admission.hasSharers || !admission.keepsReserve(now))) return undefined
     const entry = this.joinable() ?? state.idle.head
@@ -52,7 +52,9 @@ export class Acquire<A> {
       this.admission.leave(waiter)
       this.admission.fail(waiter, { _tag: "NestedAcquire" }, now)
     }
-    if (waiter.queued) this.state.wakeBy(waiter.deadline)
+    if (!waiter.queued) return
+    this.state.wakeBy(waiter.deadline)
+    this.admission.planLook(now)
   }
 
   /** Serves the waiters that can be served, and opens connections for the others if that is worth it. */
@@ -68,8 +70,10 @@ export class Acquire<A> {
       const waiter = this.admission.next(now, passed)
       if (waiter === undefined) return
       const entry = (waiter.shared ? this.joinable() : undefined) ?? this.takeIdle(now)
-      if (entry !== undefined) this.hand(entry, waiter, now)
-      else if (passed === undefined) passed = waiter
+      if (entry !== undefined) {
+        if (this.admission.leavesTime(waiter, now)) this.hand(entry, waiter, now)
+        else this.refuse(entry, waiter, now)
+      } else if (passed === undefined) passed = waiter
       else return
     }
   }
@@ -78,6 +82,13 @@ export class Acquire<A> {
     this.admission.serve(waiter, now)
     waiter.lease = this.grant(entry, waiter.holder, waiter.shared, now, waiter)
     if (waiter.resume !== undefined) this.state.ready.push(waiter)
+    this.admission.served(waiter, now)
+  }
+
+  /** The connection stays for the next one. */
+  private refuse(entry: Entry<A>, waiter: Waiter<A>, now: number): void {
+    if (entry.holders === 0) this.state.idle.push(entry)
+    this.admission.refuseLate(waiter, now)
   }
 
   private grant(entry: Entry<A>, holder: unknown, shared: boolean, now: number, waiter?: Waiter<A>): Lease<A> {
@@ -85,7 +96,8 @@ export class Acquire<A> {
     state.counters.acquired++
     if (!entry.isProven) state.prove(entry)
     if (shared) this.admission.noteShared(now)
-    const lease = state.leases.grant(entry, holder, shared, now)
+    const rank = waiter !== undefined && this.admission.hasLimits ? waiter.rank : -1
+    const lease = state.leases.grant(entry, holder, shared, now, rank)
     if (state.host.emit !== undefined) {
       const waitMs = waiter === undefined ? 0 : Math.round(now - waiter.since)
       state.emit({ _tag: "Acquired", connection: entry.id, waitMs, priority: waiter?.priority })
@@ -102,7 +114,7 @@ export class Acquire<A> {
       if (reason !== undefined) {
         health.closeIdle(entry, reason, now)
       } else if (health.needsCheck(entry, now)) {
-        if (state.validating >= admission.size) return undefined
+        if (state.validating >= admission.wanting) return undefined
         state.idle.remove(entry)
         health.startCheck(entry)
       } else {

@@ -1,9 +1,11 @@
 /**
- * Who waits, who is next, and who is refused. `Acquire` asks `next` and never looks into the lists.
+ * Who waits, who is next, who is refused, and who is shed. `Acquire` asks `next` and never looks into the lists.
  */
 import * as Backoff from "./backoff.js"
 import type { Refusal } from "./host.js"
-import { type Waiter, WaiterQueue } from "./queue.js"
+import { Limits } from "./limits.js"
+import { bitOf, CLASSES, type Waiter, WaiterQueue } from "./queue.js"
+import * as Shedding from "./shedding.js"
 import type { State } from "./state.js"
 
 /**
@@ -15,6 +17,12 @@ const RESERVE_KEPT = 100
 /** With fewer connections, the one that is kept would be too much of the whole. */
 const RESERVE_LEAST = 4
 
+/**
+ * The most that a declared deadline must leave of the time that a lease takes on average, in milliseconds. Smaller: connections
+ * work for callers that have given up. Larger: where some leases are long, short work is refused that would end in time.
+ */
+const REST = 20
+
 export class Admission<A> {
   /** Nobody but this class and the tests look into it. */
   readonly queue = new WaiterQueue<A>()
@@ -24,12 +32,53 @@ export class Admission<A> {
    * to nobody alone while shared leases are asked for, and callers that share pass those that cannot have it.
    */
   private reserveUntil = 0
+  private readonly limits: Limits<A>
+  /** The classes none of whose waiters could be served, each by its bit: `next` has found that out. */
+  private closed = 0
+  private shedding = Shedding.initial
 
-  constructor(private readonly state: State<A>) {}
+  constructor(private readonly state: State<A>) {
+    this.limits = new Limits(state)
+  }
 
   /** How many callers wait. */
   get size(): number {
     return this.queue.size
+  }
+
+  /** Callers that would be served if there were connections: a class at its limit wants none. */
+  get wanting(): number {
+    const { limits, queue } = this
+    if (!limits.areOn || queue.size === 0) return queue.size
+    let others = 0
+    for (let rank = 1; rank < CLASSES; rank++) {
+      const head = queue.headOf(rank)
+      if (head === undefined) continue
+      others += Math.min(queue.sizeOf(rank), Math.max(limits.room(rank), this.isHeldBack(head) ? 0 : 1))
+    }
+    return Math.min(queue.sizeOf(0), limits.room(0)) + Math.min(others, limits.roomOfOthers)
+  }
+
+  /** Some class may not hold every connection, so that the class of a caller must be known. */
+  get hasLimits(): boolean {
+    return this.limits.areOn
+  }
+
+  /** The oldest waiter was too old for too long. */
+  get isOverloaded(): boolean {
+    return this.shedding.isOverloaded
+  }
+
+  /** Connections that a class may hold at once. */
+  most(rank: number): number {
+    return this.limits.areOn ? this.limits.most(rank) : this.state.config.maxSize
+  }
+
+  /** Idle connections that an exclusive waiter of the class might have. */
+  idleFor(rank: number): number {
+    const { limits, state } = this
+    if (!limits.areOn) return state.idle.size
+    return Math.min(state.idle.size, limits.room(rank), rank === 0 ? Infinity : limits.roomOfOthers)
   }
 
   /** How many wait in front of a newcomer of the class. */
@@ -76,9 +125,11 @@ export class Admission<A> {
    */
   next(now: number, passed?: Waiter<A>): Waiter<A> | undefined {
     if (passed === undefined) {
-      for (let waiter = this.queue.peek(); waiter !== undefined; waiter = this.queue.peek()) {
+      this.closed = this.limits.areOn ? this.findClosed() : 0
+      for (let waiter = this.peek(); waiter !== undefined; waiter = this.peek()) {
         if (this.isOver(waiter, now)) {
           this.expireOne(waiter, now)
+          if (this.limits.areOn) this.closed = this.findClosed()
           continue
         }
         if (waiter.shared || !this.keepsLastIdle(now)) return waiter
@@ -87,15 +138,41 @@ export class Admission<A> {
       }
     }
     if (!this.keepsReserve(now)) return undefined
-    for (const waiter of this.queue.sharers) if (!this.isOver(waiter, now)) return waiter
+    for (const waiter of this.queue.sharers) {
+      if (!this.isOver(waiter, now) && !(this.limits.areOn && this.isHeldBack(waiter))) return waiter
+    }
     return undefined
+  }
+
+  /**
+   * What is left until the declared deadline of the waiter is enough for a lease. Judged when a connection is there for it,
+   * and never by the acquire timeout, which says nothing about the time after.
+   */
+  leavesTime(waiter: Waiter<A>, now: number): boolean {
+    const { host, load } = this.state
+    return waiter.declared - now >= Math.min(load.hold, REST) || host.isLate()
   }
 
   /** There is a connection for the waiter that `next` named: it leaves the queue. */
   serve(waiter: Waiter<A>, now: number): void {
-    if (waiter === this.queue.peek()) this.queue.serve(waiter, now)
+    if (this.limits.areOn) this.closed = this.findClosed()
+    if (waiter === this.peek()) this.queue.serve(waiter, now, this.closed)
     else this.queue.remove(waiter)
     this.unmark(waiter)
+  }
+
+  /** The waiter that was served has its lease. */
+  served(waiter: Waiter<A>, now: number): void {
+    const { config, counters } = this.state
+    if (waiter.deadline <= now) counters.lateGrants++
+    if (config.shedding.mode !== "off") this.shed(now, waiter)
+  }
+
+  /** There is a connection for the waiter, but too little time. */
+  refuseLate(waiter: Waiter<A>, now: number): void {
+    this.leave(waiter)
+    const refusal = { ...this.timedOut(waiter, now), rest: Math.max(0, waiter.declared - now) }
+    this.fail(waiter, refusal, now)
   }
 
   /** The waiter leaves the queue without a connection. */
@@ -109,7 +186,17 @@ export class Admission<A> {
     for (let waiter = this.queue.expired(now); waiter !== undefined; waiter = this.queue.expired(now)) {
       this.expireOne(waiter, now)
     }
+    if (this.state.config.shedding.mode !== "off") this.shed(now)
     this.state.wakeBy(this.queue.firstDeadline())
+  }
+
+  /** Asks for the next look at the age of the queue, if nothing is released before. */
+  planLook(now: number): void {
+    const { config } = this.state
+    const oldest = config.shedding.mode === "off" ? undefined : this.queue.oldest()
+    if (oldest === undefined) return
+    const { since, timeout } = oldest
+    this.state.wakeBy(Shedding.nextLook(this.shedding, config.shedding, now - since, timeout, now))
   }
 
   /** Fails a waiter that is in no list any more. */
@@ -117,6 +204,7 @@ export class Admission<A> {
     const { counters, host, ready } = this.state
     const waited = now - waiter.since
     if (refusal._tag === "AcquireTimeout") counters.timeouts++
+    if (refusal._tag === "PoolShed") counters.shed++
     waiter.error = host.refuse(refusal, waited, now)
     if (waiter.resume !== undefined) ready.push(waiter)
     this.state.emit({ _tag: "AcquireFailed", error: refusal._tag, waitMs: Math.round(waited) })
@@ -172,17 +260,84 @@ export class Admission<A> {
     return waiter.deadline <= now && !this.state.host.isLate()
   }
 
+  /** The waiter whose turn it is, of the classes that may have a connection. */
+  private peek(): Waiter<A> | undefined {
+    return this.queue.peek(this.closed)
+  }
+
+  private isHeldBack(waiter: Waiter<A>): boolean {
+    return this.limits.heldBack(waiter.rank, waiter.shared, this.canJoin) !== undefined
+  }
+
+  private readonly canJoin = (): boolean => {
+    const { config, host, leases } = this.state
+    return leases.joinable(config.concurrency, host.admits) !== undefined
+  }
+
+  private findClosed(): number {
+    let closed = 0
+    for (let rank = 0; rank < CLASSES; rank++) {
+      const head = this.queue.headOf(rank)
+      if (head !== undefined && this.isHeldBack(head)) closed |= bitOf(rank)
+    }
+    return closed
+  }
+
+  /**
+   * Looks at the age of the oldest waiter, and sheds those that are too old if that has gone on for too long: the lowest class
+   * first, never class critical. `served` was the last one to leave the queue.
+   */
+  private shed(now: number, served?: Waiter<A>): void {
+    const { queue, state } = this
+    const { counters, config } = state
+    const settings = config.shedding
+    const oldest = queue.oldest()
+    const isLate =
+      oldest !== undefined && now - oldest.since >= Shedding.targetOf(settings, oldest.timeout) && this.isFull()
+    const before = this.shedding
+    this.shedding = Shedding.looked(before, settings, isLate, now)
+    const { isOverloaded } = this.shedding
+    if (isOverloaded !== before.isOverloaded) {
+      state.emit({ _tag: "Overload", isOverloaded, waitMs: oldest === undefined ? 0 : Math.round(now - oldest.since) })
+    }
+    if (!isOverloaded) return
+    const isOld = (waiter: Waiter<A>) =>
+      waiter.rank > 0 && now - waiter.since >= Shedding.limitOf(settings, waiter.timeout)
+    if (settings.mode === "shadow") {
+      if (served !== undefined && queue.size >= Shedding.FLOOR && isOld(served)) counters.wouldShed++
+      return
+    }
+    for (let rank = CLASSES - 1; rank > 0; rank--) {
+      for (let head = queue.headOf(rank); head !== undefined && isOld(head); head = queue.headOf(rank)) {
+        if (queue.size <= Shedding.FLOOR) return
+        this.leave(head)
+        this.fail(head, { _tag: "PoolShed" }, now)
+      }
+    }
+  }
+
+  /** Every connection that there can be is there, and works or is cleaned: callers wait because there is too much work. */
+  private isFull(): boolean {
+    const { backoff, config, connecting, idle, leases, phase, total } = this.state
+    if (phase !== "running" || idle.size > 0 || leases.connections === 0) return false
+    return total - connecting >= Math.min(config.maxSize, backoff.softMax)
+  }
+
   private expireOne(waiter: Waiter<A>, now: number): void {
+    const { config, counters } = this.state
+    if (config.shedding.mode === "shadow" && this.isOverloaded && waiter.rank > 0) counters.wouldShed++
     this.leave(waiter)
     this.fail(waiter, this.timedOut(waiter, now), now)
   }
 
-  private timedOut(waiter: Waiter<A>, now: number): Refusal {
+  private timedOut(waiter: Waiter<A>, now: number): Refusal & { readonly _tag: "AcquireTimeout" } {
     const { backoff, config, connecting, total, validating } = this.state
     const isConnecting = connecting > 0 || (Backoff.isFailing(backoff) && total < config.maxSize)
     const phase = validating > 0 ? "validating" : isConnecting ? "connecting" : "waiting"
     const reserveKept = !waiter.shared && this.keepsLastIdle(now)
-    return { _tag: "AcquireTimeout", timeout: waiter.timeout, phase, reserveKept }
+    const { priority, timeout } = waiter
+    const heldBack = this.limits.areOn ? this.limits.heldBack(waiter.rank, waiter.shared, this.canJoin) : undefined
+    return { _tag: "AcquireTimeout", timeout, phase, priority, reserveKept, heldBack, rest: undefined }
   }
 
   private unmark(waiter: Waiter<A>): void {

@@ -7,6 +7,9 @@ export class Counters {
   acquired = 0
   timeouts = 0
   saturated = 0
+  shed = 0
+  wouldShed = 0
+  lateGrants = 0
   connects = 0
   connectFailures = 0
   lateReleases = 0
@@ -23,7 +26,7 @@ export class Counters {
   }
 
   copy() {
-    const { acquired, closed, connectFailures, connects, lateReleases, saturated, timeouts } = this
-    return { acquired, timeouts, saturated, connects, connectFailures, closed: { ...closed }, lateReleases }
+    const { closed, ...counts } = this
+    return { ...counts, closed: { ...closed } }
   }
 }

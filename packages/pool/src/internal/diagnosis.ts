@@ -7,7 +7,10 @@ import type { ConnectFailure, Holder, Snapshot } from "../PoolStats.js"
 type Timeout = Snapshot & {
   readonly timeoutMs: number
   readonly phase: string
+  readonly priority: string
   readonly reserveKept?: boolean | undefined
+  readonly heldBack?: "classLimit" | "reserved" | undefined
+  readonly restMs?: number | undefined
 }
 
 /** An acquire that ends later than this after its deadline was held up by a process that did not run. */
@@ -62,7 +65,15 @@ const cause = (s: Timeout): string => {
     const sentence = failure(lastConnectFailure)
     return `C${sentence.slice(1)}. Check that the host is up and accepts connections from here.`
   }
+  if (s.restMs !== undefined) {
+    return `A connection was there, but the deadline of the caller left ${duration(s.restMs)}, which is less than leases take: nothing was begun.`
+  }
   if (s.timeoutMs <= 0) return "The caller did not want to wait: its deadline had passed, or its acquire timeout is 0."
+  if (s.heldBack !== undefined && stats.connecting === 0) {
+    return s.heldBack === "reserved"
+      ? `Class ${s.priority} has all the connections that are not reserved for class critical: make its work shorter, or lower reserved.`
+      : `Class ${s.priority} has as many connections as classLimits lets it have: make its work shorter, or raise its limit.`
+  }
   if (s.phase === "connecting" && stats.size === 0) {
     return "Connecting takes longer than the acquire timeout: look at the network and the host."
   }
@@ -100,11 +111,15 @@ const blocked = (s: Timeout): string =>
 
 export const timeout = (s: Timeout): string => {
   const why = cause(s)
-  return `pool "${s.pool}": no connection within ${Math.round(s.timeoutMs)} ms (${state(s)}).${holders(s)}${why === "" ? "" : ` ${why}`}${blocked(s)}`
+  const within = s.restMs === undefined ? s.timeoutMs : s.elapsedMs
+  return `pool "${s.pool}": no connection within ${Math.round(within)} ms (${state(s)}).${holders(s)}${why === "" ? "" : ` ${why}`}${blocked(s)}`
 }
 
 export const saturated = (s: Snapshot & { readonly maxWaiters: number }): string =>
   `pool "${s.pool}": ${s.stats.waiting} callers wait already and maxWaiters is ${s.maxWaiters} (${state(s)}; the oldest waits for ${duration(s.stats.oldestWaitMs)}).${holders(s)} Send less, or raise maxSize; a longer queue only fails later.`
+
+export const shed = (s: Snapshot & { readonly targetMs: number }): string =>
+  `pool "${s.pool}": sent away after ${duration(s.elapsedMs)}, because the pool is overloaded: callers wait for longer than ${duration(s.targetMs)} all the time (${state(s)}).${holders(s)} Send less, make work shorter, or raise maxSize; do not try again at once.`
 
 export const closed = (s: Snapshot): string =>
   `pool "${s.pool}": ${s.stats.phase === "closed" ? "closed" : "closing, no new leases"} (${state(s)}). Acquire before the pool's scope ends.`

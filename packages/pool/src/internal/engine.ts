@@ -135,6 +135,7 @@ export class Engine<A> {
     // Waiters that can be served come before those that are too late: the process may have slept on both.
     this.acquire.dispatch(now)
     admission.expire(now)
+    admission.planLook(now)
     // A waiter behind one that is gone may be served by what that one could not use.
     this.acquire.serve(now)
     maintenance.run(now)
@@ -242,8 +243,12 @@ export class Engine<A> {
   /** Runs what the transitions have collected. What runs may cause further ones; the outermost call runs them all. */
   private flush(): void {
     const { ready, todo } = this.state
-    // The time for which the last idle connection was kept may be over, or its reason may have ended by this transition.
-    if (this.state.idle.size === 1 && this.admission.size !== 0) this.acquire.serve(this.host.now())
+    const { admission, state } = this
+    // The time for which the last idle connection was kept may be over, or its reason may have ended by this transition. So may
+    // the reason for which a class had reached its limit.
+    if ((state.idle.size === 1 || (admission.hasLimits && state.idle.size > 0)) && admission.size !== 0) {
+      this.acquire.serve(this.host.now())
+    }
     if (this.isFlushing || (ready.length === 0 && todo.length === 0)) return
     this.isFlushing = true
     while (ready.length !== 0 || todo.length !== 0) {

@@ -31,6 +31,8 @@ export class Lease<A> {
   readonly shared: boolean
   /** When the lease was granted. */
   readonly since: number
+  /** The class of the holder, where classes are limited; else -1. */
+  readonly rank: number
   /** Neighbours in the list of `Leases`. Only `LeaseList` changes them. */
   newer: Lease<A> | undefined
   older: Lease<A> | undefined
@@ -40,11 +42,12 @@ export class Lease<A> {
   isParked: boolean
 
   // Assigned here, because initializers of fields cost a tenth of what the engine needs for a lease.
-  constructor(entry: Entry<A>, holder: unknown, shared: boolean, since: number) {
+  constructor(entry: Entry<A>, holder: unknown, shared: boolean, since: number, rank: number) {
     this.entry = entry
     this.holder = holder
     this.shared = shared
     this.since = since
+    this.rank = rank
     this.newer = undefined
     this.older = undefined
     this.isOver = false

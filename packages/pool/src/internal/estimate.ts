@@ -16,12 +16,12 @@ export const estimate = <A>(state: State<A>, admission: Admission<A>, rank: numb
   if (state.isEnding) return Infinity
   const suspended = phase === "suspended" ? Math.max(0, state.resumeAt - now) : 0
   const ahead = admission.ahead(rank)
-  const behind = ahead + 1 - state.idle.size
+  const behind = ahead + 1 - admission.idleFor(rank)
   if (behind <= 0) return suspended
   const pause = backoff.notBefore === Infinity ? 0 : Math.max(0, backoff.notBefore - now)
   const connect = pause + load.connect
   const hold = Math.max(load.hold, leases.meanShare(now))
-  const servers = open + connecting - leases.countStalled(host.stalls)
+  const servers = Math.min(open + connecting - leases.countStalled(host.stalls), admission.most(rank))
   if (open === 0) return suspended + connect + (ahead * hold) / config.maxSize
   const queued = servers <= 0 ? Infinity : (behind * hold) / servers
   // A connection may be opened for it, if others that wait do not need all of those that may be.

@@ -45,7 +45,7 @@ export class Growth<A> {
 
   private planNext(now: number): void {
     const { backoff, connecting, leases, load, validating } = this.state
-    const waits = this.admission.size > validating + connecting
+    const waits = this.admission.wanting > validating + connecting
     if (now < backoff.notBefore) {
       // `Infinity` until the pause is known; `backedOff` comes back here.
       const wants = waits || this.isBelowMinimum() || this.isDown()
@@ -80,7 +80,7 @@ export class Growth<A> {
   private wantsConnect(now: number): boolean {
     const { connecting, host, leases, load, open, phase, validating } = this.state
     if (connecting === 0 && (this.isBelowMinimum() || this.isDown())) return true
-    const waiting = this.admission.size - validating
+    const waiting = this.admission.wanting - validating
     if (phase !== "running" || waiting <= connecting) return false
     const busyFor = now - this.admission.busySince
     const servers = open + connecting - leases.countStalled(host.stalls)

@@ -4,8 +4,10 @@
  */
 import type { PoolEvent } from "../PoolEvent.js"
 import type { ConnectFailureKind, ResourceStatus } from "../PoolOptions.js"
+import type { Priority } from "../Priority.js"
 import type { Entry } from "./entry.js"
 import type { Waiter } from "./queue.js"
+import type { Settings as Shedding } from "./shedding.js"
 
 /** The options, with every default filled in and every duration in milliseconds. */
 export interface Config {
@@ -21,6 +23,11 @@ export interface Config {
   readonly validateAfterIdle: number
   readonly validateTimeout: number
   readonly maxWaiters: number
+  /** Connections for class critical alone. */
+  readonly reserved: number
+  /** The share of `maxSize` that each of the eight classes may hold at once, from 0 to 1. */
+  readonly classLimits: ReadonlyArray<number>
+  readonly shedding: Shedding
   readonly failFastAfter: number
   readonly resetTimeout: number
   readonly closeTimeout: number
@@ -29,18 +36,27 @@ export interface Config {
   readonly concurrency: number
 }
 
+/** What keeps a connection from a waiter although there could be one: its class has as many as it may have. */
+export type HeldBack = "classLimit" | "reserved"
+
 /** Why an acquire fails. The host makes the error that the caller sees. */
 export type Refusal =
   | {
       readonly _tag: "AcquireTimeout"
       readonly timeout: number
       readonly phase: "waiting" | "validating" | "connecting"
+      readonly priority: Priority
       /** One connection was idle, and kept for shared leases. */
       readonly reserveKept: boolean
+      /** The class of the waiter held as many connections as it may. */
+      readonly heldBack: HeldBack | undefined
+      /** A connection was there, and the declared deadline left so little: milliseconds. */
+      readonly rest: number | undefined
     }
   | {
       readonly _tag:
         | "PoolSaturated"
+        | "PoolShed"
         | "PoolClosed"
         | "NestedAcquire"
         | "Dismissed"

@@ -45,6 +45,8 @@ export class Leases<A> {
   readonly shared = new LeaseList<A>()
   /** The connections that have shared holders, each once. */
   readonly sharedEntries = new EntryList<A>()
+  /** Leases of each class, first the exclusive ones, then the shared ones. Only counted where classes are limited. */
+  private readonly byRank = new Int32Array(16)
 
   /** Leased connections, which are fewer than leases where holders share. */
   get connections(): number {
@@ -56,8 +58,19 @@ export class Leases<A> {
     return this.exclusive.size + this.shared.size
   }
 
-  grant(entry: Entry<A>, holder: unknown, shared: boolean, now: number): Lease<A> {
-    const lease = new Lease(entry, holder, shared, now)
+  /** Exclusive leases of the class. */
+  exclusiveOf(rank: number): number {
+    return this.byRank[rank]!
+  }
+
+  /** Shared leases of the class. */
+  sharedOf(rank: number): number {
+    return this.byRank[8 + rank]!
+  }
+
+  grant(entry: Entry<A>, holder: unknown, shared: boolean, now: number, rank: number): Lease<A> {
+    const lease = new Lease(entry, holder, shared, now, rank)
+    if (rank >= 0) this.byRank[shared ? 8 + rank : rank]!++
     entry.uses++
     entry.state = EntryState.Leased
     if (entry.holders++ === 0 && shared) {
@@ -74,6 +87,7 @@ export class Leases<A> {
     const { entry } = lease
     lease.isOver = true
     entry.holders--
+    if (lease.rank >= 0) this.byRank[lease.shared ? 8 + lease.rank : lease.rank]!--
     if (!lease.shared) {
       this.exclusive.remove(lease)
       return

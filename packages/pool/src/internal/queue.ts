@@ -7,7 +7,12 @@
 import type { Priority } from "../Priority.js"
 import type { Lease } from "./entry.js"
 
-const CLASSES = 8
+export const CLASSES = 8
+
+/** The bit of a class: the first class has the highest, so that `clz32` gives the first of several. */
+export const bitOf = (rank: number): number => 0x80000000 >>> rank
+
+const isOneClass = (bits: number): boolean => (bits & (bits - 1)) === 0
 
 /**
  * How often the oldest waiter of all is passed over before it is served. Counted and not timed: under a backlog every
@@ -43,7 +48,9 @@ export class Waiter<A> {
     readonly shared: boolean,
     readonly holder: unknown,
     readonly since: number,
-    readonly timeout: number
+    readonly timeout: number,
+    /** The deadline that the caller has declared; `Infinity` if it has declared none. */
+    readonly declared = Infinity
   ) {}
 
   get deadline(): number {
@@ -83,7 +90,7 @@ export class WaiterQueue<A> {
     waiter.prev = line.tail
     if (line.tail === undefined) {
       line.head = waiter
-      this.present |= 0x80000000 >>> waiter.rank
+      this.present |= bitOf(waiter.rank)
     } else line.tail.next = waiter
     line.tail = waiter
     line.size++
@@ -103,35 +110,46 @@ export class WaiterQueue<A> {
     else waiter.next.prev = waiter.prev
     waiter.prev = undefined
     waiter.next = undefined
-    if (line.head === undefined) this.present &= ~(0x80000000 >>> waiter.rank)
+    if (line.head === undefined) this.present &= ~bitOf(waiter.rank)
     line.size--
     this.size--
     if (waiter.shared) this.sharers.delete(waiter)
     this.unwatch(waiter)
   }
 
-  /** The waiter whose turn it is. Does not take it out. */
-  peek(): Waiter<A> | undefined {
-    if (this.present === 0) return undefined
-    const first = this.classes[Math.clz32(this.present)]!.head!
-    if (this.skips < MAX_SKIPS || this.hasOneClass()) return first
-    return this.oldest()
+  /** The waiter whose turn it is, not counting classes whose bit is in `closed`. Does not take it out. */
+  peek(closed = 0): Waiter<A> | undefined {
+    const open = this.present & ~closed
+    if (open === 0) return undefined
+    const first = this.classes[Math.clz32(open)]!.head!
+    if (this.skips < MAX_SKIPS || isOneClass(open)) return first
+    return this.oldest(closed)
   }
 
   /** Takes out the waiter that `peek` named, and counts whether the oldest was passed over. */
-  serve(waiter: Waiter<A>, now: number): void {
-    if (this.hasOneClass() || waiter === this.oldest()) this.skips = 0
+  serve(waiter: Waiter<A>, now: number, closed = 0): void {
+    if (isOneClass(this.present & ~closed) || waiter === this.oldest(closed)) this.skips = 0
     else this.skips++
     this.remove(waiter)
     this.servedAt = now
   }
 
-  /** The waiter that has waited longest, whatever its class. */
-  oldest(): Waiter<A> | undefined {
+  /** The first of a class. */
+  headOf(rank: number): Waiter<A> | undefined {
+    return this.classes[rank]!.head
+  }
+
+  /** How many wait in a class. */
+  sizeOf(rank: number): number {
+    return this.classes[rank]!.size
+  }
+
+  /** The waiter that has waited longest, whatever its class, but for those whose bit is in `closed`. */
+  oldest(closed = 0): Waiter<A> | undefined {
     let oldest: Waiter<A> | undefined
-    for (let bits = this.present; bits !== 0; ) {
+    for (let bits = this.present & ~closed; bits !== 0; ) {
       const first = Math.clz32(bits)
-      bits &= ~(0x80000000 >>> first)
+      bits &= ~bitOf(first)
       const head = this.classes[first]!.head!
       if (oldest === undefined || head.order < oldest.order) oldest = head
     }
@@ -171,10 +189,6 @@ export class WaiterQueue<A> {
     for (const line of this.classes) {
       for (let waiter = line.head; waiter !== undefined; waiter = waiter.next) yield waiter
     }
-  }
-
-  private hasOneClass(): boolean {
-    return (this.present & (this.present - 1)) === 0
   }
 
   private watch(waiter: Waiter<A>): void {

@@ -41,6 +41,8 @@ export class Release<A> {
     }
     entry.lastUsedAt = now
     this.putBack(entry, now, lease)
+    // The class of the lease may have one more now, whatever becomes of this connection.
+    if (this.admission.hasLimits && this.admission.size !== 0) this.acquire.dispatch(now)
   }
 
   /**

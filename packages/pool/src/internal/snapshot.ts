@@ -23,6 +23,7 @@ export const snapshot = <A>(state: State<A>, admission: Admission<A>, now: numbe
     oldestLeaseMs: oldest === undefined ? 0 : Math.round(now - oldest.since),
     host: state.backoff.phase,
     phase: state.phase,
+    isOverloaded: admission.isOverloaded,
     ...state.counters.copy()
   }
 }

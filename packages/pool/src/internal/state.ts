@@ -18,6 +18,10 @@
  * - I9 After the pool has closed: opened = closed, leased = 0, waiting = 0.
  * - I10 Every connect that ends without a connection that was used is followed by back-off: it was refused, or its connection
  *   was dead, could not be cleaned, or failed its check, before it was leased once.
+ * - I11 No class holds more connections than `classLimits` and `reserved` leave it, and whoever is held back by them lets others
+ *   pass. (After a `resize` to less it may, until it has given back what is too much.)
+ * - I12 A waiter is shed only while the pool is overloaded, when it is old enough, if no older one of a lower class waits, if it is
+ *   not of class critical, and if enough others wait.
  *
  * No code of anybody else runs inside of a transition. A transition collects the waiters to resume in `ready` and the work to
  * start in `todo`; `Engine.flush` runs them when the state is consistent again. They may call the engine again.

@@ -123,13 +123,21 @@ export class Rig {
   }
 
   /** What `use` does: the fast path, else into line. */
-  acquire(priority: Priority, shared: boolean, timeout: number, fiber: unknown): void {
+  acquire(priority: Priority, shared: boolean, timeout: number, fiber: unknown, declared = Infinity): void {
     const record = shared ? this.engine.takeShared(fiber) : this.engine.take(fiber)
     if (record !== undefined) {
       this.received(record, shared, undefined)
       return
     }
-    const waiter = new Waiter<Connection>(priority, rank[priority], shared, fiber, this.now, timeout)
+    const waiter = new Waiter<Connection>(
+      priority,
+      rank[priority],
+      shared,
+      fiber,
+      this.now,
+      Math.min(timeout, declared),
+      this.now + declared
+    )
     this.engine.enter(waiter)
     if (waiter.queued) {
       waiter.resume = () => undefined

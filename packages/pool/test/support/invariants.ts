@@ -1,12 +1,14 @@
 /**
- * I1 to I10 as one function over the engine, and `watch`, which calls it after every transition, whoever causes it.
+ * I1 to I12 as one function over the engine, and `watch`, which calls it after every transition, whoever causes it.
  *
  * A violation found inside a fiber of the pool would be swallowed with that fiber: so it is written down, and the
  * fixture fails the test with the first one.
  */
 import type { Engine } from "../../src/internal/engine.js"
 import { type Entry, type EntryList, EntryState, type Lease } from "../../src/internal/entry.js"
+import type { Refusal } from "../../src/internal/host.js"
 import type { Waiter } from "../../src/internal/queue.js"
+import * as Shedding from "../../src/internal/shedding.js"
 
 /** What the reference knows about the engine from outside: everything the engine has told its host. */
 export interface Watched {
@@ -35,18 +37,31 @@ class ReferenceQueue {
     return at >= 0
   }
 
-  /** The first of the highest class; after eight times in a row, the one who has waited longest of all. */
-  next(): Waiter<any> | undefined {
-    const oldest = this.waiting[0]
-    const highest = Math.min(...this.waiting.map((waiter) => waiter.rank))
-    const severalClasses = this.waiting.some((waiter) => waiter.rank !== highest)
-    return this.skips >= 8 && severalClasses ? oldest : this.waiting.find((waiter) => waiter.rank === highest)
+  /** The classes of which the first may have a connection. */
+  open(mayHave: (waiter: Waiter<any>) => boolean): ReadonlyArray<Waiter<any>> {
+    const heads = new Map<number, Waiter<any>>()
+    for (const waiter of this.waiting) if (!heads.has(waiter.rank)) heads.set(waiter.rank, waiter)
+    return this.waiting.filter((waiter) => mayHave(heads.get(waiter.rank)!))
   }
 
-  serve(waiter: Waiter<any>): void {
-    const severalClasses = this.waiting.some((other) => other.rank !== waiter.rank)
-    this.skips = severalClasses && waiter !== this.waiting[0] ? this.skips + 1 : 0
+  /** The first of the highest class; after eight times in a row, the one who has waited longest of all. */
+  next(mayHave: (waiter: Waiter<any>) => boolean): Waiter<any> | undefined {
+    const open = this.open(mayHave)
+    const highest = Math.min(...open.map((waiter) => waiter.rank))
+    const severalClasses = open.some((waiter) => waiter.rank !== highest)
+    return this.skips >= 8 && severalClasses ? open[0] : open.find((waiter) => waiter.rank === highest)
+  }
+
+  serve(waiter: Waiter<any>, mayHave: (waiter: Waiter<any>) => boolean): void {
+    const open = this.open(mayHave)
+    const severalClasses = open.some((other) => other.rank !== waiter.rank)
+    this.skips = severalClasses && waiter !== open[0] ? this.skips + 1 : 0
     this.remove(waiter)
+  }
+
+  /** Whether somebody older waits in a lower class, counting only those who are old enough to be shed. */
+  hasBelow(rank: number, isOld: (waiter: Waiter<any>) => boolean): boolean {
+    return this.waiting.some((waiter) => waiter.rank > rank && isOld(waiter))
   }
 }
 
@@ -83,6 +98,45 @@ const walkLeases = <A>(list: Engine<A>["state"]["leases"]["exclusive"], name: st
     throw new Error(`the ${name} leases are not in the order in which they were granted`)
   }
   return forth
+}
+
+/** What the classes hold and may hold, counted here. */
+const holdings = <A>({ config, state }: Engine<A>) => {
+  const leases = [...state.leases]
+  const connections = (chosen: ReadonlyArray<Lease<A>>) =>
+    chosen.filter((lease) => !lease.shared).length +
+    Math.ceil(chosen.filter((lease) => lease.shared).length / config.concurrency)
+  return {
+    limitOf: (rank: number) =>
+      config.classLimits[rank] === 1
+        ? Infinity
+        : Math.max(1, Math.floor(config.maxSize * config.classLimits[rank]! + 1e-6)),
+    heldBy: (rank: number) => connections(leases.filter((lease) => lease.rank === rank)),
+    unreserved: config.maxSize - Math.min(config.reserved, config.maxSize - 1),
+    heldByOthers: new Set(leases.filter((lease) => lease.rank !== 0).map((lease) => lease.entry)).size,
+    /** What is in use but for what one critical caller has alone. */
+    used: new Set(leases.filter((lease) => lease.rank !== 0 || lease.shared).map((lease) => lease.entry)).size,
+    with: (rank: number, shared: boolean) => {
+      const own = leases.filter((lease) => lease.rank === rank)
+      const exclusive = own.filter((lease) => !lease.shared).length + (shared ? 0 : 1)
+      const together = own.filter((lease) => lease.shared).length + (shared ? 1 : 0)
+      return exclusive + Math.ceil(together / config.concurrency)
+    }
+  }
+}
+
+/** Whether the class of a waiter may have one more connection. */
+const mayHave = <A>(engine: Engine<A>, waiter: Waiter<A>): boolean => {
+  const { classLimits, concurrency, reserved } = engine.config
+  if (reserved === 0 && classLimits.every((share) => share === 1)) return true
+  const now = holdings(engine)
+  if (classLimits[waiter.rank]! < 1) {
+    const most = waiter.rank === 0 ? now.limitOf(0) : Math.min(now.limitOf(waiter.rank), now.unreserved)
+    if (now.with(waiter.rank, waiter.shared) > most) return false
+  }
+  if (waiter.rank === 0 || reserved === 0 || now.used < now.unreserved) return true
+  const canJoin = engine.state.leases.joinable(concurrency, engine.host.admits) !== undefined
+  return waiter.shared && now.used === now.unreserved && canJoin
 }
 
 /** Throws a sentence that begins with the number of the invariant that is broken. */
@@ -175,7 +229,9 @@ export const check = <A>(engine: Engine<A>, bound: number = engine.config.maxSiz
     must(
       idle.length === 0 ||
         state.validating >= queue.size ||
-        (engine.admission.keepsLastIdle(now) && queue.sharers.size === 0),
+        state.validating >= engine.admission.wanting ||
+        !waiters.some((waiter) => waiter === queue.headOf(waiter.rank) && mayHave(engine, waiter)) ||
+        (engine.admission.keepsLastIdle(now) && ![...queue.sharers].some((waiter) => mayHave(engine, waiter))),
       () => `I4: ${idle.length} idle and ${queue.size} waiting, ${state.validating} validating`
     )
     must(
@@ -183,7 +239,9 @@ export const check = <A>(engine: Engine<A>, bound: number = engine.config.maxSiz
       () => "the queue does not know who wants to share"
     )
     must(
-      !queue.peek()!.shared || leases.joinable(config.concurrency, engine.host.admits) === undefined,
+      !queue.peek()!.shared ||
+        engine.admission.hasLimits ||
+        leases.joinable(config.concurrency, engine.host.admits) === undefined,
       () => "I4: a shared waiter is first and a shared connection has room"
     )
   }
@@ -247,6 +305,8 @@ export const watch = <A>(engine: Engine<A>): Watched => {
   const { state } = engine
   let depth = 0
   let lastTotal = all(engine)
+  /** What each class, and at 8 those below critical together, held after the last transition: see I11. */
+  let lastHeld: ReadonlyArray<number> = Array.from({ length: 9 }, () => 0)
   let connecting = state.connecting
   const closing = new Set<Entry<A>>()
   const answered = new Set<Waiter<A>>()
@@ -292,6 +352,15 @@ export const watch = <A>(engine: Engine<A>): Watched => {
         // A pool that was made smaller is too big until it has shrunk: it must not grow meanwhile.
         check(engine, Math.max(engine.config.maxSize, lastTotal))
         lastTotal = all(engine)
+        if (engine.admission.hasLimits) {
+          const now = holdings(engine)
+          const most = (i: number) => Math.max(i === 8 ? now.unreserved : now.limitOf(i), lastHeld[i]!)
+          const held = lastHeld.map((_, i) => (i === 8 ? now.heldByOthers : now.heldBy(i)))
+          for (const [i, count] of held.entries()) {
+            must(count <= most(i), () => `I11: class ${i} holds ${count} of ${most(i)}`)
+          }
+          lastHeld = held
+        }
         if (name === "take" || name === "takeShared") {
           must(!waited || mayPass || result === undefined, () => "order: a newcomer overtook those who wait")
         }
@@ -382,19 +451,40 @@ export const watch = <A>(engine: Engine<A>): Watched => {
     remove(waiter)
   }
   const serve = queue.serve.bind(queue)
-  queue.serve = (waiter: Waiter<A>, now: number) => {
+  queue.serve = (waiter: Waiter<A>, now: number, closed: number) => {
     attempt(() => {
-      must(waiter === reference.next(), () => `order: ${waiter.priority} ${waiter.order} was served out of turn`)
+      const isNext = waiter === reference.next((head) => mayHave(engine, head))
+      must(isNext, () => `order: ${waiter.priority} ${waiter.order} was served out of turn`)
       must(
         waiter.deadline > engine.host.now() || engine.host.isLate(),
         () => "I5: a waiter was served after its deadline"
       )
       must(waiter.queued, () => "I5: somebody was served who has left")
+      must(
+        waiter.declared - now >= Math.min(20, state.load.hold) || engine.host.isLate(),
+        () => "somebody was served whose declared deadline leaves too little"
+      )
     })
-    reference.serve(waiter)
-    serve(waiter, now)
+    reference.serve(waiter, (head) => mayHave(engine, head))
+    serve(waiter, now, closed)
     watched.served.push(waiter)
     attempt(() => must(reference.size === engine.admission.size, () => "the queue lost or kept somebody"))
+  }
+  const admission = engine.admission as any
+  const fail = admission.fail.bind(admission)
+  admission.fail = (waiter: Waiter<A>, refusal: Refusal, now: number) => {
+    if (refusal._tag === "PoolShed") {
+      const { shedding } = engine.config
+      const isOld = (one: Waiter<A>) => now - one.since >= Shedding.limitOf(shedding, one.timeout)
+      attempt(() => {
+        must(shedding.mode === "on" && engine.admission.isOverloaded, () => "I12: shed without an overload")
+        must(waiter.rank > 0, () => "I12: somebody of class critical was shed")
+        must(isOld(waiter), () => `I12: ${waiter.priority} was shed at ${now - waiter.since} ms`)
+        must(reference.size >= Shedding.FLOOR, () => "I12: shed although nearly nobody waits")
+        must(!reference.hasBelow(waiter.rank, isOld), () => "I12: shed before somebody of a lower class")
+      })
+    }
+    fail(waiter, refusal, now)
   }
   return watched
 }

@@ -6,7 +6,9 @@ import * as OptionTable from "../../OptionTable.js"
 import { InvalidOptions } from "../../PoolError.js"
 import * as PoolHooks from "../../PoolHooks.js"
 import { configTable, elsewhere, type PoolConfig, type PoolOptions } from "../../PoolOptions.js"
+import { type Priority, rank } from "../../Priority.js"
 import type { Config } from "../host.js"
+import { CLASSES } from "../queue.js"
 
 const hour = 3_600_000
 
@@ -76,6 +78,13 @@ export const parse = (options: PoolConfig): Either.Either<Config, InvalidOptions
   })
 }
 
+/** The share of each class, by its place in the queue. What is no share is a problem of the table. */
+const sharesOf = (limits: PoolConfig["classLimits"]): ReadonlyArray<number> => {
+  const shares = Array.from({ length: CLASSES }, () => 1)
+  for (const priority of Object.keys(rank) as Array<Priority>) shares[rank[priority]] = limits?.[priority] ?? 1
+  return shares
+}
+
 /** The part of the options that is plain data. */
 export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidOptions> => {
   const problems: Array<string> = []
@@ -133,6 +142,13 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
       1,
       10_000_000
     ),
+    reserved: number("reserved", options.reserved, 0, 0, 99_999),
+    classLimits: sharesOf(options.classLimits),
+    shedding: {
+      mode: options.shedding?.mode ?? "shadow",
+      target: millis("shedding.target", options.shedding?.target, 50, 1),
+      interval: millis("shedding.interval", options.shedding?.interval, 500, 1)
+    },
     failFastAfter: millis("failFastAfter", options.failFastAfter, 5_000, 0),
     resetTimeout: millis("resetTimeout", options.resetTimeout, 1_000, 1),
     closeTimeout: millis("closeTimeout", options.closeTimeout, 1_000, 1),
@@ -144,6 +160,17 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
   if (typeof name !== "string" || name.trim() === "") problems.push("name must be a text that is not empty")
   if (config.minIdle > config.maxSize) {
     problems.push(`minIdle (${config.minIdle}) must not be more than maxSize (${config.maxSize})`)
+  }
+  if (config.reserved >= config.maxSize && config.reserved > 0) {
+    problems.push(
+      `reserved (${config.reserved}) must be less than maxSize (${config.maxSize}): other classes than critical would never have a connection`
+    )
+  }
+  for (const [priority, share] of Object.entries(options.classLimits ?? {})) {
+    if (typeof share !== "number" || !(share > 0) || share * maxSize >= 1 - 1e-6) continue
+    problems.push(
+      `classLimits.${priority} (${share}) of maxSize (${maxSize}) must come to one connection at least: leave the class out, or write ${Math.ceil(100 / maxSize) / 100} or more`
+    )
   }
   if (config.validateTimeout > config.acquireTimeout) {
     problems.push(

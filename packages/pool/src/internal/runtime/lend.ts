@@ -240,7 +240,7 @@ const waiterOf = <A>(
   if (!isPriority(priority) || Number.isNaN(allowed) || Number.isNaN(left)) return undefined
   // Rounded down, so that waiters with many different deadlines share a few lists of the queue.
   const timeout = left >= allowed ? allowed : left > 100 ? Math.floor(left / 10) * 10 : left
-  return new Waiter(priority, rank[priority], shared, fiber, since, timeout)
+  return new Waiter(priority, rank[priority], shared, fiber, since, timeout, since + left)
 }
 
 /** Milliseconds, 0 and more; `NaN` for what is no duration or less than nothing, which `Duration` would take for zero. */

@@ -309,9 +309,12 @@ export const make = <A, E, R>(
       const snapshot = snapshotOf(waited, at)
       switch (refusal._tag) {
         case "AcquireTimeout": {
-          const { phase, reserveKept, timeout } = refusal
-          return new PoolError.AcquireTimeout({ ...snapshot, timeoutMs: Math.round(timeout), phase, reserveKept })
+          const { _tag, timeout, rest, ...why } = refusal
+          const restMs = rest === undefined ? undefined : Math.floor(rest)
+          return new PoolError.AcquireTimeout({ ...snapshot, ...why, timeoutMs: Math.round(timeout), restMs })
         }
+        case "PoolShed":
+          return new PoolError.PoolShed({ ...snapshot, targetMs: config.shedding.target })
         case "PoolSaturated":
           return new PoolError.PoolSaturated({ ...snapshot, maxWaiters: config.maxWaiters })
         case "PoolClosed":

@@ -12,6 +12,7 @@ export const toSqlError = (error: AcquireError | SqlError): SqlError => {
   switch (error._tag) {
     case "AcquireTimeout":
     case "PoolSaturated":
+    case "PoolShed":
     case "PoolClosed":
     case "NestedAcquire":
     case "HookFailed":

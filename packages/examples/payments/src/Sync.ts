@@ -1,10 +1,10 @@
 /**
- * Hands payments over to the ledger: a job in the same process as the requests, on the same pool. Its statements have
- * the priority `background`: when connections are scarce, requests come first.
+ * Hands payments over to the ledger: a job in the same process as the requests, on the same pool. When connections are scarce,
+ * requests come first.
  */
 import { SqlClient } from "@effect/sql"
-import { Sql } from "@sluice/sql"
-import { Effect, Layer, Metric, Schedule } from "effect"
+import { Job, Sql } from "@sluice/sql"
+import { Effect, Metric, Schedule } from "effect"
 
 /** Counts the payments that were handed over. */
 export const synced = Metric.counter("payments_synced", { incremental: true })
@@ -14,22 +14,10 @@ export const round = Sql.query(
   `update payments set synced = true where id in (
      select id from payments where not synced and state = 'paid' order by created_at limit 50 for update skip locked
    ) returning id`
-).pipe(
-  Effect.tap((rows) => Metric.incrementBy(synced, rows.length)),
-  Sql.withPriority("background")
-)
+).pipe(Effect.tap((rows) => Metric.incrementBy(synced, rows.length)))
 
-/**
- * Runs a round every quarter of a second until the scope closes. A round that fails is logged, and the next one
- * follows.
- */
-export const layer = Layer.scopedDiscard(
-  round.pipe(
-    Effect.catchAll((error) => Effect.logWarning(`sync: ${error.message}`)),
-    Effect.repeat(Schedule.spaced("250 millis")),
-    Effect.forkScoped
-  )
-)
+/** Runs a round every quarter of a second. A round that fails is followed by the next one. */
+export const layer = Job.layer({ name: "sync", schedule: Schedule.spaced("250 millis") }, round)
 
 /**
  * Hands payments over once more, `count` times: one statement for each payment, all at once, of which each takes 5 ms. They

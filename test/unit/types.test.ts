@@ -1,8 +1,9 @@
 /** What the compiler says of a program: types that a user sees, and mistakes that must not compile. */
 import type { SqlError } from "@effect/sql/SqlError"
+import { Job, Sql } from "@sluice/sql"
 import { MysqlSql } from "@sluice/sql-mysql2"
 import { PgSql } from "@sluice/sql-pg"
-import { Config, type ConfigError, type Effect, type Layer, Redacted, type Scope } from "effect"
+import { Config, type ConfigError, Context, Effect, type Layer, Redacted, Schedule, type Scope } from "effect"
 import { describe, expectTypeOf, it } from "vitest"
 
 describe.each([
@@ -34,5 +35,28 @@ describe.each([
 
   it("make needs a scope, and nothing else", () => {
     expectTypeOf<Effect.Effect.Context<ReturnType<typeof driver.make>>>().toEqualTypeOf<Scope.Scope>()
+  })
+})
+
+describe("the types of Job", () => {
+  class Mail extends Context.Tag("Mail")<Mail, {}>() {}
+  class Calendar extends Context.Tag("Calendar")<Calendar, {}>() {}
+
+  it("a Layer needs what its effect and its schedule need, but for a Scope, which each run has of its own", () => {
+    const schedule = Schedule.tapOutput(Schedule.spaced("1 second"), () => Calendar)
+    const effect = Effect.acquireRelease(Effect.zipRight(Mail, Sql.query("select 1")), () => Effect.void)
+    expectTypeOf(Job.layer({ name: "sync", schedule }, effect)).toEqualTypeOf<
+      Layer.Layer<Job.Jobs, Job.InvalidJob, Mail | Calendar | Sql.Sql>
+    >()
+    expectTypeOf(Job.layer({ name: "sync", schedule: Schedule.cron("* * * * *") }, Effect.void)).toEqualTypeOf<
+      Layer.Layer<Job.Jobs, Job.InvalidJob>
+    >()
+  })
+
+  it("a schedule that asks for an input, or an option that there is none, does not compile", () => {
+    // @ts-expect-error a job gives no input
+    Job.layer({ name: "sync", schedule: Schedule.recurWhile((n: number) => n > 0) }, Effect.void)
+    // @ts-expect-error it is called schedule
+    Job.layer({ name: "sync", cron: "* * * * *" }, Effect.void)
   })
 })

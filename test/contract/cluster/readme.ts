@@ -4,7 +4,10 @@ import { CurrentPriority } from "@sluice/pool/Priority"
 import { PgSql, Sql } from "@sluice/sql-pg"
 import { Cron, Effect, Layer, Option, Redacted } from "effect"
 
-const SqlLive = PgSql.layer({ url: Redacted.make("postgres://app@db-1/pay"), pool: { maxSize: 11 } })
+const SqlLive = PgSql.layer({
+  url: Redacted.make("postgres://app@db-1/pay"),
+  pool: { maxSize: 12, reserved: 2 }
+})
 
 const ClusterLive = NodeClusterSocket.layer({
   storage: "sql",

@@ -40,7 +40,8 @@ const say = (said: Said) => Effect.sync(() => void process.stdout.write(`${JSON.
 const options = {
   url: Redacted.make(given.url),
   applicationName: given.applicationName,
-  pool: { maxSize: 3 }
+  // One for the session that holds the locks, one for everything else that the cluster does.
+  pool: { maxSize: 4, reserved: 2 }
 }
 
 const SqlLive =

@@ -65,6 +65,7 @@ const answers: Readonly<Record<SqlReason.Tag, Answer>> = {
   PermissionDenied: "own",
   ResourceExhausted: "own",
   CommitUnknown: "own",
+  LeaseReclaimed: "own",
   InvalidOptions: "own",
   InvalidUse: "own",
   Unclassified: "own"

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Data } from "effect"
-import type { CloseReason } from "./PoolStats.js"
+import type { CloseReason, Leak } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
 /**
@@ -19,6 +19,10 @@ export type PoolEvent = Data.TaggedEnum<{
   Acquired: { readonly connection: number; readonly waitMs: number; readonly priority: Priority | undefined }
   /** A lease ended after `heldMs`. */
   Released: { readonly connection: number; readonly heldMs: number }
+  /** A lease is held longer than `leakThreshold`. Once for each lease. */
+  Leak: Leak
+  /** A lease was taken away, because nothing was done with it for `leakThreshold`: see the option `reclaim`. */
+  Reclaimed: Leak
   /** An acquire failed with the error of this tag. */
   AcquireFailed: { readonly error: string; readonly waitMs: number }
   /** A connect succeeded after `elapsedMs`. */

@@ -6,7 +6,7 @@
 import { Context, type Duration, type Effect, type Schedule, type Scope } from "effect"
 import * as OptionTable from "./OptionTable.js"
 import type { PoolHooks } from "./PoolHooks.js"
-import type { Holder } from "./PoolStats.js"
+import type { Holder, Leak, LeakKind } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
 /**
@@ -21,6 +21,20 @@ import type { Priority } from "./Priority.js"
  * @category models
  */
 export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
+
+/**
+ * What a leased resource is used for, as the option `inspect` tells it without I/O.
+ *
+ * - `kind`: see `LeakKind`.
+ * - `since`: the instant of `Deadline` at which the last work on it has ended; 0 if there was none. Has no meaning while it is busy.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Inspection {
+  readonly kind: Exclude<LeakKind, "unknown">
+  readonly since: number
+}
 
 /**
  * What a failed connect means for the host.
@@ -113,6 +127,12 @@ export interface PoolConfig {
   /** How long a connection above `minIdle` may stay unused. Default 5 minutes. Closes up to one second later. */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /**
+   * When nobody has used the pool for so long, all of its connections are closed, also the `minIdle` ones, and none is opened before
+   * somebody asks for one. For processes that a platform suspends, such as functions: see `FunctionPool`. Default: never. Range
+   * 1 millisecond to 1 day. The next caller waits for a connect.
+   */
+  readonly closeWhenIdle?: Duration.DurationInput | undefined
+  /**
    * Age at which a connection is replaced, less up to 20 % at random. Default 30 minutes. A pool replaces at most one
    * connection, or 10 % of them, in a thirtieth of this time: connections opened all at once may get a third older. A leased
    * connection is replaced when it is released.
@@ -178,6 +198,28 @@ export interface PoolConfig {
   /** How long leases may go on when the pool's scope closes. Default 10 seconds. 0: they are taken away at once. */
   readonly drainTimeout?: Duration.DurationInput | undefined
   /**
+   * A lease that is held longer than this is reported once: as the event `Leak`, in `stats.leaks`, and as one line in the log at
+   * WARN, with what the connection is used for, since when, and in which span it was acquired. Default 30 seconds. Range
+   * 1 second to 1 day, or 0: never. Worst case: reported one second later. The time in which the process did not run does not
+   * count.
+   */
+  readonly leakThreshold?: Duration.DurationInput | undefined
+  /**
+   * Takes a lease away once nothing was done with its connection for `leakThreshold`, less a tenth. The connection is closed, so that its place is
+   * free, and what its holder does with it later fails. The release of the holder changes nothing, and is counted in
+   * `stats.lateReleases`. Default `false`.
+   *
+   * - A connection that works, that is read as a stream, or that listens, is never taken away: see `inspect`. Without `inspect`
+   *   nobody can tell, and each lease that is held for so long is taken away.
+   * - Worst case: one second later. Of a shared connection only this holder's lease ends, and it closes when the others end.
+   */
+  readonly reclaim?: boolean | undefined
+  /**
+   * Notes for each lease where the program has asked for it, for the report of a lease that is held too long. Costs some
+   * microseconds for each acquire. Default `false`.
+   */
+  readonly leakStack?: boolean | undefined
+  /**
    * Names of spans that whoever makes the pool opens around its own work, for example `sql.execute`. A report about a lease
    * names the span around them, which is the user's. Default none.
    */
@@ -218,6 +260,7 @@ export const configTable: OptionTable.Table<PoolConfig> = {
   acquireTimeout: anything,
   connectTimeout: anything,
   idleTimeout: anything,
+  closeWhenIdle: anything,
   maxLifetime: anything,
   maxUses: anything,
   keepAlive: anything,
@@ -233,6 +276,9 @@ export const configTable: OptionTable.Table<PoolConfig> = {
   closeTimeout: anything,
   abortTimeout: anything,
   drainTimeout: anything,
+  leakThreshold: anything,
+  reclaim: OptionTable.flag,
+  leakStack: OptionTable.flag,
   ownSpans: anything,
   concurrency: anything
 }
@@ -274,7 +320,11 @@ const otherNames: Readonly<Record<string, keyof PoolConfig>> = {
   queueLimit: "maxWaiters",
   maxWaitingClients: "maxWaiters",
   testOnBorrow: "validateAfterIdle",
-  createRetryIntervalMillis: "backoff"
+  createRetryIntervalMillis: "backoff",
+  leakDetectionThreshold: "leakThreshold",
+  maxConnectionUsageTime: "leakThreshold",
+  removeAbandoned: "reclaim",
+  logAbandoned: "leakThreshold"
 }
 
 const none = (why: string): string => `leave it out, ${why}`
@@ -292,7 +342,6 @@ export const elsewhere = (prefix = ""): OptionTable.Elsewhere => ({
   reapIntervalMillis: none("a pool looks for connections to close once a second"),
   evictionRunIntervalMillis: none("a pool looks for connections to close once a second"),
   allowExitOnIdle: none("a pool lives as long as its scope"),
-  leakDetectionThreshold: none("an AcquireTimeout names who holds connections, and since when"),
   fifo: none("waiters are served by priority and then in the order of asking"),
   propagateCreateError: none("a failed connect is retried with backoff, see failFastAfter"),
   create: "use connect",
@@ -339,6 +388,15 @@ export interface PoolOptions<A, E, R> extends PoolConfig {
    * or `reading a stream`.
    */
   readonly describe?: ((resource: A) => string | undefined) | undefined
+  /** What a leased connection is used for, for the report of a lease that is held too long. Must not throw. */
+  readonly inspect?: ((resource: A) => Inspection) | undefined
+  /**
+   * A lease was taken away: see `reclaim`. Called before the connection is closed, so that what its holder does with it from now on
+   * fails with a reason. Must not throw.
+   */
+  readonly reclaimed?: ((resource: A, leak: Leak) => void) | undefined
+  /** `closeWhenIdle` has closed the last connection. Must not throw. */
+  readonly rested?: (() => void) | undefined
   /** What the program does when a connection is new, around each lease, and before a connection closes. Default nothing. */
   readonly hooks?: PoolHooks<A, E, R> | undefined
 }

@@ -9,7 +9,7 @@ import type { Priority } from "./Priority.js"
 /**
  * Why a connection was closed.
  *
- * - `idle`: unused for `idleTimeout` while more than `minIdle` were open.
+ * - `idle`: unused for `idleTimeout` while more than `minIdle` were open, or the whole pool for `closeWhenIdle`.
  * - `lifetime`: older than `maxLifetime`, or used `maxUses` times.
  * - `error`: broken, or still busy when `abortTimeout` had passed.
  * - `validation`: it did not pass its check, or another connection that was silent for as long did not.
@@ -17,6 +17,7 @@ import type { Priority } from "./Priority.js"
  * - `shrink`: above `maxSize` after a `resize`.
  * - `generation`: opened before a `Pool.reset`.
  * - `evicted`: somebody called `Pool.evict`.
+ * - `reclaimed`: its lease was held too long and was taken away: see the option `reclaim`.
  * - `drain`: the pool closed.
  *
  * @since 0.1.0
@@ -31,6 +32,7 @@ export type CloseReason =
   | "shrink"
   | "generation"
   | "evicted"
+  | "reclaimed"
   | "drain"
 
 /**
@@ -102,6 +104,10 @@ export interface PoolStats {
   readonly closed: Readonly<Record<CloseReason, number>>
   /** Releases of leases that had ended already, because they were released twice or taken away; they change nothing. */
   readonly lateReleases: number
+  /** Leases that were held longer than `leakThreshold`, each counted once. */
+  readonly leaks: number
+  /** Leases that were taken away because of it: see the option `reclaim`. */
+  readonly reclaimed: number
 }
 
 /**
@@ -119,6 +125,37 @@ export interface Holder {
   readonly activity: string | undefined
   /** Name of the innermost span of the fiber that holds the lease, not counting spans named in the option `ownSpans`. */
   readonly span: string | undefined
+}
+
+/**
+ * What a lease that is held too long is used for.
+ *
+ * - `busy`: it works, or has worked a moment ago.
+ * - `idleInTransaction`: nothing runs, and a transaction is open.
+ * - `forgotten`: nothing runs, and nothing is open.
+ * - `listener`: it waits for notifications.
+ * - `stream`: an answer is read in pieces, and its reader has not come to the end.
+ * - `unknown`: the pool has no option `inspect` that could tell.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type LeakKind = "busy" | "idleInTransaction" | "forgotten" | "listener" | "stream" | "unknown"
+
+/**
+ * A lease that is held longer than `leakThreshold`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Leak extends Holder {
+  readonly kind: LeakKind
+  /** Milliseconds for which nothing was done on the connection. 0 while it is `busy`. */
+  readonly idleMs: number
+  /** Where the program has asked for the connection, with the option `leakStack`. */
+  readonly stack: string | undefined
+  /** The lease was taken away. */
+  readonly isReclaimed: boolean
 }
 
 /**

@@ -10,9 +10,9 @@
  * | `beforeClose`   | before the close | WARN once, closed                | closed after 1 second    | goes on                     |
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, FiberRef, Logger, type Scope, Stream } from "effect"
+import { Context, Effect, Fiber, FiberRef, Stream } from "effect"
 import { Deadline, Pool, type PoolError, type PoolHooks, type PoolStats } from "../src/index.js"
-import { ConnectError, type Connection, type Fixture, type Options, run, settle, test } from "./support/Fixture.js"
+import { ConnectError, type Connection, type Fixture, logged, type Options, settle, test } from "./support/Fixture.js"
 
 type Hooks = PoolHooks.PoolHooks<Connection, ConnectError>
 
@@ -65,24 +65,6 @@ const written = (log: Array<string>): Hooks => {
     afterRelease: (heldMs) => write(`released ${heldMs}`),
     beforeClose: (reason, { id, open }) => write(`close ${id}: ${reason}${open ? "" : ", too late"}`)
   }
-}
-
-/** A test that reads what is logged at WARN. */
-const logged = <E>(
-  sentence: string,
-  options: Options,
-  body: (f: Fixture, warnings: ReadonlyArray<string>) => Effect.Effect<void, E, Scope.Scope>
-): void => {
-  it.live(sentence, () => {
-    const warnings: Array<string> = []
-    const logger = Logger.make(({ logLevel, message }) => {
-      if (logLevel._tag === "Warning") warnings.push(String(message))
-    })
-    return Effect.provide(
-      run(options, (f) => body(f, warnings)),
-      Logger.replace(Logger.defaultLogger, logger)
-    )
-  })
 }
 
 /** `effect` in a fiber of its own while `ms` pass. */
@@ -589,6 +571,15 @@ describe("beforeClose", () => {
     lifetime: [{ maxLifetime: 5_000 }, (f) => f.pass(7_000)],
     generation: [{}, (f) => Pool.reset(f.pool)],
     drain: [{}, (f) => Effect.zipRight(Effect.fork(Pool.drain(f.pool)), settle)],
+    reclaimed: [
+      { reclaim: true, leakThreshold: 2_000 },
+      (f) =>
+        Effect.gen(function* () {
+          const { release } = yield* f.hold()
+          yield* f.pass(3_000)
+          yield* release
+        })
+    ],
     evicted: [{}, (f) => Pool.evict(f.pool, f.host.connections[0]!)],
     error: [{}, (f) => Effect.sync(() => f.host.connections[0]!.signals.broken("gone"))],
     shrink: [{ maxSize: 2 }, (f) => Effect.zipRight(f.warm(2), Effect.orDie(Pool.resize(f.pool, 1)))],

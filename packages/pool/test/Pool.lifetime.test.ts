@@ -70,15 +70,18 @@ describe("maxLifetime", () => {
       })
   )
 
-  test("takes a leased connection when it is released", { maxSize: 1, minIdle: 0, maxLifetime: 10_000 }, (f) =>
-    Effect.gen(function* () {
-      const lease = yield* f.hold()
-      yield* f.pass(60_000)
-      assert.isTrue(lease.connection.open)
-      yield* lease.release
-      assert.isFalse(lease.connection.open)
-      assert.strictEqual(f.stats().closed.lifetime, 1)
-    })
+  test(
+    "takes a leased connection when it is released",
+    { maxSize: 1, minIdle: 0, maxLifetime: 10_000, leakThreshold: 0 },
+    (f) =>
+      Effect.gen(function* () {
+        const lease = yield* f.hold()
+        yield* f.pass(60_000)
+        assert.isTrue(lease.connection.open)
+        yield* lease.release
+        assert.isFalse(lease.connection.open)
+        assert.strictEqual(f.stats().closed.lifetime, 1)
+      })
   )
 
   test(

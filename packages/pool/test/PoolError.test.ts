@@ -194,7 +194,20 @@ describe("messages", () => {
     connects: 2,
     connectFailures: 0,
     lateReleases: 0,
-    closed: { idle: 0, lifetime: 0, error: 0, validation: 0, reset: 0, shrink: 0, generation: 0, evicted: 0, drain: 0 }
+    leaks: 0,
+    reclaimed: 0,
+    closed: {
+      idle: 0,
+      lifetime: 0,
+      error: 0,
+      validation: 0,
+      reset: 0,
+      shrink: 0,
+      generation: 0,
+      evicted: 0,
+      reclaimed: 0,
+      drain: 0
+    }
   }
   const snapshot = { pool: "orders", elapsedMs: 5, stats, holders: [], lastConnectFailure: undefined }
   const failure = { since: 0, attempts: 2, cause: new Error("ECONNREFUSED 10.0.0.1:5432") }

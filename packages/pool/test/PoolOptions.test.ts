@@ -8,13 +8,14 @@ const hour = 3_600_000
 const day = 24 * hour
 
 /** Every option: what it is if nothing is said, and both ends of its range. `Exclude` makes a forgotten one an error. */
-type Key = Exclude<keyof Config, "name" | "classLimits" | "shedding">
+type Key = Exclude<keyof Config, "name" | "classLimits" | "shedding" | "reclaim" | "leakStack">
 const table: { readonly [K in Key]: readonly [byDefault: number, least: number, most: number] } = {
   maxSize: [10, 1, 100_000],
   minIdle: [1, 0, 100_000],
   acquireTimeout: [5_000, 1, hour],
   connectTimeout: [5_000, 1, hour],
   idleTimeout: [300_000, 1, day],
+  closeWhenIdle: [Infinity, 1, day],
   maxLifetime: [1_800_000, 1, 30 * day],
   maxUses: [Infinity, 1, Infinity],
   keepAlive: [60_000, 1, day],
@@ -27,7 +28,8 @@ const table: { readonly [K in Key]: readonly [byDefault: number, least: number, 
   closeTimeout: [1_000, 1, hour],
   abortTimeout: [2_000, 1, hour],
   drainTimeout: [10_000, 0, hour],
-  concurrency: [1, 1, 10_000]
+  concurrency: [1, 1, 10_000],
+  leakThreshold: [30_000, 1_000, day]
 }
 const durations: ReadonlyArray<Key> = [
   "acquireTimeout",
@@ -41,7 +43,9 @@ const durations: ReadonlyArray<Key> = [
   "resetTimeout",
   "closeTimeout",
   "abortTimeout",
-  "drainTimeout"
+  "drainTimeout",
+  "closeWhenIdle",
+  "leakThreshold"
 ]
 
 /** The option alone, with what it needs besides it to be valid. */

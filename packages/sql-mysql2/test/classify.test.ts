@@ -41,6 +41,7 @@ type Raisable = Exclude<
   | "NestedAcquire"
   | "DatabaseDown"
   | "HookFailed"
+  | "LeaseReclaimed"
   | "InvalidOptions"
   | "InvalidUse"
   | "TransactionAborted"

@@ -28,6 +28,7 @@ type Raisable = Exclude<
   | "NestedAcquire"
   | "DatabaseDown"
   | "HookFailed"
+  | "LeaseReclaimed"
   | "InvalidOptions"
   | "InvalidUse"
 >

@@ -11,12 +11,14 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
+import type * as FunctionPool from "@sluice/pool/FunctionPool"
 import * as OptionTable from "@sluice/pool/OptionTable"
 import * as Pool from "@sluice/pool/Pool"
 import * as Priority from "@sluice/pool/Priority"
 import { Context, DateTime, type Duration, Effect, type Fiber, type Schedule, type Scope, Stream } from "effect"
 import type { Executed } from "./driver/Driver.js"
 import { invalidUse } from "./internal/client/errors.js"
+import * as Origins from "./internal/client/origins.js"
 import { Idempotent } from "./internal/client/references.js"
 import { CurrentIntent, type Intent } from "./internal/routing/intent.js"
 import type { ConnectionOptions, QueryOptions, TransactionOptions } from "./SqlOptions.js"
@@ -79,6 +81,7 @@ export interface Service {
   readonly reset: (options?: { readonly spread?: Duration.DurationInput | undefined }) => Effect.Effect<void>
   readonly suspend: (options?: { readonly atMost?: Duration.DurationInput | undefined }) => Effect.Effect<void>
   readonly resume: Effect.Effect<void>
+  readonly functionPool: Effect.Effect<FunctionPool.FunctionPool, SqlError>
 }
 
 /**
@@ -193,10 +196,9 @@ export const withConnection: <Arg extends Effect.Effect<any, any, any> | Connect
   effectOrOptions: Arg
 ) => Arg extends Effect.Effect<infer A, infer E, infer R>
   ? Effect.Effect<A, E, R | Sql>
-  : <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R | Sql> = ((arg: any) =>
-  Effect.isEffect(arg)
-    ? Effect.flatMap(Sql, (sql) => sql.withConnection({})(arg))
-    : (effect: Effect.Effect<any, any, any>) => Effect.flatMap(Sql, (sql) => sql.withConnection(arg)(effect))) as any
+  : <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R | Sql> = Origins.noted(
+  (options, effect) => Effect.flatMap(Sql, (sql) => sql.withConnection(options)(effect))
+)
 
 /**
  * As `withConnection`, for a `Scope`: gives the function that runs effects on the connection, until the scope closes.
@@ -240,10 +242,9 @@ export const withTransaction: <Arg extends Effect.Effect<any, any, any> | Transa
   effectOrOptions: Arg
 ) => Arg extends Effect.Effect<infer A, infer E, infer R>
   ? Effect.Effect<A, E | SqlError, R | Sql>
-  : <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R | Sql> = ((arg: any) =>
-  Effect.isEffect(arg)
-    ? Effect.flatMap(Sql, (sql) => sql.withTransaction({})(arg))
-    : (effect: Effect.Effect<any, any, any>) => Effect.flatMap(Sql, (sql) => sql.withTransaction(arg)(effect))) as any
+  : <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R | Sql> = Origins.noted(
+  (options, effect) => Effect.flatMap(Sql, (sql) => sql.withTransaction(options)(effect))
+)
 
 const withIntent =
   (intent: Intent) =>
@@ -475,3 +476,18 @@ export const suspend = (options?: {
  * @category control
  */
 export const resume: Effect.Effect<void, never, Sql> = Effect.flatMap(Sql, (sql) => sql.resume)
+
+/**
+ * The pools in the shape in which function platforms attach one: see `FunctionPool` of `@sluice/pool`.
+ *
+ * **When to use:** once at the start, in a process that its platform suspends while no request is under way.
+ *
+ * - Fails with `InvalidOptions` without the option `pool.closeWhenIdle`.
+ *
+ * @since 0.2.0
+ * @category control
+ */
+export const functionPool: Effect.Effect<FunctionPool.FunctionPool, SqlError, Sql> = Effect.flatMap(
+  Sql,
+  (sql) => sql.functionPool
+)

@@ -154,6 +154,11 @@ export const tags = [
   "DatabaseDown",
   /** The program's hook `beforeAcquire` has failed, so no connection was acquired. `cause.cause` is its failure. */
   "HookFailed",
+  /**
+   * The connection was held too long with nothing done on it, so the pool has taken it away: see the option `reclaim`. What was open
+   * on it is rolled back. `cause` is the pool's report.
+   */
+  "LeaseReclaimed",
   /** The configuration cannot work. `cause.problems` lists everything that is wrong. */
   "InvalidOptions",
   /** The program used a transaction or a connection in a way that has no meaning. The message says what to do. */

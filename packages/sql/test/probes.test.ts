@@ -34,3 +34,29 @@ it.effect(
     }).pipe(Effect.provide(layer({ ...fake, driver }, { replicas: ["r1"] })))
   }
 )
+
+it.effect("servers of a cluster are not asked while nobody uses the pools, and nothing is open", () => {
+  const fake = FakeDriver.make()
+  let asked = 0
+  const driver: typeof fake.driver = {
+    ...fake.driver,
+    probe: (connection) => {
+      asked++
+      return fake.driver.probe(connection)
+    }
+  }
+  return Effect.gen(function* () {
+    const open = () => fake.connections.filter(({ state }) => state !== "dead").length
+    yield* Sql.query("a")
+    yield* Sql.read(Sql.query("b"))
+    yield* advance(2_000)
+    assert.strictEqual(open(), 0)
+    asked = 0
+    yield* advance(60_000, 1_000)
+    assert.deepStrictEqual([asked, open()], [0, 0])
+    yield* Sql.query("c")
+    yield* advance(100)
+    assert.isAtLeast(asked, 2, "they are asked as soon as somebody uses a pool again")
+    yield* idle
+  }).pipe(Effect.provide(layer({ ...fake, driver }, { replicas: ["r1"], pool: { closeWhenIdle: "500 millis" } })))
+})

@@ -1,10 +1,11 @@
 /** Clocks that step, processes that stand still, and hours on a clock that a scenario moves. */
 import * as Pool from "@sluice/pool/Pool"
 import { FaultProxy } from "@sluice/testkit"
-import { Duration, Effect, Exit, Random, Scope } from "effect"
-import { VirtualClock } from "../../../packages/pool/test/support/VirtualClock.js"
+import { Duration, Effect } from "effect"
+import type { VirtualClock } from "../../../packages/pool/test/support/VirtualClock.js"
 import type { Rig, Scenario } from "../scoreboard/model.js"
 import { now, percentile, settle, start, times, until } from "./support.js"
+import { onVirtualClock } from "./virtual.js"
 
 /** A host that lets everybody in after so many milliseconds, or nobody. */
 class Host {
@@ -26,56 +27,32 @@ class Host {
     })
 }
 
-const SEED = 22
-
-/** Runs on a clock that it moves, with chance that is the same each time but for the run. */
-const onVirtualClock = <A>(body: (clock: VirtualClock) => Effect.Effect<A, unknown, Scope.Scope>, seed: number) =>
-  Effect.suspend(() => {
-    const clock = new VirtualClock()
-    // The scope is closed while the clock is moved: a pool that closes waits for what it has told others.
-    return Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const value = yield* Scope.extend(body(clock), scope)
-      const closing = yield* Effect.forkDaemon(Scope.close(scope, Exit.void))
-      yield* clock.pass(20_000)
-      yield* closing.await
-      return value
-    }).pipe(Effect.withClock(clock), Effect.withRandom(Random.make(seed)))
-  })
-
-let runs = 0
-
-/** Each run has another chance, the same ones in every call of the command. */
-const nextSeed = (): number => SEED + runs++
-
 /** How a hundred connections of one second grow old. */
 export const ages = () =>
-  onVirtualClock(
-    (clock) =>
-      Effect.gen(function* () {
-        const host = new Host(clock, 10)
-        const pool = yield* Pool.make({
-          maxSize: 100,
-          minIdle: 100,
-          maxLifetime: "30 minutes",
-          idleTimeout: "10 hours",
-          keepAlive: "20 hours",
-          connect: host.connect
-        })
-        yield* clock.pass(2_000)
-        let most = 0
-        let least = Pool.unsafeStats(pool).size
-        const retired: Array<number> = []
-        for (let second = 0; second < 45 * 60; second++) {
-          yield* clock.pass(1_000)
-          const { closed, size } = Pool.unsafeStats(pool)
-          retired.push(closed.lifetime)
-          most = Math.max(most, closed.lifetime - (retired[retired.length - 61] ?? 0))
-          least = Math.min(least, size)
-        }
-        return { most, missing: 100 - least, retired: retired.at(-1)! }
-      }),
-    nextSeed()
+  onVirtualClock((clock) =>
+    Effect.gen(function* () {
+      const host = new Host(clock, 10)
+      const pool = yield* Pool.make({
+        maxSize: 100,
+        minIdle: 100,
+        maxLifetime: "30 minutes",
+        idleTimeout: "10 hours",
+        keepAlive: "20 hours",
+        connect: host.connect
+      })
+      yield* clock.pass(2_000)
+      let most = 0
+      let least = Pool.unsafeStats(pool).size
+      const retired: Array<number> = []
+      for (let second = 0; second < 45 * 60; second++) {
+        yield* clock.pass(1_000)
+        const { closed, size } = Pool.unsafeStats(pool)
+        retired.push(closed.lifetime)
+        most = Math.max(most, closed.lifetime - (retired[retired.length - 61] ?? 0))
+        least = Math.min(least, size)
+      }
+      return { most, missing: 100 - least, retired: retired.at(-1)! }
+    })
   )
 
 /** A fleet whose database is down for ten seconds. */
@@ -84,48 +61,46 @@ const SIZE = 10
 const DOWN = 10_000
 
 export const fleet = () =>
-  onVirtualClock(
-    (clock) =>
-      Effect.gen(function* () {
-        const hosts = times(PROCESSES, () => new Host(clock, 20))
-        const pools = yield* Effect.forEach(hosts, (host) =>
-          Pool.make({ maxSize: SIZE, minIdle: SIZE, connect: host.connect, acquireTimeout: "1 hour" })
-        )
-        yield* clock.pass(5_000)
-        // Somebody waits for each place, all the time.
-        for (const pool of pools) {
-          for (let i = 0; i < SIZE; i++) {
-            yield* Effect.forkScoped(
-              Effect.forever(Effect.ignore(Pool.use(pool, () => Effect.sleep(Duration.millis(50)))))
-            )
-          }
+  onVirtualClock((clock) =>
+    Effect.gen(function* () {
+      const hosts = times(PROCESSES, () => new Host(clock, 20))
+      const pools = yield* Effect.forEach(hosts, (host) =>
+        Pool.make({ maxSize: SIZE, minIdle: SIZE, connect: host.connect, acquireTimeout: "1 hour" })
+      )
+      yield* clock.pass(5_000)
+      // Somebody waits for each place, all the time.
+      for (const pool of pools) {
+        for (let i = 0; i < SIZE; i++) {
+          yield* Effect.forkScoped(
+            Effect.forever(Effect.ignore(Pool.use(pool, () => Effect.sleep(Duration.millis(50)))))
+          )
         }
-        yield* clock.pass(1_000)
-        for (const host of hosts) {
-          host.isUp = false
-          host.attempts.length = 0
-        }
-        yield* Effect.forEach(pools, (pool) => Pool.reset(pool), { discard: true })
-        yield* clock.pass(DOWN)
-        const tried = hosts.map((host) => host.attempts.length / (DOWN / 1_000))
-        for (const host of hosts) host.isUp = true
-        const full: Array<number | undefined> = pools.map(() => undefined)
-        for (let at = 0; at < 10_000 && full.includes(undefined); at += 10) {
-          yield* clock.pass(10)
-          pools.forEach((pool, i) => {
-            if (full[i] === undefined && Pool.unsafeStats(pool).size === SIZE) full[i] = at + 10
-          })
-        }
-        const all = full.map((at) => at ?? Infinity)
-        const shown = (value: number) => (value === Infinity ? ("never" as const) : value)
-        return {
-          tried: Math.max(...tried),
-          mean: tried.reduce((a, b) => a + b) / PROCESSES,
-          half: shown(percentile(all, 0.5)),
-          whole: shown(Math.max(...all))
-        }
-      }),
-    nextSeed()
+      }
+      yield* clock.pass(1_000)
+      for (const host of hosts) {
+        host.isUp = false
+        host.attempts.length = 0
+      }
+      yield* Effect.forEach(pools, (pool) => Pool.reset(pool), { discard: true })
+      yield* clock.pass(DOWN)
+      const tried = hosts.map((host) => host.attempts.length / (DOWN / 1_000))
+      for (const host of hosts) host.isUp = true
+      const full: Array<number | undefined> = pools.map(() => undefined)
+      for (let at = 0; at < 10_000 && full.includes(undefined); at += 10) {
+        yield* clock.pass(10)
+        pools.forEach((pool, i) => {
+          if (full[i] === undefined && Pool.unsafeStats(pool).size === SIZE) full[i] = at + 10
+        })
+      }
+      const all = full.map((at) => at ?? Infinity)
+      const shown = (value: number) => (value === Infinity ? ("never" as const) : value)
+      return {
+        tried: Math.max(...tried),
+        mean: tried.reduce((a, b) => a + b) / PROCESSES,
+        half: shown(percentile(all, 0.5)),
+        whole: shown(Math.max(...all))
+      }
+    })
   )
 
 const HOUR = 3_600_000

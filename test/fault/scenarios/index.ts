@@ -4,11 +4,13 @@ import * as clocks from "./clocks.js"
 import * as closing from "./closing.js"
 import * as failover from "./failover.js"
 import * as interruption from "./interruption.js"
+import * as leaks from "./leaks.js"
 import * as overload from "./overload.js"
 import * as packed from "./packed.js"
 import * as replicas from "./replicas.js"
 import * as restart from "./restart.js"
 import * as silence from "./silence.js"
+import * as suspension from "./suspension.js"
 import * as transactions from "./transactions.js"
 
 const numberOf = ({ id }: Scenario): number => Number(id.slice(1))
@@ -18,11 +20,13 @@ export const scenarios: ReadonlyArray<Scenario> = [
   closing,
   failover,
   interruption,
+  leaks,
   overload,
   packed,
   replicas,
   restart,
   silence,
+  suspension,
   transactions
 ]
   .flatMap(({ scenarios }) => scenarios)

@@ -129,6 +129,9 @@ export const play = (candidate: Candidate, callers: ReadonlyArray<Caller>, optio
     abort: () => undefined,
     cancel: () => undefined,
     close: (entry) => agenda.add(now, () => engine.wasClosed(entry)),
+    inspect: () => undefined,
+    leaking: () => undefined,
+    rested: () => undefined,
     wake: (at) => {
       const mine = ++wakes
       agenda.add(at, () => {

@@ -46,6 +46,7 @@ export class Acquire<A> {
   /** The slow path. Afterwards the waiter has a lease, or an error, or is in the queue and will be resumed. */
   enter(waiter: Waiter<A>): void {
     const now = waiter.since
+    this.state.isResting = false
     if (!this.admission.enter(waiter, now)) return
     this.dispatch(now)
     if (waiter.queued && this.isDeadlocked(waiter)) {

@@ -13,6 +13,8 @@ export class Counters {
   connects = 0
   connectFailures = 0
   lateReleases = 0
+  leaks = 0
+  reclaimed = 0
   readonly closed: Record<CloseReason, number> = {
     idle: 0,
     lifetime: 0,
@@ -22,6 +24,7 @@ export class Counters {
     shrink: 0,
     generation: 0,
     evicted: 0,
+    reclaimed: 0,
     drain: 0
   }
 

@@ -2,7 +2,7 @@
  * Turns a snapshot into the sentences that an operator needs: what failed, for how long, the pool at that moment, the likely
  * cause, what to do. Only causes that the snapshot proves are named.
  */
-import type { ConnectFailure, Holder, Snapshot } from "../PoolStats.js"
+import type { ConnectFailure, Holder, Leak, LeakKind, Snapshot } from "../PoolStats.js"
 
 type Timeout = Snapshot & {
   readonly timeoutMs: number
@@ -153,3 +153,35 @@ export const hookFailed = (s: Snapshot & { readonly hook: string; readonly cause
 
 export const invalid = (s: { readonly pool: string; readonly problems: ReadonlyArray<string> }): string =>
   `pool "${s.pool}": ${s.problems.length === 1 ? "an option is" : "options are"} invalid: ${s.problems.join("; ")}`
+
+/** What a lease that is held too long is used for, and what helps. */
+const leaks: { readonly [K in LeakKind]: readonly [does: (idle: string) => string, remedy: string] } = {
+  busy: [() => "is at work", "Make this work shorter, or give it a time limit, so that others are not kept waiting."],
+  idleInTransaction: [
+    (idle) => `has been idle in a transaction for ${idle}`,
+    "End the transaction before slow work that needs no connection: its locks are held, too."
+  ],
+  forgotten: [
+    (idle) => `nothing was done on it for ${idle}: it seems to be forgotten`,
+    "Release it as soon as its work is done: hold a connection by an effect or a scope that ends."
+  ],
+  listener: [() => "listens", "Listen on a connection that belongs to no pool."],
+  stream: [
+    () => "is read as a stream",
+    "Read the stream faster, end it earlier, or allow for one connection more in maxSize."
+  ],
+  unknown: [() => "the pool cannot tell what it is used for", "Release it as soon as its work is done."]
+}
+
+/** `isNew`: the lease is told of for the first time. */
+export const leak = (pool: string, leak: Leak, isNew: boolean): string => {
+  const { activity, connection, heldMs, idleMs, isReclaimed, kind, span, stack } = leak
+  const [does, remedy] = leaks[kind]
+  const doing = activity === undefined || activity.startsWith("idle") ? "" : ` (${activity})`
+  const where = span === undefined ? "" : ` It was acquired in span "${span}".`
+  const taken = isReclaimed
+    ? ` The pool has taken it away and closes it${isNew ? "" : ", because nothing was done on it since the report"}.`
+    : ""
+  const from = stack === undefined || stack === "" ? "" : `\nIt was acquired here:\n${stack}`
+  return `pool "${pool}": connection ${connection} has been leased for ${duration(heldMs)}, and ${does(duration(idleMs))}${doing}.${where}${taken} ${remedy}${from}`
+}

@@ -12,6 +12,7 @@ import { type Entry, EntryState, type Lease } from "./entry.js"
 import { Growth } from "./growth.js"
 import { Health } from "./health.js"
 import type { Config, Host } from "./host.js"
+import { Leaks } from "./leaks.js"
 import { Maintenance } from "./maintenance.js"
 import type { Waiter } from "./queue.js"
 import { Release } from "./release.js"
@@ -28,6 +29,7 @@ export class Engine<A> {
   private readonly back: Release<A>
   private readonly connect: Connect<A>
   private readonly maintenance: Maintenance<A>
+  private readonly leaks: Leaks<A>
   private isFlushing = false
 
   constructor(
@@ -43,6 +45,7 @@ export class Engine<A> {
     this.back = new Release(this.state, this.admission, this.health, this.acquire, this.ending)
     this.connect = new Connect(this.state, this.admission, this.growth, this.back)
     this.maintenance = new Maintenance(this.state, this.growth, this.health, this.acquire, this.back)
+    this.leaks = new Leaks(this.state, this.health)
   }
 
   // Leases ------------------------------------------------------------------------------------------------------
@@ -127,10 +130,10 @@ export class Engine<A> {
 
   /** The time that the engine asked for by `host.wake` has come. */
   tick(): void {
-    const { admission, ending, maintenance, state } = this
+    const { admission, ending, leaks, maintenance, state } = this
     const now = this.host.now()
     state.wakeAt = Infinity
-    maintenance.noteStall(now)
+    if (maintenance.noteStall(now)) leaks.forgive(now)
     if (now >= state.resumeAt) this.goOn()
     // Waiters that can be served come before those that are too late: the process may have slept on both.
     this.acquire.dispatch(now)
@@ -139,10 +142,13 @@ export class Engine<A> {
     // A waiter behind one that is gone may be served by what that one could not use.
     this.acquire.serve(now)
     maintenance.run(now)
+    maintenance.rest(now)
+    // The class of the lease may have one more now.
+    if (leaks.run(now)) this.acquire.dispatch(now)
     ending.hurry(now)
     this.growth.grow(now)
     maintenance.plan(now)
-    state.wakeBy(Math.min(state.resumeAt, ending.next))
+    state.wakeBy(Math.min(state.resumeAt, ending.next, leaks.next))
     this.flush()
   }
 

@@ -40,6 +40,10 @@ export class Lease<A> {
   isOver: boolean
   /** The holder waits for another connection of this pool. Only `Leases.markParked` changes it. */
   isParked: boolean
+  /** It was reported as held too long. Only `Leaks` changes it. */
+  isReported: boolean
+  /** What the host has noted about the acquire, for a report. The engine only keeps it. */
+  note: unknown
 
   // Assigned here, because initializers of fields cost a tenth of what the engine needs for a lease.
   constructor(entry: Entry<A>, holder: unknown, shared: boolean, since: number, rank: number) {
@@ -52,6 +56,8 @@ export class Lease<A> {
     this.older = undefined
     this.isOver = false
     this.isParked = false
+    this.isReported = false
+    this.note = undefined
   }
 }
 

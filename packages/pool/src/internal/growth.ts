@@ -64,7 +64,8 @@ export class Growth<A> {
   }
 
   private isBelowMinimum(): boolean {
-    return this.state.open + this.state.connecting < this.state.config.minIdle
+    const { config, connecting, isResting, open } = this.state
+    return !isResting && open + connecting < config.minIdle
   }
 
   /**

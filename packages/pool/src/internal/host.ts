@@ -3,9 +3,10 @@
  * be called inside of a transition. The engine calls the others after the transition.
  */
 import type { PoolEvent } from "../PoolEvent.js"
-import type { ConnectFailureKind, ResourceStatus } from "../PoolOptions.js"
+import type { ConnectFailureKind, Inspection, ResourceStatus } from "../PoolOptions.js"
+import type { LeakKind } from "../PoolStats.js"
 import type { Priority } from "../Priority.js"
-import type { Entry } from "./entry.js"
+import type { Entry, Lease } from "./entry.js"
 import type { Waiter } from "./queue.js"
 import type { Settings as Shedding } from "./shedding.js"
 
@@ -34,6 +35,25 @@ export interface Config {
   readonly abortTimeout: number
   readonly drainTimeout: number
   readonly concurrency: number
+  /** `Infinity`: never. */
+  readonly closeWhenIdle: number
+  /** 0: leases are not looked at. */
+  readonly leakThreshold: number
+  readonly reclaim: boolean
+  readonly leakStack: boolean
+}
+
+/** A lease that is held too long. */
+export interface Leaking<A> {
+  readonly lease: Lease<A>
+  readonly kind: LeakKind
+  readonly heldMs: number
+  readonly idleMs: number
+  /** It is told for the first time. */
+  readonly isNew: boolean
+  readonly isReclaimed: boolean
+  /** Another holder of the same connection is told of in the same look. */
+  readonly isRepeated: boolean
 }
 
 /** What keeps a connection from a waiter although there could be one: its class has as many as it may have. */
@@ -81,6 +101,8 @@ export interface Host<A> {
   readonly status: ((resource: A) => ResourceStatus) | undefined
   readonly admits: ((resource: A) => boolean) | undefined
   readonly stalls: ((resource: A) => boolean) | undefined
+  /** What a leased connection is used for. */
+  readonly inspect: (resource: A) => Inspection | undefined
   /** Makes the error of a waiter. */
   readonly refuse: (refusal: Refusal, waited: number, now: number) => unknown
   readonly canValidate: boolean
@@ -105,10 +127,14 @@ export interface Host<A> {
   readonly abort: (entry: Entry<A>) => void
   /** Stops what a leased connection does, so that its holder fails and releases it. */
   readonly cancel: (entry: Entry<A>) => void
+  /** Tells of a lease that is held too long. If it was taken away, the connection is closed after this. */
+  readonly leaking: (leaking: Leaking<A>) => void
   /** Closes the connection; ends with `wasClosed`. */
   readonly close: (entry: Entry<A>) => void
   /** Calls `tick` at `at`, instead of at the moment that was asked for before. */
   readonly wake: (at: number) => void
+  /** Nothing is open any more, because nobody has used the pool for a while. */
+  readonly rested: () => void
   /** The pool has closed. */
   readonly drained: (counts: DrainCounts) => void
   /** Absent while nobody listens. */

@@ -25,12 +25,13 @@ export class Maintenance<A> {
     private readonly release: Release<A>
   ) {}
 
-  /** After a stall of the process no open connection can be trusted: the host may have dropped it meanwhile. */
-  noteStall(now: number): void {
+  /** After a stall of the process no open connection can be trusted: the host may have dropped it meanwhile. True after one. */
+  noteStall(now: number): boolean {
     const late = this.nextAt === Infinity ? 0 : now - this.nextAt
-    if (late <= INTERVAL) return
+    if (late <= INTERVAL) return false
     this.state.epoch++
     this.state.emit({ _tag: "Stall", lateMs: Math.round(late) })
+    return true
   }
 
   /** Looks at the connections, if that is due. */
@@ -39,6 +40,20 @@ export class Maintenance<A> {
     this.nextAt = Infinity
     this.closeOld(now)
     this.keepAlive(now)
+  }
+
+  /** Closes everything when nobody has used the pool for `closeWhenIdle`. */
+  rest(now: number): void {
+    const { config, host, idle, leases } = this.state
+    if (config.closeWhenIdle === Infinity || idle.head === undefined || leases.size > 0) return
+    const at = idle.head.lastUsedAt + config.closeWhenIdle
+    if (now < at) {
+      this.state.wakeBy(at)
+      return
+    }
+    this.state.isResting = true
+    for (const entry of idle) this.health.closeIdle(entry, "idle", now)
+    if (this.state.open === 0) this.state.later(host.rested)
   }
 
   /** Asks for the next look. An empty pool needs none. */

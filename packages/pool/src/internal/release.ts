@@ -72,6 +72,10 @@ export class Release<A> {
       entry.left = undefined
       if (entry.lastUsedAt === now) state.idle.push(entry)
       else state.idle.insertByLastUse(entry)
+      const { closeWhenIdle } = state.config
+      if (closeWhenIdle !== Infinity && state.leases.size === 0) {
+        state.wakeBy(Math.max(now, entry.lastUsedAt + closeWhenIdle))
+      }
       if (this.admission.size !== 0) this.acquire.dispatch(now)
       return
     }

@@ -40,7 +40,7 @@ import type { Waiter } from "./queue.js"
 export class State<A> {
   /** Open connections that nobody uses, ordered by last use. `Acquire`, `Health` and `Release` change it. */
   readonly idle = new EntryList<A>()
-  /** Who holds what. `Acquire`, `Release` and `Drain` change it. */
+  /** Who holds what. `Acquire`, `Release`, `Leaks` and `Drain` change it. */
   readonly leases = new Leases<A>()
   /** Open connections that are being validated, reset or stopped. `Health`, `Release` and `Maintenance` change it. */
   readonly inTransit = new Set<Entry<A>>()
@@ -66,6 +66,11 @@ export class State<A> {
   retiredAt = -Infinity
   /** When a suspended pool goes on by itself. Only `Engine` changes it. */
   resumeAt = Infinity
+  /**
+   * `closeWhenIdle` has closed the connections, and nobody has asked for one since then. `Maintenance` sets it, `Acquire` unsets
+   * it.
+   */
+  isResting = false
   /** What the timer of the pool is set to. Only `wakeBy` and `Maintenance.tick` change it. */
   wakeAt = Infinity
   /** How long leases and connects take. `Release` and `Connect` change it. */

@@ -41,6 +41,8 @@ export class Rig {
   readonly waiting = new Set<Waiter<Connection>>()
   readonly leases: Array<Lease> = []
   readonly ended: Array<Lease> = []
+  /** Taken away, and not given back by the owner yet. */
+  readonly reclaimed = new Set<EngineLease<Connection>>()
   readonly refused: Array<string> = []
   readonly connects: Array<number> = []
   /** Pauses that the engine waits to be told. */
@@ -94,6 +96,14 @@ export class Rig {
           this.complain(`${entry.id} closed while used`)
         this.closes.push(entry)
       },
+      inspect: () => undefined,
+      leaking: ({ isReclaimed, lease }) => {
+        if (!isReclaimed) return
+        // The owner does not know, and gives it back some time: see `end`.
+        this.reclaimed.add(lease)
+        lease.entry.resource.users--
+      },
+      rested: () => undefined,
       wake: (at) => {
         this.wakeAt = at
       },
@@ -150,7 +160,7 @@ export class Rig {
   end(lease: Lease, by: "release" | "abandon"): void {
     this.leases.splice(this.leases.indexOf(lease), 1)
     this.ended.push(lease)
-    lease.record.entry.resource.users--
+    if (!this.reclaimed.delete(lease.record)) lease.record.entry.resource.users--
     if (by === "abandon" && lease.waiter !== undefined) this.engine.abandon(lease.waiter)
     else this.engine.release(lease.record)
   }

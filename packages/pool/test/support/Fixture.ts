@@ -5,7 +5,7 @@
  */
 
 import { assert, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Option, Scope, Supervisor } from "effect"
+import { Cause, Effect, Exit, Fiber, Logger, Option, Scope, Supervisor } from "effect"
 import { Deadline, Pool, type PoolError, type PoolEvent, type PoolOptions, type PoolStats } from "../../src/index.js"
 import type { Engine } from "../../src/internal/engine.js"
 import { type Watched, watch } from "./invariants.js"
@@ -187,7 +187,17 @@ export type Options = PoolOptions.PoolConfig & {
 } & Partial<
     Pick<
       PoolOptions.PoolOptions<Connection, ConnectError, never>,
-      "admits" | "stalls" | "classify" | "describe" | "status" | "connect" | "validate" | "hooks"
+      | "admits"
+      | "stalls"
+      | "classify"
+      | "describe"
+      | "status"
+      | "connect"
+      | "validate"
+      | "hooks"
+      | "inspect"
+      | "reclaimed"
+      | "rested"
     >
   >
 
@@ -375,3 +385,21 @@ export const test = <E>(
   body: (fixture: Fixture) => Effect.Effect<void, E, Scope.Scope>,
   timeout?: number
 ): void => it.live(sentence, () => run(options, body), timeout)
+
+/** A test that reads what is logged at WARN. */
+export const logged = <E>(
+  sentence: string,
+  options: Options,
+  body: (fixture: Fixture, warnings: ReadonlyArray<string>) => Effect.Effect<void, E, Scope.Scope>
+): void => {
+  it.live(sentence, () => {
+    const warnings: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => {
+      if (logLevel._tag === "Warning") warnings.push(String(message))
+    })
+    return Effect.provide(
+      run(options, (f) => body(f, warnings)),
+      Logger.replace(Logger.defaultLogger, logger)
+    )
+  })
+}

@@ -95,6 +95,8 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   },
   abort: cancel.abort,
   status: (connection) => connection.status(),
+  inspect: (connection) => connection.inspect(),
+  takeAway: (connection, error) => connection.pipeline.fail(error),
   describe: (connection) => connection.describe(),
   execute: executeAll,
   silence,

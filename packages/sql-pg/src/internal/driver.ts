@@ -150,6 +150,8 @@ export const driver: Driver<Endpoint, PgConnection> = {
   },
   abort: cancel.abort,
   status: (connection) => connection.status(),
+  inspect: (connection) => connection.inspect(),
+  takeAway: (connection, error) => connection.pipeline.fail(error),
   describe: (connection) => connection.describe(),
   execute: (connection, sql, params, mode, before, until) => execute(connection, sql, params, mode, before, until),
   silence,

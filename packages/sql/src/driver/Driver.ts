@@ -369,6 +369,16 @@ export interface Driver<Endpoint, Conn> {
   readonly abort: (connection: Conn) => Effect.Effect<void, SqlError>
   /** Never throws, never blocks. */
   readonly status: (connection: Conn) => ConnectionState
+  /**
+   * What a leased connection is used for, for the report of a lease that is held too long. A cursor that is read needs not be told
+   * apart from a statement. Never throws, never blocks.
+   */
+  readonly inspect: (connection: Conn) => PoolOptions.Inspection
+  /**
+   * The connection must not be used any more: `status` says `dead` from now on, and what is executed on it fails with `error`. Closes
+   * nothing.
+   */
+  readonly takeAway: (connection: Conn, error: SqlError) => void
   /** What the connection is doing, for diagnosis; never with parameters or literals. */
   readonly describe: (connection: Conn) => string | undefined
   /**

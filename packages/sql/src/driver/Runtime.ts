@@ -8,6 +8,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Compiler } from "@effect/sql/Statement"
 import * as Deadline from "@sluice/pool/Deadline"
+import * as FunctionPool from "@sluice/pool/FunctionPool"
 import * as Pool from "@sluice/pool/Pool"
 import type { PoolConfig } from "@sluice/pool/PoolOptions"
 import { Deferred, Duration, Effect, Fiber, Option, type Scope, Stream } from "effect"
@@ -238,7 +239,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       ),
     reset: (options) => everywhere((pool) => Pool.reset(pool, options)),
     suspend: (options) => everywhere((pool) => Pool.suspend(pool, options)),
-    resume: everywhere(Pool.resume)
+    resume: everywhere(Pool.resume),
+    functionPool: Effect.mapError(FunctionPool.make(...cluster.targets.map(({ pool }) => pool)), errors.invalidOptions)
   }
   return {
     sql,

@@ -12,6 +12,10 @@ export interface FakeConnection {
   readonly log: Array<string>
   hasBaseline: boolean
   state: ConnectionState
+  /** When the last statement has ended. */
+  usedAt: number
+  /** What everything fails with from now on. */
+  endedBy: SqlError | undefined
   /** Ends the statement that runs, as cancelled. */
   running: (() => void) | undefined
 }
@@ -92,6 +96,8 @@ export const make = (): Fake => {
                     log: [],
                     hasBaseline: false,
                     state: "idle",
+                    usedAt: 0,
+                    endedBy: undefined,
                     running: undefined
                   }
                   fake.connections.push(connection)
@@ -153,6 +159,14 @@ export const make = (): Fake => {
       status: (connection) =>
         connection.state !== "dead" && connection.running !== undefined ? "busy" : connection.state,
       describe: () => undefined,
+      inspect: ({ running, state, usedAt }) => ({
+        kind: running !== undefined ? "busy" : state === "transaction" ? "idleInTransaction" : "forgotten",
+        since: usedAt
+      }),
+      takeAway: (connection, error) => {
+        connection.state = "dead"
+        connection.endedBy = error
+      },
       askPosition: ({ host }) => Effect.sync(() => fake.positions.get(host)?.toString()),
       reached: (position, wanted) =>
         Number.isInteger(Number(position)) && Number.isInteger(Number(wanted))
@@ -197,12 +211,13 @@ const execute = (
     if (connection.running !== undefined) {
       return resume(Effect.die(new Error(`"${sql}" was sent while another statement runs`)))
     }
-    if (connection.state === "dead") return resume(Effect.fail(failure("dead")))
+    if (connection.state === "dead") return resume(Effect.fail(connection.endedBy ?? failure("dead")))
     connection.log.push(sql)
     fake.log.push(`${connection.id}: ${sql}`)
     const timer = connection.timers.set(until, () => resume(Effect.fail(late(sql))))
     const end = (result: Effect.Effect<any, SqlError>) => {
       connection.running = undefined
+      connection.usedAt = connection.timers.now()
       timer.cancel()
       resume(result)
     }

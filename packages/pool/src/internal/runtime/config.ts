@@ -31,7 +31,10 @@ const functions: Readonly<Record<Functions, string>> = {
   admits: "a function that gives a boolean: `(resource) => …`",
   stalls: "a function that gives a boolean: `(resource) => …`",
   classify: "a function that gives a kind of failure: `(error) => …`",
-  describe: "a function that gives a text: `(resource) => …`"
+  describe: "a function that gives a text: `(resource) => …`",
+  inspect: "a function that gives what it is used for: `(resource) => …`",
+  reclaimed: "a function: `(resource, leak) => …`",
+  rested: "a function: `() => …`"
 }
 
 /** Every option. Values are checked below. */
@@ -120,6 +123,10 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
     return byDefault
   }
 
+  /** As `millis`, or 0 for never. */
+  const orNever = (key: string, value: unknown, byDefault: number, min: number, max: number): number =>
+    value !== undefined && OptionTable.millisOf(value) === 0 ? 0 : millis(key, value, byDefault, min, max)
+
   const name = options.name ?? "pool"
   const maxSize = number("maxSize", options.maxSize, 10, 1, 100_000)
   const acquireTimeout = millis("acquireTimeout", options.acquireTimeout, 5_000, 1)
@@ -130,6 +137,7 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
     acquireTimeout,
     connectTimeout: millis("connectTimeout", options.connectTimeout, 5_000, 1),
     idleTimeout: millis("idleTimeout", options.idleTimeout, 300_000, 1, 24 * hour),
+    closeWhenIdle: millis("closeWhenIdle", options.closeWhenIdle, Infinity, 1, 24 * hour),
     maxLifetime: millis("maxLifetime", options.maxLifetime, 1_800_000, 1, 30 * 24 * hour),
     maxUses: number("maxUses", options.maxUses, Infinity, 1, Infinity, false),
     keepAlive: millis("keepAlive", options.keepAlive, 60_000, 1, 24 * hour),
@@ -154,7 +162,10 @@ export const parseConfig = (options: PoolConfig): Either.Either<Config, InvalidO
     closeTimeout: millis("closeTimeout", options.closeTimeout, 1_000, 1),
     abortTimeout: millis("abortTimeout", options.abortTimeout, 2_000, 1),
     drainTimeout: millis("drainTimeout", options.drainTimeout, 10_000, 0),
-    concurrency: number("concurrency", options.concurrency, 1, 1, 10_000)
+    concurrency: number("concurrency", options.concurrency, 1, 1, 10_000),
+    leakThreshold: orNever("leakThreshold", options.leakThreshold, 30_000, 1_000, 24 * hour),
+    reclaim: options.reclaim === true,
+    leakStack: options.leakStack === true
   }
 
   if (typeof name !== "string" || name.trim() === "") problems.push("name must be a text that is not empty")

@@ -2,6 +2,7 @@
  * The verbs of `Pool` as they lend a connection: directly, or between the hooks of the program.
  */
 import { Effect, type Fiber, Scope } from "effect"
+import { here, type Origin } from "../../Origin.js"
 import type { AcquireError, HookFailed } from "../../PoolError.js"
 import type { AcquireOptions, Register } from "../../PoolOptions.js"
 import type { Engine } from "../engine.js"
@@ -14,6 +15,14 @@ export interface Lender<A> {
   readonly engine: Engine<A>
   /** `undefined` when no hook is around a lease: then nothing in this file costs anything. */
   readonly hooks: Hooks<A> | undefined
+}
+
+/** Where the program calls the verb, if the pool wants to know: `of` is the function that the verb of `Pool` has called. */
+const originOf = <A>({ engine }: Lender<A>, of: Function): Origin | undefined => {
+  if (!engine.config.leakStack) return undefined
+  const lines = here(of)
+  // The first line is the verb.
+  return () => lines().split("\n").slice(1).join("\n")
 }
 
 /** What one lease needs of its hooks. */
@@ -53,12 +62,13 @@ export const lend = <A, B, E, R>(
   options: AcquireOptions | undefined
 ): Effect.Effect<B, E | AcquireError, R> => {
   const { engine, hooks } = self
-  if (hooks === undefined) return lending.lend(engine, f, shared, options)
+  const origin = originOf(self, lend)
+  if (hooks === undefined) return lending.lend(engine, f, shared, options, origin)
   return around(
     self,
     hooks,
     options,
-    () => lending.lend(engine, f, shared, options),
+    () => lending.lend(engine, f, shared, options, origin),
     ({ began, hooks, now, options, visit }) => {
       let since = began
       const work = (resource: A) => {
@@ -70,7 +80,7 @@ export const lend = <A, B, E, R>(
       }
       // After the lease has ended: the connection may have its next user.
       const after = Effect.sync(() => hooks.released(visit, now() - since))
-      return Effect.ensuring(lending.lend(engine, work, shared, options), after)
+      return Effect.ensuring(lending.lend(engine, work, shared, options, origin), after)
     }
   )
 }
@@ -81,15 +91,16 @@ export const acquire = <A>(
   options: AcquireOptions | undefined
 ): Effect.Effect<A, AcquireError, Scope.Scope> => {
   const { engine, hooks } = self
-  if (hooks === undefined) return lending.acquire(engine, options)
+  const origin = originOf(self, acquire)
+  if (hooks === undefined) return lending.acquire(engine, options, origin)
   return around(
     self,
     hooks,
     options,
-    () => lending.acquire(engine, options),
+    () => lending.acquire(engine, options, origin),
     (around) =>
       Effect.flatMap(Effect.scope, (scope) =>
-        until(engine, around, (lease, release) =>
+        until(engine, around, origin, (lease, release) =>
           Effect.as(Scope.addFinalizer(scope, Effect.sync(release)), lease.entry.resource)
         )
       )
@@ -103,11 +114,17 @@ export const hold = <A, B>(
   options: AcquireOptions | undefined
 ): Effect.Effect<B, AcquireError> => {
   const { engine, hooks } = self
+  const origin = originOf(self, hold)
   const plain = () =>
-    lending.hold(engine, (lease) => Effect.succeed(keep(lease.entry.resource, () => engine.release(lease))), options)
+    lending.hold(
+      engine,
+      (lease) => Effect.succeed(keep(lease.entry.resource, () => engine.release(lease))),
+      options,
+      origin
+    )
   if (hooks === undefined) return plain()
   return around(self, hooks, options, plain, (around) =>
-    until(engine, around, (lease, release) => Effect.succeed(keep(lease.entry.resource, release)))
+    until(engine, around, origin, (lease, release) => Effect.succeed(keep(lease.entry.resource, release)))
   )
 }
 
@@ -115,6 +132,7 @@ export const hold = <A, B>(
 const until = <A, B>(
   engine: Engine<A>,
   { began, hooks, now, options, visit }: Around<A>,
+  origin: Origin | undefined,
   keep: (lease: Lease<A>, release: () => void) => Effect.Effect<B>
 ): Effect.Effect<B, AcquireError> => {
   let isBack = false
@@ -129,7 +147,8 @@ const until = <A, B>(
         isBack = true
       })
     },
-    options
+    options,
+    origin
   )
   return Effect.tap(kept, () => (isBack ? Effect.void : hooks.after(visit, since - began)))
 }

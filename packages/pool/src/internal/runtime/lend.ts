@@ -1,16 +1,19 @@
 /**
  * How the verbs of `Pool` lend a connection to a fiber: the masks, the wait, and what gives the connection back.
  */
+import type { AsyncResource } from "node:async_hooks"
 import { Context, Duration, Effect, Fiber, Option, RuntimeFlags, RuntimeFlagsPatch, Scope } from "effect"
 import { async, capture } from "../../AsyncContext.js"
 import * as Deadline from "../../Deadline.js"
 import * as OptionTable from "../../OptionTable.js"
+import type { Origin } from "../../Origin.js"
 import { type AcquireError, InvalidOptions } from "../../PoolError.js"
 import { type AcquireOptions, CurrentAcquireTimeout, elsewhere, type Register } from "../../PoolOptions.js"
 import { CurrentPriority, isPriority, rank } from "../../Priority.js"
 import type { Engine } from "../engine.js"
 import type { Lease } from "../entry.js"
 import { Waiter } from "../queue.js"
+import { note } from "./notes.js"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 type Resume<B, E> = (effect: Effect.Effect<B, E>) => void
@@ -23,13 +26,17 @@ export const lend = <A, B, E, R>(
   engine: Engine<A>,
   f: (resource: A) => Effect.Effect<B, E, R>,
   shared: boolean,
-  options: AcquireOptions | undefined
+  options: AcquireOptions | undefined,
+  origin: Origin | undefined
 ): Effect.Effect<B, E | AcquireError, R> =>
   Effect.uninterruptibleMask((restore) => {
     const fiber = currentFiber()
     if (options !== undefined && !isValid(options)) return misuse(engine, fiber, options)
     const lease = shared ? engine.takeShared(fiber) : engine.take(fiber)
-    if (lease !== undefined) return work(engine, lease, f, restore)
+    if (lease !== undefined) {
+      note(engine, lease, fiber, origin)
+      return work(engine, lease, f, restore)
+    }
     const waiter = waiterOf(engine, fiber, shared, options)
     if (waiter === undefined) return misuse(engine, fiber, options)
     engine.enter(waiter)
@@ -39,7 +46,10 @@ export const lend = <A, B, E, R>(
         engine.abandon(waiter)
         return Effect.failCause(cause)
       },
-      onSuccess: () => work(engine, waiter.lease!, f, restore)
+      onSuccess: () => {
+        note(engine, waiter.lease!, fiber, origin)
+        return work(engine, waiter.lease!, f, restore)
+      }
     })
   })
 
@@ -47,13 +57,17 @@ export const lend = <A, B, E, R>(
 export const hold = <A, B>(
   engine: Engine<A>,
   keep: (lease: Lease<A>) => Effect.Effect<B>,
-  options: AcquireOptions | undefined
+  options: AcquireOptions | undefined,
+  origin: Origin | undefined
 ): Effect.Effect<B, AcquireError> =>
   Effect.uninterruptibleMask((restore) => {
     const fiber = currentFiber()
     if (options !== undefined && !isValid(options)) return misuse(engine, fiber, options)
     const lease = engine.take(fiber)
-    if (lease !== undefined) return kept(engine, lease, keep)
+    if (lease !== undefined) {
+      note(engine, lease, fiber, origin)
+      return kept(engine, lease, keep)
+    }
     const waiter = waiterOf(engine, fiber, false, options)
     if (waiter === undefined) return misuse(engine, fiber, options)
     engine.enter(waiter)
@@ -62,14 +76,18 @@ export const hold = <A, B>(
         engine.abandon(waiter)
         return Effect.failCause(cause)
       },
-      onSuccess: () => kept(engine, waiter.lease!, keep)
+      onSuccess: () => {
+        note(engine, waiter.lease!, fiber, origin)
+        return kept(engine, waiter.lease!, keep)
+      }
     })
   })
 
 /** An exclusive lease until the scope of the caller closes. */
 export const acquire = <A>(
   engine: Engine<A>,
-  options: AcquireOptions | undefined
+  options: AcquireOptions | undefined,
+  origin: Origin | undefined
 ): Effect.Effect<A, AcquireError, Scope.Scope> =>
   hold(
     engine,
@@ -78,7 +96,8 @@ export const acquire = <A>(
       const release = Effect.sync(() => engine.release(lease))
       return Effect.as(Scope.addFinalizer(scope, release), lease.entry.resource)
     },
-    options
+    options,
+    origin
   )
 
 /** `shareAsync`: a shared lease that ends when the work calls back. */
@@ -92,8 +111,8 @@ export const lendAsync = <A, B, E>(
     if (options !== undefined && !isValid(options)) return resume(misuse(engine, fiber, options))
     const lease = engine.takeShared(fiber)
     if (lease === undefined) return resume(waitAsync(engine, fiber, register, options))
-    const context = capture()
-    start(engine, lease, register, (effect) => context.runInAsyncScope(resume, undefined, effect))
+    note(engine, lease, fiber, undefined)
+    start(engine, lease, register, resume, capture())
   })
 
 /** Waits for a shared lease. The work begins before anything can interrupt, and then gives the connection back by itself. */
@@ -115,10 +134,13 @@ const waitAsync = <A, B, E>(
       onSuccess: () => {
         let resume: Resume<B, E> | undefined
         let result: Effect.Effect<B, E> | undefined
-        start<A, B, E>(engine, waiter.lease!, register, (effect) => {
+        note(engine, waiter.lease!, fiber, undefined)
+        const told = (effect: Effect.Effect<B, E>): void => {
           result ??= effect
           resume?.(effect)
-        })
+        }
+        // The caller goes on in its own context by itself. Who listens is told of the end of the lease there, too.
+        start(engine, waiter.lease!, register, told, engine.host.emit === undefined ? undefined : capture())
         return within(
           restore,
           async<B, E>((callback) => {
@@ -164,17 +186,23 @@ const start = <A, B, E>(
   engine: Engine<A>,
   lease: Lease<A>,
   register: Register<A, B, E>,
-  resume: Resume<B, E>
+  resume: Resume<B, E>,
+  /** The async context of the caller. */
+  context: AsyncResource | undefined
 ): void => {
   let isOver = false
-  const end = (effect: Effect.Effect<B, E>): void => {
+  const finish = (effect: Effect.Effect<B, E>): void => {
     if (isOver) return
     isOver = true
     engine.release(lease)
     resume(effect)
   }
+  const end: Resume<B, E> =
+    context === undefined ? finish : (effect) => context.runInAsyncScope(finish, undefined, effect)
+  const answer: Resume<B, E> =
+    context === undefined ? resume : (effect) => context.runInAsyncScope(resume, undefined, effect)
   try {
-    register(lease.entry.resource, end, resume)
+    register(lease.entry.resource, end, answer)
   } catch (defect) {
     end(Effect.die(defect))
   }

@@ -10,7 +10,6 @@ import {
   Effect,
   Either,
   Exit,
-  type Fiber,
   Option,
   Random,
   RuntimeFlags,
@@ -19,12 +18,12 @@ import {
   ScheduleDecision,
   ScheduleIntervals,
   Scope,
-  Stream,
-  type Tracer
+  Stream
 } from "effect"
 import { PCGRandom } from "effect/Utils"
 import * as Backoff from "../../Backoff.js"
 import * as Deadline from "../../Deadline.js"
+import * as Origin from "../../Origin.js"
 import type { Snapshot } from "../../PoolError.js"
 import * as PoolError from "../../PoolError.js"
 import type { PoolEvent } from "../../PoolEvent.js"
@@ -33,11 +32,12 @@ import type { Holder } from "../../PoolStats.js"
 import { isFailing } from "../backoff.js"
 import { text } from "../diagnosis.js"
 import { Engine } from "../engine.js"
-import type { Entry, Lease } from "../entry.js"
+import type { Entry } from "../entry.js"
 import type { Config, DrainCounts, Host, Refusal } from "../host.js"
 import { Bounded } from "./bounded.js"
 import type { Lender } from "./hooked.js"
 import { Hooks } from "./hooks.js"
+import * as Notes from "./notes.js"
 
 /** A running pool: its engine, and what the verbs of `Pool` need besides it. */
 export interface Runtime<A> extends Lender<A> {
@@ -69,6 +69,9 @@ export const events = <A>({ drained, listen }: Runtime<A>): Stream.Stream<PoolEv
 /** The oldest leases that an error names. */
 const HOLDERS = 3
 
+/** Milliseconds for the logger of the program. */
+const LOGGING = 1_000
+
 /** The pause after a failure, if the schedule has ended before it gave one. */
 const FIRST_PAUSE = 50
 
@@ -83,13 +86,6 @@ const safely = <A, B>(f: (a: A) => B, otherwise: B): ((a: A) => B) => {
       Either.try(() => f(a)),
       fallback
     )
-}
-
-/** The span that the user has opened: the innermost one around those that the maker of the pool opens for itself. */
-const spanOf = (fiber: unknown, own: ReadonlySet<string>): string | undefined => {
-  let span: Tracer.AnySpan | undefined = (fiber as Fiber.RuntimeFiber<unknown, unknown> | undefined)?.currentSpan
-  while (span?._tag === "Span" && own.has(span.name)) span = Option.getOrUndefined(span.parent)
-  return span?._tag === "Span" ? span.name : undefined
 }
 
 const hookThrew = (pool: string, cause: unknown): PoolError.InvalidOptions =>
@@ -248,6 +244,7 @@ export const make = <A, E, R>(
       timer = timers.set(at, () => engine.tick())
     }
 
+    let unwant: (() => void) | undefined
     const listeners = new Set<(event: PoolEvent) => void>()
     const emit = (event: PoolEvent): void => {
       const value = Data.struct(event)
@@ -262,20 +259,15 @@ export const make = <A, E, R>(
       }
     }
 
-    const own: ReadonlySet<string> = new Set(options.ownSpans)
-    const holderOf = (lease: Lease<A>, at: number): Holder => ({
-      connection: lease.entry.id,
-      heldMs: Math.round(at - lease.since),
-      activity: describe(lease.entry.resource),
-      span: spanOf(lease.holder, own)
-    })
+    const describe = options.describe === undefined ? () => undefined : safely(options.describe, undefined)
+    const holders = Notes.holders<A>(describe, options.ownSpans)
 
     /** The lease that has left this connection to be cleaned. The entry keeps the note and forgets who it was. */
     const leftBy = (entry: Entry<A>): Holder => {
       const { left, leftBy: lease } = entry
       entry.leftBy = undefined
       if (left !== undefined) return left
-      if (lease !== undefined) return holderOf(lease, now())
+      if (lease !== undefined) return holders.present(lease, now())
       return { connection: entry.id, heldMs: 0, activity: describe(entry.resource), span: undefined }
     }
 
@@ -296,7 +288,7 @@ export const make = <A, E, R>(
         pool: config.name,
         elapsedMs: Math.round(waited),
         stats: engine.stats(at),
-        holders: engine.state.leases.longest(HOLDERS).map((lease) => holderOf(lease, at)),
+        holders: engine.state.leases.longest(HOLDERS).map((lease) => holders.present(lease, at)),
         lastConnectFailure: isFailing(engine.state.backoff)
           ? { attempts, cause, since: Deadline.toEpochMillis(clock, since) }
           : undefined
@@ -331,7 +323,6 @@ export const make = <A, E, R>(
     }
 
     const drained = yield* Deferred.make<DrainCounts>()
-    const describe = options.describe === undefined ? () => undefined : safely(options.describe, undefined)
     const classify = safely<E, ConnectFailureKind>(options.classify ?? (() => "unreachable"), "unreachable")
     // A schedule sees a time that looks like the wall clock and never jumps: some of them compute with it.
     const offset = clock.unsafeCurrentTimeMillis() - now()
@@ -349,6 +340,13 @@ export const make = <A, E, R>(
       status: options.status === undefined ? undefined : safely<A, ResourceStatus>(options.status, "dead"),
       admits: options.admits === undefined ? undefined : safely(options.admits, false),
       stalls: options.stalls === undefined ? undefined : safely(options.stalls, false),
+      inspect: options.inspect === undefined ? () => undefined : safely(options.inspect, undefined),
+      leaking: Notes.leaking(config.name, holders, {
+        now,
+        emit: (event) => host.emit?.(event),
+        log: (message) => void runWithin(message, LOGGING, () => {}),
+        reclaimed: options.reclaimed
+      }),
       refuse,
       canValidate: options.validate !== undefined,
       canReset: options.reset !== undefined,
@@ -384,8 +382,10 @@ export const make = <A, E, R>(
         else close()
       },
       wake,
+      rested: () => options.rested?.(),
       drained: (counts) => {
         timer?.cancel()
+        unwant?.()
         // What is still under way concerns no connection that exists: work that was to stop a lease, a step of the schedule.
         bounded.stop()
         Deferred.unsafeDone(drained, Exit.succeed(counts))
@@ -406,5 +406,6 @@ export const make = <A, E, R>(
             }
           })
     const engine: Engine<A> = new Engine(config, host)
+    if (config.leakStack) unwant = Origin.want()
     return { engine, hooks: hooks?.areAround === true ? hooks : undefined, now, drained, listen }
   })

@@ -1,5 +1,6 @@
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { never, type Timers } from "@sluice/pool/Deadline"
+import type { Inspection } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import {
   type ConnectionState,
@@ -159,6 +160,13 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
     }
     if (current !== undefined) return "busy"
     return this.inTransaction ? "idle in transaction" : undefined
+  }
+
+  /** See `Driver.inspect`. */
+  inspect(): Inspection {
+    const { answeredAt: since, current } = this.pipeline
+    if (current !== undefined) return { kind: "busy", since }
+    return { kind: this.inTransaction ? "idleInTransaction" : "forgotten", since }
   }
 
   /** The statement may leave together with the one that begins its transaction. */
@@ -370,6 +378,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   }
 
   error(cause: unknown, phase: Phase, { goesOn, params = [], sql = "" }: Failed = {}): SqlError {
+    // The pool has taken the connection away, and says why.
+    if (cause instanceof SqlError) return cause
     const { database, label, user } = this.endpoint
     if (cause instanceof TimedOut) return timedOut(cause, phase, "MySQL", label)
     const about: Literals.About = { dialect: "mysql", sql, params, names: [database, user] }

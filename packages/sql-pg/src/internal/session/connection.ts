@@ -1,5 +1,6 @@
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import { never, type Timer, type Timers } from "@sluice/pool/Deadline"
+import type { Inspection } from "@sluice/pool/PoolOptions"
 import { TimedOut, timedOut } from "@sluice/sql/driver/Classify"
 import type { ConnectionState, Phase, Signals } from "@sluice/sql/driver/Driver"
 import * as Literals from "@sluice/sql/driver/Literals"
@@ -79,6 +80,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   /** The warning with which a server that crashes says why. */
   private farewell: unknown = undefined
   private portals = 0
+  /** The program has executed LISTEN, and not UNLISTEN after it. */
+  private listens = false
   /** When the server was started: no two servers say the same. Set by `askServer`. */
   serverStart: string | undefined = undefined
   /** Set on the connection whose notifications reach the program. */
@@ -167,6 +170,14 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     if (current !== undefined) return "busy"
     return this.inTransaction ? "idle in transaction" : undefined
+  }
+
+  /** See `Driver.inspect`. */
+  inspect(): Inspection {
+    const { answeredAt: since, current } = this.pipeline
+    if (current !== undefined) return { kind: "busy", since }
+    if (this.inTransaction) return { kind: "idleInTransaction", since }
+    return { kind: this.listens ? "listener" : "forgotten", since }
   }
 
   /** Finds out which server the session is on, and waits for nothing. */
@@ -272,6 +283,8 @@ export class PgConnection implements Owner<Operation>, Packable {
   }
 
   error(cause: unknown, phase: Phase, { goesOn, onlyReads, params = [], sql = "" }: Failed = {}): SqlError {
+    // The pool has taken the connection away, and says why.
+    if (cause instanceof SqlError) return cause
     const { database, label, user } = this.endpoint
     if (cause instanceof TimedOut) return timedOut(cause, phase, "PostgreSQL", label)
     const about: Literals.About = { dialect: "postgresql", sql, params, names: [database, user] }
@@ -371,6 +384,7 @@ export class PgConnection implements Owner<Operation>, Packable {
     const { current } = this.pipeline
     if (this.cleaning !== undefined && this.cleaning === current) {
       this.cleaning = undefined
+      this.listens = false
       this.limit?.renew()
       return
     }
@@ -378,6 +392,7 @@ export class PgConnection implements Owner<Operation>, Packable {
       this.plans.clear()
       if (tag === CLEAN) {
         this.hasBaseline = false
+        this.listens = false
         this.limit?.renew()
       }
       this.isChanged = this.wantsBaseline || (tag !== CLEAN && this.isChanged)
@@ -385,7 +400,11 @@ export class PgConnection implements Owner<Operation>, Packable {
     }
     if (this.wantsBaseline && changes.takesAway(tag)) this.isChanged = true
     if (current === undefined) return
-    if (tag === "LISTEN" && !this.hears) this.unheard()
+    if (tag === "UNLISTEN") this.listens = false
+    if (tag === "LISTEN" && !this.hears) {
+      this.listens = true
+      this.unheard()
+    }
     // The text of a plan was examined when the plan was made: see `Plans.of`.
     if (current.plan === undefined && isSetIn(current.text)) {
       this.limit ??= new Limit()

@@ -34,13 +34,18 @@ export const rowsOf =
 
 /** A cursor whose opening was interrupted needs no closing: the connection is busy, and its next user aborts it. */
 const cursorOn = <Conn>(
-  { driver }: Cluster<Conn>,
+  { driver, reading }: Cluster<Conn>,
   connection: Conn,
   sql: string,
   params: ReadonlyArray<unknown>
 ): Effect.Effect<Next, SqlError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.tap(restore(driver.stream(connection, sql, params)), (cursor) => Effect.addFinalizer(() => cursor.close))
+    Effect.tap(restore(driver.stream(connection, sql, params)), (cursor) =>
+      Effect.zipRight(
+        reading.on(connection),
+        Effect.addFinalizer(() => cursor.close)
+      )
+    )
   ).pipe(Effect.map((cursor) => cursor.next))
 
 /** A cursor on a connection of its own, for as long as the scope is open. */
@@ -86,7 +91,7 @@ const inTransaction = <Conn>(
   sql: string,
   params: ReadonlyArray<unknown>
 ): Effect.Effect<Next, SqlError, Scope.Scope> => {
-  const { driver } = block.pin.cluster
+  const { driver, reading } = block.pin.cluster
   return Effect.uninterruptibleMask((restore) =>
     restore(
       Statement.run(block, intent, until, (connection, before) =>
@@ -94,13 +99,18 @@ const inTransaction = <Conn>(
           Effect.forEach(before, (sql) => driver.execute(connection, sql, [], "command", undefined, until), {
             discard: true
           }),
-          driver.stream(connection, sql, params)
+          Effect.map(driver.stream(connection, sql, params), (cursor) => [connection, cursor] as const)
         )
       )
     ).pipe(
-      Effect.tap((cursor) => Effect.addFinalizer(() => Statement.free(block, cursor.close))),
+      Effect.tap(([connection, cursor]) =>
+        Effect.zipRight(
+          reading.on(connection),
+          Effect.addFinalizer(() => Statement.free(block, cursor.close))
+        )
+      ),
       Effect.map(
-        (cursor): Next =>
+        ([, cursor]): Next =>
           (until) =>
             Statement.run(block, intent, until, () => cursor.next(until))
       )

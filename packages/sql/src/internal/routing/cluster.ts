@@ -8,8 +8,10 @@ import * as Router from "../../Router.js"
 import * as SqlReason from "../../SqlReason.js"
 import type * as Topology from "../../Topology.js"
 import { connectFailureKind, invalidOptions } from "../client/errors.js"
+import { leaseReclaimed } from "../session/failures.js"
 import type { OfPool } from "../session/hooks.js"
 import * as LeftOpen from "../session/leftOpen.js"
+import * as Reading from "../session/reading.js"
 import * as Apart from "./apart.js"
 import type * as Consistency from "./consistency.js"
 import * as Control from "./control.js"
@@ -54,6 +56,7 @@ export interface Cluster<Conn> {
   /** What fibers have written, and how far the servers are. `undefined`: there is only one server, so nobody can be behind. */
   readonly consistency: Consistency.Means<Conn> | undefined
   readonly leftOpen: LeftOpen.LeftOpen
+  readonly reading: Reading.Reading
   readonly scope: Scope.Scope
   /** Asks whether a connection of a target works, if its server has not been asked anything yet. */
   readonly check: (target: Target<Conn>, connection: Conn) => Effect.Effect<void, SqlError>
@@ -100,13 +103,20 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const rules = router.rules ?? defaults
   const abortTimeout = Duration.toMillis(Duration.decode(options.pool.abortTimeout ?? "2 seconds"))
   const leftOpen = LeftOpen.make(timers.now)
+  const reading = Reading.make()
   const targets = new Map<string, Target<Conn>>()
   const endpoints = new Map<Target<Conn>, Endpoint>()
   const keys = new WeakMap<object, string>()
   const identities = new Map<Target<Conn>, Identity.Identity<Conn>>()
   const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
   // The pools may connect before every target is there.
-  let known: { readonly members: Members<Conn>; readonly probes: Probes.Probes } | undefined
+  let known:
+    | {
+        readonly members: Members<Conn>
+        readonly probes: Probes.Probes
+        readonly targets: ReadonlyArray<Target<Conn>>
+      }
+    | undefined
   /** A connection is lost, or cannot be opened: the roles may have changed, or nobody should wait for this server. */
   const sign = () => known?.probes.sign()
   const seen = (target: Target<Conn>, isWritable: boolean) => {
@@ -118,6 +128,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       members.refused(target)
       if (members.isLooking) probes.sign()
     }
+  }
+  /** A pool has closed everything, because nobody uses it. The others may be in use. */
+  const rested = () => {
+    if (known?.targets.every(({ pool }) => Pool.gauge(pool).size === 0)) known.probes.rest()
   }
   const target = Effect.fnUntraced(function* (role: "primary" | "replica", endpoint: Endpoint) {
     const info = driver.endpoint(endpoint)
@@ -162,6 +176,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
         role: (isWritable) => seen(made, isWritable)
       }
       lookUp()
+      known?.probes.wake()
       return Effect.tapBoth(silence.connect(signals), {
         onFailure: () => Effect.sync(sign),
         // The pool may connect before there is a target.
@@ -189,6 +204,9 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
       stalls: driver.packing?.stalls,
       classify: connectFailureKind,
       describe: driver.describe,
+      inspect: (connection) => reading.inspect(connection, driver.inspect(connection)),
+      reclaimed: (connection, leak) => driver.takeAway(connection, leaseReclaimed(driver.name, info.label, leak)),
+      rested,
       hooks: options.hooks({
         endpoint: info.label,
         get role() {
@@ -230,7 +248,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const primaryReads = new PrimaryReads(timers, depth, () => members.primary.max * depth * rules.primaryReadShare)
   members.listen(primaryReads.returned)
   const probes = yield* Probes.make(driver, all, members, timers)
-  known = { members, probes }
+  known = { members, probes, targets: all }
   if (all.length > 1) probes.sign()
   const fork = <A>(effect: Effect.Effect<A, SqlError>) => Runtime.runFork(runtime, effect, { scope })
   const { maxCatchUp } = options
@@ -253,6 +271,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     targetOf: (connection) => targets.get(keys.get(connection as object) ?? ""),
     isDefaultRouter: isOwn(router),
     leftOpen,
+    reading,
     scope,
     check: (target, connection) => (identities.get(target)?.isKnown() === true ? Effect.void : driver.ping(connection)),
     apart: Apart.make(

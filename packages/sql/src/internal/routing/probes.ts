@@ -47,6 +47,10 @@ export interface Probes {
   readonly sign: () => void
   /** Asks all servers, and ends when each has answered or was too late. */
   readonly ask: Effect.Effect<void>
+  /** Nobody uses the pools: asks nobody until `wake`, and closes the control connections. */
+  readonly rest: () => void
+  /** A pool is used again. Does nothing while they were used all the time. */
+  readonly wake: () => void
   /** Asks nobody any more. */
   readonly stop: Effect.Effect<void>
   /** The same at the start: ends when it is known who takes writes and the others have had a moment to answer, or at `until`. */
@@ -71,6 +75,7 @@ export const make = Effect.fnUntraced(function* <Conn>(
   let askedAt = -Infinity
   let lookingSince = never
   let isClosed = false
+  let isResting = false
 
   const isDue = (target: Target<Conn>, now: Instant): boolean => {
     if (members.writable !== undefined || now - (renewedAt.get(target) ?? -Infinity) < Math.max(ANEW, pause(now))) {
@@ -107,7 +112,8 @@ export const make = Effect.fnUntraced(function* <Conn>(
       for (const waiter of waiters) waiter()
       plan()
       // A server that stands alone is not asked again before it refuses a write.
-      if (!isClosed && !isCluster && !members.isLooking) Runtime.runFork(runtime, control.rest, { scope })
+      if (!isClosed && (isResting || (!isCluster && !members.isLooking)))
+        Runtime.runFork(runtime, control.rest, { scope })
     })
     return waiters
   }
@@ -141,13 +147,13 @@ export const make = Effect.fnUntraced(function* <Conn>(
 
   const plan = (): void => {
     timer?.cancel()
-    if (isClosed || !(isCluster || members.isLooking)) return
+    if (isClosed || isResting || !(isCluster || members.isLooking)) return
     const now = timers.now()
     timer = timers.set(Math.max(now, askedAt + pause(now)), look)
   }
 
   const sign = (): void => {
-    if (isClosed || !(isCluster || members.isLooking)) return
+    if (isClosed || isResting || !(isCluster || members.isLooking)) return
     if (timers.now() - askedAt >= LOOKING) look()
     else {
       timer?.cancel()
@@ -178,12 +184,24 @@ export const make = Effect.fnUntraced(function* <Conn>(
       })
     })
 
+  const rest = (): void => {
+    isResting = true
+    timer?.cancel()
+    for (const { control } of targets) Runtime.runFork(runtime, control.rest, { scope })
+  }
+
+  const wake = (): void => {
+    if (!isResting) return
+    isResting = false
+    if (isCluster || members.isLooking) look()
+  }
+
   const stop = Effect.sync(() => {
     isClosed = true
     timer?.cancel()
   })
   yield* Effect.addFinalizer(() => stop)
-  return { sign, ask, stop, first }
+  return { sign, ask, rest, wake, stop, first }
 })
 
 /** The server has answered, and does not let this client ask. */

@@ -4,8 +4,8 @@ import * as SqlReason from "../../SqlReason.js"
 import { invalidUse } from "../client/errors.js"
 import { use } from "../routing/route.js"
 import * as Bounded from "./bounded.js"
-import { isUnopened } from "./connection.js"
-import { lostBeforeCommit } from "./failures.js"
+import { isUnopened, whyDead } from "./connection.js"
+import { isReclaimed, lostBeforeCommit } from "./failures.js"
 import type { Call } from "./options.js"
 import type { Block } from "./pin.js"
 import * as Verify from "./verify.js"
@@ -23,7 +23,7 @@ export const commit = <Conn>(block: Block<Conn>, call: Call): Effect.Effect<void
     if (connection === undefined) return Effect.fail(lostBeforeCommit())
     switch (pin.cluster.driver.status(connection)) {
       case "dead":
-        return Effect.fail(lostBeforeCommit())
+        return Effect.flatMap(whyDead(pin, connection), (by) => Effect.fail(isReclaimed(by) ? by : lostBeforeCommit()))
       case "busy":
         // A statement that another fiber has left could not be ended: in time, or at all.
         return Effect.fail(call.deadline <= pin.cluster.timers.now() ? outOfTime(call) : lostBeforeCommit())

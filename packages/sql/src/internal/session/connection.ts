@@ -6,7 +6,7 @@ import { invalidUse } from "../client/errors.js"
 import type { Intent } from "../routing/intent.js"
 import * as Route from "../routing/route.js"
 import * as Bounded from "./bounded.js"
-import { deadlineWhileWaiting, lostInside } from "./failures.js"
+import { deadlineWhileWaiting, isReclaimed, lostInside } from "./failures.js"
 import { type Block, giveBack, type Pin } from "./pin.js"
 
 /** Leases a connection. It is in the pin before anything can interrupt, so that closing the pin gives it back. */
@@ -56,6 +56,13 @@ export const isUnopened = <Conn>(pin: Pin<Conn>): boolean =>
   pin.opening !== undefined &&
   (pin.lease === undefined ? !pin.opening.isDone : unsentOpening(pin, pin.lease.connection).length > 0)
 
+/** Executing on a dead connection fails at once, with the error that ended it. */
+export const whyDead = <Conn>({ cluster }: Pin<Conn>, connection: Conn): Effect.Effect<SqlError> =>
+  Effect.orDieWith(
+    Effect.flip(cluster.driver.execute(connection, "", [], "command")),
+    () => new Error("a dead connection has executed a statement")
+  )
+
 /** The pin's connection, ready for a statement, by `until`. To be called by the holder of the lock only. */
 export const connect = <Conn>(
   block: Block<Conn>,
@@ -81,17 +88,14 @@ export const connect = <Conn>(
     const { driver } = pin.cluster
     const state = driver.status(lease.connection)
     const { hasSession } = pin
-    // Executing on a dead connection fails at once, with the error that ended it.
-    const failLost = (what: string) => {
-      const fail = (by?: SqlError) => Effect.fail(pin.lost?.(by) ?? lostInside(what, by))
-      return state === "dead"
-        ? Effect.flatMap(Effect.flip(driver.execute(lease.connection, "", [], "command")), fail)
-        : fail()
-    }
-    const another = Effect.suspend(() => {
+    const why = state === "dead" ? whyDead(pin, lease.connection) : Effect.succeed(undefined)
+    const another = Effect.flatMap(why, (by) => {
+      const failLost = (what: string) => Effect.fail(pin.lost?.(by) ?? (isReclaimed(by) ? by : lostInside(what, by)))
       if (inside !== undefined && !unopened) return failLost("a transaction")
       giveBack(pin)
-      return hasSession ? failLost("a pinned connection whose session had been changed") : take(pin, wanted)
+      return hasSession || isReclaimed(by)
+        ? failLost("a pinned connection whose session had been changed")
+        : take(pin, wanted)
     })
     if (state === "dead" || (isFenced(pin) && (inside === undefined || unopened))) return another
     if (inside === undefined && wanted !== "read" && lease.intent === "read") {

@@ -1,6 +1,33 @@
 import type { SqlError } from "@effect/sql/SqlError"
+import type { Leak } from "@sluice/pool/PoolStats"
 import * as SqlReason from "../../SqlReason.js"
 import { invalidUse } from "../client/errors.js"
+
+/** The pool has taken the connection away from a holder that did nothing with it. */
+export const leaseReclaimed = (database: string, label: string, leak: Leak): SqlError => {
+  const wasInside = leak.kind === "idleInTransaction"
+  return SqlReason.toError(
+    SqlReason.make("LeaseReclaimed", {
+      connection: "destroy",
+      outcome: wasInside ? "rolledBack" : "none",
+      cause: new Reclaimed(leak)
+    }),
+    `${database} at ${label}: the pool has taken this connection away, because nothing was done on it for ${Math.round(leak.idleMs / 1_000)} s (leakThreshold, reclaim)${
+      wasInside ? ", and its transaction is rolled back" : ""
+    }. Release a connection before slow work that needs none, or allow for a longer time in leakThreshold`
+  )
+}
+
+/** The cause of that error: the pool's report. */
+class Reclaimed extends Error {
+  override readonly name = "LeaseReclaimed"
+
+  constructor(readonly leak: Leak) {
+    super("the lease was held too long, and was taken away")
+  }
+}
+
+export const isReclaimed = (by: SqlError | undefined): by is SqlError => SqlReason.is("LeaseReclaimed")(by)
 
 /** What became of a transaction or a pin whose connection is gone. */
 export const lostInside = (what: string, by?: SqlError): SqlError => {

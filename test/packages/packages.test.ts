@@ -101,7 +101,9 @@ describe("a README", () => {
     async (name) => {
       const programs = packed.programsOf(name)
       expect(programs).not.toEqual([])
-      const home = stranger(name, packed.installLine(packed.readmes[name]!))
+      // Examples may be for those who have what is optional.
+      const optional = all.find((one) => one.name === name)?.manifest["peerDependenciesMeta"] ?? {}
+      const home = stranger(name, [...packed.installLine(packed.readmes[name]!), ...Object.keys(optional)])
       packed.writePrograms(home, [...programs, ...packed.examplesOf(name)], urls)
       await packed.compile(home)
       for (const program of programs) {

@@ -182,7 +182,8 @@ export const writePrograms = (folder: string, all: ReadonlyArray<Program>, urls:
     types: ["node"],
     strict: true,
     exactOptionalPropertyTypes: true,
-    skipLibCheck: false,
+    // The types of `@effect/platform` and of its servers want those of browsers and of `ws`, which they do not bring.
+    skipLibCheck: all.some(({ readme }) => readme === "http"),
     rootDir: "src",
     outDir: "dist"
   }

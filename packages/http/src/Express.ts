@@ -41,7 +41,7 @@ export type Route<R> = <E, Params = Request["params"], ResBody = any, ReqBody = 
  * @example
  * ```ts
  * import * as Express from "@sluice/http/Express"
- * import { Sql } from "@sluice/sql"
+ * import { Sql } from "@sluice/sql-pg"
  * import { Effect } from "effect"
  * import express from "express"
  *

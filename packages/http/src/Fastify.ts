@@ -47,7 +47,7 @@ export type Route<R> = <E, G extends RouteGenericInterface = RouteGenericInterfa
  * @example
  * ```ts
  * import * as Fastify from "@sluice/http/Fastify"
- * import { Sql } from "@sluice/sql"
+ * import { Sql } from "@sluice/sql-pg"
  * import { Effect } from "effect"
  * import fastify from "fastify"
  *

@@ -42,7 +42,7 @@ export type Route<R> = <
  * ```ts
  * import { createServer } from "node:http"
  * import { NodeHttp } from "@sluice/http"
- * import { Sql } from "@sluice/sql"
+ * import { Sql } from "@sluice/sql-pg"
  * import { Effect } from "effect"
  *
  * export const server = Effect.gen(function* () {

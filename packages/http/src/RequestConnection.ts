@@ -56,7 +56,7 @@ export type Middleware = <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E
  * ```ts
  * import { HttpRouter, HttpServerResponse } from "@effect/platform"
  * import { RequestConnection } from "@sluice/http"
- * import { Sql } from "@sluice/sql"
+ * import { Sql } from "@sluice/sql-pg"
  * import { Effect } from "effect"
  *
  * export const app = Effect.gen(function* () {

@@ -18,5 +18,5 @@ describe("npx pnpm demo:abort", () => {
     })
   )
 
-  common({ middle: "aborted requests to Sluice …" })
+  common({ middle: "aborted requests to the middleware" })
 })

@@ -102,6 +102,9 @@ const healthy = (url: string, body: string | undefined, isOver: () => boolean): 
     )
   })
 
+const withOne = ({ answered, dropped }: Kind, answer: Option.Option<number>): Kind =>
+  Option.isSome(answer) ? { answered: answered + 1, dropped } : { answered, dropped: dropped + 1 }
+
 /** Floods a server with so many requests, half of them POSTs with a body, and looks at what is left of it. */
 export const run = (
   { app, statements, using }: Subject,
@@ -143,6 +146,9 @@ export const run = (
       until: ({ after, statements, using }) => after >= patience || (after >= 50 && using === 0 && statements === 0),
       schedule: Schedule.spaced("10 millis")
     }).pipe(Effect.zipRight(look))
-    const next = yield* ask(url, '{"next":true}')
-    return { sent, arrived: ofCurl, gets, posts, ...left, next: Option.getOrUndefined(next) }
+    // A GET beside it, when all is calm: a server that answers this one is not too busy for the other.
+    const [next, get] = yield* Effect.all([ask(url, '{"next":true}'), ask(url, undefined)], {
+      concurrency: "unbounded"
+    })
+    return { sent, arrived: ofCurl, gets: withOne(gets, get), posts, ...left, next: Option.getOrUndefined(next) }
   }).pipe(Effect.scoped)

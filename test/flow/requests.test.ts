@@ -13,7 +13,6 @@
  * | streaming | rows without end, of which some were read |
  * | pipelined | behind another request on the same socket, so that Node tells nobody |
  */
-import { spawn } from "node:child_process"
 import { request as send } from "node:http"
 import { connect, type Socket } from "node:net"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
@@ -21,10 +20,11 @@ import { SqlClient } from "@effect/sql"
 import { assert } from "@effect/vitest"
 import { Health, RequestConnection } from "@sluice/http"
 import { Sql } from "@sluice/sql"
-import { Effect, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { get, serving } from "../../packages/http/test/support/serving.js"
 import { eventually, unique } from "../contract/contract.js"
 import { booksBalance, proxy, running, type Scenario, Server, scenarios } from "../fault/rig.js"
+import { flood } from "../fault/scenarios/requests.js"
 
 /** The routes of these tests. `table` is written to by `POST /pay`. */
 const served = ({ sleep }: Pick<Scenario, "sleep">, table: string) =>
@@ -91,17 +91,6 @@ const socketTo = (url: string) =>
     }),
     (socket) => Effect.sync(() => socket.destroy())
   )
-
-/** One process of curl that sends request after request, and waits for each no longer than a millisecond. */
-const flood = (args: ReadonlyArray<string>) =>
-  Effect.async<void, Error>((resume) => {
-    const child = spawn("curl", ["--silent", "--max-time", "0.001", "--output", "/dev/null", ...args], {
-      stdio: "ignore"
-    })
-    child.on("error", (error) => resume(Effect.fail(error)))
-    child.on("close", () => resume(Effect.void))
-    return Effect.sync(() => void child.kill())
-  })
 
 const statsAre = (what: string, is: (stats: Sql.SqlStats["write"]) => boolean) =>
   eventually(
@@ -368,5 +357,65 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
           assert.strictEqual((yield* get(`${url}/one`)).status, 200)
         })
       )
+  )
+})
+
+scenarios("F21: health checks while every connection is in use", ({ it, run, sleep }) => {
+  it.effect("both answer while 245 callers wait, without a connection of the pool; ready ends with the pool", () =>
+    run({ pool: { maxSize: 10, acquireTimeout: "10 minutes" } }, ({ sessions }) =>
+      Effect.gen(function* () {
+        const table = unique("requests")
+        yield* numbersOf(table)
+        const url = yield* served({ sleep }, table)
+        const health = (check: string) =>
+          Effect.map(get(`${url}/health/${check}`), ({ status, text }) => [status, text])
+        const busy = yield* Effect.replicateEffect(Effect.fork(sleep(30)), 255)
+        const isFull = statsAre("245 wait", ({ using, waiting }) => using === 10 && waiting === 245)
+        yield* isFull
+        yield* eventually("all run", running(10, sessions))
+        // Longer than a byte of the server says that it works: after that it is asked.
+        yield* Effect.sleep("1100 millis")
+        assert.deepStrictEqual(yield* health("live"), [200, '{"status":"ok"}'])
+        assert.deepStrictEqual(yield* health("ready"), [200, '{"status":"ok"}'])
+        yield* isFull
+        assert.strictEqual((yield* Sql.stats).control[0]!.open, 1)
+        yield* Effect.forEach(busy, Fiber.interruptFork, { discard: true })
+        yield* booksBalance
+        yield* Sql.suspend()
+        assert.deepStrictEqual(yield* health("ready"), [
+          503,
+          '{"status":"unavailable","reason":"the pool is suspended"}'
+        ])
+        yield* Sql.resume
+        yield* Sql.drain()
+        assert.deepStrictEqual(yield* health("ready"), [503, '{"status":"unavailable","reason":"the pool is closed"}'])
+        assert.deepStrictEqual(yield* health("live"), [200, '{"status":"ok"}'])
+      })
+    )
+  )
+
+  it.scoped("a server that does not answer is not ready, and ready again when it answers", () =>
+    Effect.flatMap(proxy, (path) =>
+      run({ via: path, pool: { maxSize: 2 } }, () =>
+        Effect.gen(function* () {
+          const table = unique("requests")
+          yield* numbersOf(table)
+          const url = yield* served({ sleep }, table)
+          const status = Effect.map(get(`${url}/health/ready`), ({ status }) => status)
+          assert.strictEqual(yield* status, 200)
+          yield* path.blackhole()
+          yield* eventually(
+            "it is not ready",
+            Effect.map(status, (status) => status === 503)
+          )
+          yield* path.reset
+          yield* path.heal
+          yield* eventually(
+            "it is ready",
+            Effect.map(status, (status) => status === 200)
+          )
+        })
+      )
+    )
   )
 })

@@ -6,12 +6,15 @@ import { fileURLToPath } from "node:url"
 import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { RequestConnection } from "@sluice/http"
+import * as PoolError from "@sluice/pool/PoolError"
 import { Sql } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
 import type { Start } from "../harness/subject.js"
 import type { Counts } from "./load.js"
 import { capacity, deadlineMillis, type Settings, settings, workMillis } from "./settings.js"
+
+const canShed = "PoolShed" in PoolError
 
 /** Time on the processor. */
 const work = Effect.sync(() => {
@@ -41,7 +44,7 @@ const served = ({ admission, shedding, url }: Settings) =>
         pool: {
           maxSize: settings.connections,
           minIdle: settings.connections,
-          ...({ shedding: { mode: shedding ? "on" : "off" } } as object)
+          ...(canShed ? { shedding: { mode: shedding ? "on" : "off" } } : {})
         }
       }).pipe(Layer.orDie)
     )

@@ -8,6 +8,7 @@ import * as leaks from "./leaks.js"
 import * as overload from "./overload.js"
 import * as packed from "./packed.js"
 import * as replicas from "./replicas.js"
+import * as requests from "./requests.js"
 import * as restart from "./restart.js"
 import * as silence from "./silence.js"
 import * as suspension from "./suspension.js"
@@ -24,6 +25,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   overload,
   packed,
   replicas,
+  requests,
   restart,
   silence,
   suspension,

@@ -21,10 +21,10 @@ import { assert } from "@effect/vitest"
 import { Health, RequestConnection } from "@sluice/http"
 import { Sql } from "@sluice/sql"
 import { Effect, Fiber, Stream } from "effect"
+import { flood } from "../../packages/http/test/support/curl.js"
 import { get, serving } from "../../packages/http/test/support/serving.js"
 import { eventually, unique } from "../contract/contract.js"
 import { booksBalance, proxy, running, type Scenario, Server, scenarios } from "../fault/rig.js"
-import { flood } from "../fault/scenarios/requests.js"
 
 /** The routes of these tests. `table` is written to by `POST /pay`. */
 const served = ({ sleep }: Pick<Scenario, "sleep">, table: string) =>
@@ -45,14 +45,14 @@ const served = ({ sleep }: Pick<Scenario, "sleep">, table: string) =>
     })
     const routes = HttpRouter.empty.pipe(
       HttpRouter.get("/one", Effect.as(Sql.query("select 1 as n"), done)),
-      HttpRouter.get("/slow", Effect.as(sleep(30), done)),
+      HttpRouter.all("/slow", Effect.as(sleep(30), done)),
       HttpRouter.get("/rows", Effect.as(Sql.query("select 1 as n"), HttpServerResponse.stream(numbers))),
       HttpRouter.get("/large", Effect.as(Sql.query("select 1 as n"), HttpServerResponse.text("x".repeat(50_000_000)))),
       HttpRouter.post("/echo", echo),
       HttpRouter.use(withConnection)
     )
     const transactions = HttpRouter.empty.pipe(
-      HttpRouter.post("/pay", insert.pipe(Effect.zipRight(sleep(30)), Effect.as(done))),
+      HttpRouter.all("/pay", insert.pipe(Effect.zipRight(sleep(30)), Effect.as(done))),
       HttpRouter.post("/think", insert.pipe(Effect.zipRight(Effect.never), Effect.as(done))),
       HttpRouter.post("/paid", Effect.as(insert, done)),
       HttpRouter.use(inTransaction)
@@ -317,14 +317,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
           const url = yield* served({ sleep }, table)
           const cluster = yield* Server
           const body = "x".repeat(1_000)
-          // Four times as many in all.
-          const each = cluster.database === "postgresql" ? 500 : 100
-          const floods = [
-            [`${url}/slow?[1-${each}]`],
-            [`${url}/slow?[1-${each}]`],
-            ["-d", body, `${url}/pay?[1-${each}]`],
-            ["-d", body, `${url}/echo?[1-${each}]`]
-          ]
+          const count = cluster.database === "postgresql" ? 2_000 : 400
           let isOver = false
           const healthy = Effect.map(get(`${url}/echo`, { method: "POST", body }), ({ status, text }) => {
             assert.deepStrictEqual([status, text.length], [200, 1_000])
@@ -332,7 +325,9 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
           const [, counts] = yield* Effect.all(
             [
               Effect.ensuring(
-                Effect.forEach(floods, flood, { concurrency: "unbounded" }),
+                Effect.all([flood(`${url}/slow`, count / 2), flood(`${url}/pay`, count / 2)], {
+                  concurrency: "unbounded"
+                }),
                 Effect.sync(() => {
                   isOver = true
                 })

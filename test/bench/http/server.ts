@@ -27,28 +27,30 @@ const handler = work.pipe(
   Effect.as(HttpServerResponse.text("useful"))
 )
 
-const served = ({ admission, shedding, url }: Settings) =>
+const poolOf = ({ shedding, url }: Settings) =>
+  PgSql.layer({
+    url: Redacted.make(url),
+    duplicates: "allow",
+    pool: {
+      maxSize: settings.connections,
+      minIdle: settings.connections,
+      ...(canShed ? { shedding: { mode: shedding ? "on" : "off" } } : {})
+    }
+  })
+
+const served = (given: Settings) =>
   Effect.gen(function* () {
-    const middleware = yield* RequestConnection.make({ admission, deadline: deadlineMillis })
+    const context = yield* Layer.build(poolOf(given))
+    const middleware = yield* RequestConnection.make({ admission: given.admission, deadline: deadlineMillis }).pipe(
+      Effect.provide(context)
+    )
     const app = HttpRouter.empty.pipe(HttpRouter.get("/", handler), HttpRouter.use(middleware))
     const server = createServer()
     const http = yield* NodeHttpServer.make(() => server, { host: "127.0.0.1", port: 0 })
     yield* HttpServer.serveEffect(app).pipe(Effect.provideService(HttpServer.HttpServer, http))
     yield* Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections()))
     return (server.address() as AddressInfo).port
-  }).pipe(
-    Effect.provide(
-      PgSql.layer({
-        url: Redacted.make(url),
-        duplicates: "allow",
-        pool: {
-          maxSize: settings.connections,
-          minIdle: settings.connections,
-          ...(canShed ? { shedding: { mode: shedding ? "on" : "off" } } : {})
-        }
-      }).pipe(Layer.orDie)
-    )
-  )
+  })
 
 export const start: Start<Settings> = async (settings) => {
   const scope = Effect.runSync(Scope.make())

@@ -1,9 +1,9 @@
 /** Requests over HTTP whose clients leave, and health checks beside those that wait. */
-import { spawn } from "node:child_process"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Health, RequestConnection } from "@sluice/http"
 import { Sql } from "@sluice/sql"
 import { Effect } from "effect"
+import { flood } from "../../../packages/http/test/support/curl.js"
 import { get, serving } from "../../../packages/http/test/support/serving.js"
 import type { Rig, Scenario } from "../scoreboard/model.js"
 import { now, settle, start, statsOf, times, until } from "./support.js"
@@ -32,17 +32,6 @@ const served = (rig: Rig, acquireTimeout: number) =>
     return { client, url: yield* Effect.provide(serving(app), client.sluice) }
   })
 
-/** One process of curl, whose every request waits a millisecond. */
-export const flood = (args: ReadonlyArray<string>) =>
-  Effect.async<void, Error>((resume) => {
-    const child = spawn("curl", ["--silent", "--max-time", "0.001", "--output", "/dev/null", ...args], {
-      stdio: "ignore"
-    })
-    child.on("error", (error) => resume(Effect.fail(error)))
-    child.on("close", () => resume(Effect.void))
-    return Effect.sync(() => void child.kill())
-  })
-
 const BODY = "x".repeat(1_000)
 
 /** What a flood of requests leaves behind. */
@@ -53,13 +42,7 @@ export const aborted = (rig: Rig) =>
     const healthy = Effect.map(get(`${url}/echo`, { method: "POST", body: BODY }), ({ status, text }) => {
       if (status !== 200 || text !== BODY) dropped++
     })
-    const flooded = yield* start([
-      ...[[`${url}/slow?[1-500]`], [`${url}/slow?[1-500]`]].map(flood),
-      ...[
-        ["-d", BODY, `${url}/slow?[1-500]`],
-        ["-d", BODY, `${url}/echo?[1-500]`]
-      ].map(flood)
-    ])
+    const flooded = yield* start([flood(`${url}/slow`, 2_000)])
     yield* Effect.raceFirst(Effect.forever(healthy), flooded.within(60_000))
     const began = now()
     const { status } = yield* get(`${url}/health/ready`)

@@ -308,7 +308,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
   )
 
   it.effect(
-    "thousands of requests of curl with a limit of 1 ms leave nothing, and drop no healthy request beside them",
+    "a flood of requests of curl with a limit of 1 ms leave nothing, and drop no healthy request beside them",
     () =>
       run({ pool: { maxSize: 10, acquireTimeout: "1 minute" } }, ({ sessions }) =>
         Effect.gen(function* () {

@@ -6,15 +6,12 @@ import { fileURLToPath } from "node:url"
 import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { RequestConnection } from "@sluice/http"
-import * as PoolError from "@sluice/pool/PoolError"
 import { Sql } from "@sluice/sql"
 import { PgSql } from "@sluice/sql-pg"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
 import type { Start } from "../harness/subject.js"
 import type { Counts } from "./load.js"
 import { capacity, deadlineMillis, type Settings, settings, workMillis } from "./settings.js"
-
-const canShed = "PoolShed" in PoolError
 
 /** Time on the processor. */
 const work = Effect.sync(() => {
@@ -34,7 +31,7 @@ const poolOf = ({ shedding, url }: Settings) =>
     pool: {
       maxSize: settings.connections,
       minIdle: settings.connections,
-      ...(canShed ? { shedding: { mode: shedding ? "on" : "off" } } : {})
+      shedding: { mode: shedding ? "on" : "off" }
     }
   })
 
@@ -59,12 +56,19 @@ export const start: Start<Settings> = async (settings) => {
     String(port),
     String(settings.load * capacity)
   ])
+  const ended = new Promise<never>((_, reject) => {
+    load.once("exit", () => reject(new Error("the clients have ended")))
+  })
+  // They end at the close as well, when nobody waits for it.
+  ended.catch(() => {})
   const spell = () =>
-    new Promise<Counts>((resolve, reject) => {
-      load.once("message", (counts: Counts) => resolve(counts))
-      load.once("exit", () => reject(new Error("the clients have ended")))
-      load.send("begin")
-    })
+    Promise.race([
+      ended,
+      new Promise<Counts>((resolve) => {
+        load.once("message", (counts: Counts) => resolve(counts))
+        load.send("begin")
+      })
+    ])
   return {
     run: async (calls) => {
       let useful = 0
@@ -83,14 +87,13 @@ export const start: Start<Settings> = async (settings) => {
       took.sort((a, b) => a - b)
       return {
         // Nanoseconds for one useful request.
-        wall: (millis * 1e6) / Math.max(1, useful),
+        nanos: (millis * 1e6) / Math.max(1, useful),
         refused: (refused * 1_000) / millis,
         useless: (useless * 1_000) / millis,
         p99: took[Math.floor(took.length * 0.99)] ?? 0
       }
     },
     close: async () => {
-      load.removeAllListeners("exit")
       load.kill()
       await Effect.runPromise(Scope.close(scope, Exit.void))
     }

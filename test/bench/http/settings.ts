@@ -8,7 +8,7 @@ export interface Settings {
   readonly url: string
 }
 
-export const settings = { connections: 4, statementMillis: 20 } as const
+export const settings = { connections: 4, statementMillis: 80 } as const
 
 /** Requests a second. */
 export const capacity = (1_000 / settings.statementMillis) * settings.connections
@@ -16,8 +16,11 @@ export const capacity = (1_000 / settings.statementMillis) * settings.connection
 /** How long a client waits. */
 export const deadlineMillis = 1_000
 
-/** What a handler does before its first statement: reads, checks, looks up. On the processor, so everybody waits for it. */
-export const workMillis = 2
+/**
+ * What a handler does before its first statement, on the processor: it reads, checks and computes. With less, twelve times the load does not
+ * use up the process; with more, the process and not the database is what there is too little of.
+ */
+export const workMillis = 8
 
 /** One spell of load. */
 export const spellMillis = 4_000

@@ -96,6 +96,29 @@ describe.each(Object.entries(servers))("%s", (name, server) => {
     )
   })
 
+  it.live("a body that fails before its first piece is a failure, and one that fails later ends unfinished", () => {
+    const errors: Array<unknown> = []
+    // A moment later, so that the first piece is on its way.
+    const failing = Effect.delay(Effect.fail(new Refused()), "20 millis")
+    const site: Site = {
+      errors,
+      handlers: {
+        "/first": () => Effect.succeed(Stream.fail(new Refused())),
+        "/later": () => Effect.succeed(Stream.concat(Stream.make("one"), Stream.fromEffect(failing)))
+      }
+    }
+    return onServer(server, site, (port) =>
+      Effect.gen(function* () {
+        assert.strictEqual((yield* ask(server, port, "/first")).status, 500)
+        assert.instanceOf(errors[0], Refused)
+        // The client sees it by the end of its connection, or of its stream, in the middle of the answer. Fastify ends the stream of HTTP/2
+        // without a code that says so.
+        const later = yield* Effect.exit(ask(server, port, "/later"))
+        assert.strictEqual(Exit.isFailure(later), name !== "Fastify 5 over HTTP/2")
+      })
+    )
+  })
+
   it.live(
     "answers a header without meaning with 400, overload with 503, and a value that the database cannot take with 400",
     () => {

@@ -49,8 +49,8 @@ const listen = (app: RequestListener): Effect.Effect<string, never, Scope.Scope>
     Effect.acquireRelease(
       Effect.async<ReturnType<typeof createServer>>((resume) => {
         const server = createServer(app)
-        // As many as the kernel lets wait, so that few requests are lost before the server sees them.
-        server.listen(0, "127.0.0.1", 4_096, () => resume(Effect.succeed(server)))
+        // Twice as many as by default may wait, so that fewer requests are lost before the server sees them.
+        server.listen(0, "127.0.0.1", 1_024, () => resume(Effect.succeed(server)))
       }),
       (server) =>
         Effect.async<void>((resume) => {

@@ -222,8 +222,7 @@ export const layer = <A, E, R, RS = never>(
       const settings = JobOptions.settings(options)
       const runtime = yield* Effect.runtime<Exclude<R, Scope.Scope> | RS>()
       const ofRuns = Runtime.disableRuntimeFlag(runtime, RuntimeFlags.Interruption)
-      // Not begun at once, because a run that needs no time would end before the job knows of it.
-      const fork = (run: Effect.Effect<void>) => Runtime.runFork(ofRuns, run, { immediate: false })
+      const fork = (run: Effect.Effect<void>) => Runtime.runFork(ofRuns, run)
       const job = new Job(settings, effect as Effect.Effect<A, E>, yield* Effect.clock, fork)
       // In reverse order when the Layer closes: the schedule ends, nobody finds the job any more, the run ends.
       yield* Effect.addFinalizer(() => job.close())

@@ -625,6 +625,20 @@ describe("the end of a program", () => {
     })
   )
 
+  it.effect(
+    "waits neither for the next time of the schedule nor for the run, also where the Layer was built uninterruptibly",
+    () =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const job = Job.layer({ name: "sync", schedule: everySecond }, Effect.never)
+        yield* Effect.uninterruptible(Layer.buildWithScope(job, scope))
+        yield* advance(1_100)
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        for (let i = 0; i < 10; i++) yield* tick
+        assert.isNotNull(closing.unsafePoll())
+      })
+  )
+
   it.effect("begins no run any more, not even one that is owed", () =>
     Effect.gen(function* () {
       let begun = 0

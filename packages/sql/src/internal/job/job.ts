@@ -69,7 +69,7 @@ export class Job {
   private readonly now: () => Deadline.Instant
   private readonly reports: Reports.Reports
 
-  /** `fork` starts a fiber that has the context of the Layer and cannot be interrupted, and returns before that has begun. */
+  /** `fork` starts a fiber that has the context of the Layer and cannot be interrupted. */
   constructor(
     private readonly settings: Settings,
     private readonly work: Effect.Effect<unknown, unknown>,
@@ -191,6 +191,7 @@ export class Job {
       since: this.now(),
       ended: Deferred.unsafeMake(FiberId.none)
     }
+    // Before the fiber is started, because a run that needs no time ends at once.
     this.current = current
     // Only the work can be interrupted, so that the run is taken off the books however it ends, and also before it has begun.
     this.fiber = this.fork(

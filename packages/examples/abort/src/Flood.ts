@@ -9,7 +9,7 @@ export const patience = 2_000
 
 export class NoCurl extends Data.TaggedError("NoCurl")<{}> {
   override get message() {
-    return "sluice demo: it needs curl. Install it and run it again:\n  Debian, Ubuntu:  sudo apt-get install -y curl\n  macOS:           brew install curl"
+    return "it needs curl. Install it and run it again:\n  Debian, Ubuntu:  sudo apt-get install -y curl\n  macOS:           brew install curl"
   }
 }
 

@@ -304,12 +304,12 @@ export class Admission<A> {
     const isOld = (waiter: Waiter<A>) =>
       waiter.rank > 0 && now - waiter.since >= Shedding.limitOf(settings, waiter.timeout)
     if (settings.mode === "shadow") {
-      if (served !== undefined && queue.size >= Shedding.FLOOR && isOld(served)) counters.wouldShed++
+      if (served !== undefined && queue.size >= Shedding.floorOf(config.maxSize) && isOld(served)) counters.wouldShed++
       return
     }
     for (let rank = CLASSES - 1; rank > 0; rank--) {
       for (let head = queue.headOf(rank); head !== undefined && isOld(head); head = queue.headOf(rank)) {
-        if (queue.size <= Shedding.FLOOR) return
+        if (queue.size <= Shedding.floorOf(config.maxSize)) return
         this.leave(head)
         this.fail(head, { _tag: "PoolShed" }, now)
       }

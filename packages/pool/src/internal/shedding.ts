@@ -26,10 +26,11 @@ export interface Shedding {
 export const initial: Shedding = { lateSince: Infinity, isOverloaded: false }
 
 /**
- * Waiters that are never shed, so that the next released connection finds somebody. Smaller: with a target that is shorter than a
- * lease, connections stand idle under overload. Larger: they wait for longer than they should.
+ * Waiters that are never shed, so that released connections find somebody: one for each connection, at least 4. Smaller: where the
+ * process runs in fits and starts, many connections come back together and only the first ones are used. (With 4 of 10, a busy
+ * machine did half of what it could.) Larger: they wait for longer than they should.
  */
-export const FLOOR = 4
+export const floorOf = (maxSize: number): number => Math.max(4, maxSize)
 
 /** The age from which a waiter that has `timeout` is late. */
 export const targetOf = (settings: Settings, timeout: number): number => Math.min(settings.target, timeout / 4)

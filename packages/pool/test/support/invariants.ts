@@ -480,7 +480,7 @@ export const watch = <A>(engine: Engine<A>): Watched => {
         must(shedding.mode === "on" && engine.admission.isOverloaded, () => "I12: shed without an overload")
         must(waiter.rank > 0, () => "I12: somebody of class critical was shed")
         must(isOld(waiter), () => `I12: ${waiter.priority} was shed at ${now - waiter.since} ms`)
-        must(reference.size >= Shedding.FLOOR, () => "I12: shed although nearly nobody waits")
+        must(reference.size >= Shedding.floorOf(engine.config.maxSize), () => "I12: shed although nearly nobody waits")
         must(!reference.hasBelow(waiter.rank, isOld), () => "I12: shed before somebody of a lower class")
       })
     }

@@ -282,13 +282,25 @@ export const make = <A, E, R>(
         runWithin(effect, ms, (exit) => then(entry, exit !== undefined && Exit.isSuccess(exit)))
       }
 
+    let noted: { at: number; acquired: number; size: number; holders: ReadonlyArray<Holder> } | undefined
+    /** The oldest leases. Many callers may be refused at the same moment, and to describe what holders do is not cheap. */
+    const holdersAt = (at: number): ReadonlyArray<Holder> => {
+      const { counters, leases } = engine.state
+      const { acquired } = counters
+      if (noted === undefined || noted.at !== at || noted.acquired !== acquired || noted.size !== leases.size) {
+        const oldest = leases.longest(HOLDERS).map((lease) => holders.present(lease, at))
+        noted = { at, acquired, size: leases.size, holders: oldest }
+      }
+      return noted.holders
+    }
+
     const snapshotOf = (waited: number, at: number): Snapshot => {
       const { attempts, cause, since } = engine.state.backoff
       return {
         pool: config.name,
         elapsedMs: Math.round(waited),
         stats: engine.stats(at),
-        holders: engine.state.leases.longest(HOLDERS).map((lease) => holders.present(lease, at)),
+        holders: holdersAt(at),
         lastConnectFailure: isFailing(engine.state.backoff)
           ? { attempts, cause, since: Deadline.toEpochMillis(clock, since) }
           : undefined

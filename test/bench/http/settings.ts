@@ -8,7 +8,7 @@ export interface Settings {
   readonly url: string
 }
 
-export const settings = { connections: 4, statementMillis: 80 } as const
+export const settings = { connections: 2, statementMillis: 80 } as const
 
 /** Requests a second. */
 export const capacity = (1_000 / settings.statementMillis) * settings.connections
@@ -17,10 +17,10 @@ export const capacity = (1_000 / settings.statementMillis) * settings.connection
 export const deadlineMillis = 1_000
 
 /**
- * What a handler does before its first statement, on the processor: it reads, checks and computes. With less, twelve times the load does not
- * use up the process; with more, the process and not the database is what there is too little of.
+ * What a handler does before its first statement, on the processor: it reads, checks and computes. All that the database can take use up
+ * two fifths of the process, and three times as many more than it has.
  */
-export const workMillis = 8
+export const workMillis = 16
 
 /** One spell of load. */
 export const spellMillis = 4_000

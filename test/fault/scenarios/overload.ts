@@ -251,13 +251,22 @@ const playLive = (client: Client, callers: ReadonlyArray<Caller>, rig: Rig) =>
     return outcomes
   })
 
-/** What ten connections do in a second when everybody comes again at once, in work for each millisecond. */
+/** What the connections do in a millisecond while nobody has to wait. */
 const capacityOf = (client: Client, rig: Rig) =>
   Effect.gen(function* () {
-    const works = times(200, () => client.pinned((query) => query(rig.sleep(WORK / 1_000))))
-    const batch = yield* start(works)
-    const { slowest } = yield* batch.within(20_000)
-    return slowest === "never" ? 0 : works.length / slowest
+    const work = client.pinned((query) => query(rig.sleep(WORK / 1_000)))
+    yield* Effect.forEach(
+      times(CONNECTIONS, () => work),
+      (one) => one,
+      { concurrency: CONNECTIONS }
+    )
+    const began = now()
+    yield* Effect.forEach(
+      times(10 * CONNECTIONS, () => work),
+      (one) => one,
+      { concurrency: CONNECTIONS }
+    )
+    return (10 * CONNECTIONS) / (now() - began)
   })
 
 /** The same work for everybody: what a server does in a time can be said only of such. */

@@ -213,8 +213,11 @@ const drowned = Effect.sync((): Numbers => {
 /** Milliseconds of a statement on a real server: long enough that the machine has time for the callers. */
 const WORK = 100
 
+/** Where twelve times as many callers come as can be served, for the same reason. */
+const LONG = 250
+
 /** Of the work that waits in a heap: five thousand are done within the acquire timeout, which is the default. */
-const SHORT = 8
+const SHORT = 5
 
 /** Plays a trace in real time: everybody has a connection alone, with as much work as the trace says. */
 const playLive = (client: Client, callers: ReadonlyArray<Caller>, rig: Rig) =>
@@ -252,9 +255,9 @@ const playLive = (client: Client, callers: ReadonlyArray<Caller>, rig: Rig) =>
   })
 
 /** What the connections do in a millisecond while nobody has to wait. */
-const capacityOf = (client: Client, rig: Rig) =>
+const capacityOf = (client: Client, rig: Rig, millis = WORK) =>
   Effect.gen(function* () {
-    const work = client.pinned((query) => query(rig.sleep(WORK / 1_000)))
+    const work = client.pinned((query) => query(rig.sleep(millis / 1_000)))
     yield* Effect.forEach(
       times(CONNECTIONS, () => work),
       (one) => one,
@@ -270,7 +273,7 @@ const capacityOf = (client: Client, rig: Rig) =>
   })
 
 /** The same work for everybody: what a server does in a time can be said only of such. */
-const live = (callers: ReadonlyArray<Caller>) => callers.map((caller) => ({ ...caller, work: WORK }))
+const live = (callers: ReadonlyArray<Caller>, work = WORK) => callers.map((caller) => ({ ...caller, work }))
 
 const LIVE = 4_000
 
@@ -321,12 +324,15 @@ const behindLive = (rig: Rig) =>
 const drownedLive = (rig: Rig) =>
   Effect.gen(function* () {
     const client = yield* rig.open({ max: CONNECTIONS, pool: { shedding: on } })
-    const capacity = yield* capacityOf(client, rig)
+    const capacity = yield* capacityOf(client, rig, LONG)
     const seed = nextSeed()
-    const shape = { ...flood(12, WORK), millis: LIVE }
+    const shape = { ...flood(12, LONG, 2_000), millis: LIVE }
     const background = trace({ ...shape, classes: { background: 1 } }, seed)
     const requests = trace({ ...shape, load: 0.5, classes: { high: 1 } }, seed + 1)
-    const callers = live([...background, ...requests].sort((a, b) => a.at - b.at))
+    const callers = live(
+      [...background, ...requests].sort((a, b) => a.at - b.at),
+      LONG
+    )
     const outcomes = yield* playLive(client, callers, rig)
     const stats = yield* statsOf(client)
     return {

@@ -72,7 +72,7 @@ export interface Signals {
 /**
  * Overload control. The pool is overloaded when all its connections are at work and the oldest waiter was never younger than
  * `target` for all of `interval`. Then waiters that are older than twice the target are shed: they fail with `PoolShed`. The
- * lowest class comes first; class `critical` is never shed, nor are the last waiters, one for each connection and at least 4. So those who are served are served in time.
+ * lowest class comes first, whatever its age, as long as a higher one is too old; class `critical` is never shed, nor are the last waiters, one for each connection and at least 4. So those who are served are served in time.
  *
  * **When to use** `on`, where callers can do without an answer, or come again later. `shadow`, the default, shows what it would do.
  *

@@ -301,15 +301,26 @@ export class Admission<A> {
       state.emit({ _tag: "Overload", isOverloaded, waitMs: oldest === undefined ? 0 : Math.round(now - oldest.since) })
     }
     if (!isOverloaded) return
-    const isOld = (waiter: Waiter<A>) =>
-      waiter.rank > 0 && now - waiter.since >= Shedding.limitOf(settings, waiter.timeout)
+    const isTooOld = (waiter: Waiter<A> | undefined) =>
+      waiter !== undefined && now - waiter.since >= Shedding.limitOf(settings, waiter.timeout)
     if (settings.mode === "shadow") {
-      if (served !== undefined && queue.size >= Shedding.floorOf(config.maxSize) && isOld(served)) counters.wouldShed++
+      if (
+        served !== undefined &&
+        queue.size >= Shedding.floorOf(config.maxSize) &&
+        served.rank > 0 &&
+        isTooOld(served)
+      ) {
+        counters.wouldShed++
+      }
       return
     }
-    for (let rank = CLASSES - 1; rank > 0; rank--) {
-      for (let head = queue.headOf(rank); head !== undefined && isOld(head); head = queue.headOf(rank)) {
+    // Where a class is too old, those below it go first, whatever their age: it would be served before them.
+    let highest = 0
+    while (highest < CLASSES && !isTooOld(queue.headOf(highest))) highest++
+    for (let rank = CLASSES - 1; rank > 0 && rank >= highest; rank--) {
+      for (let head = queue.headOf(rank); head !== undefined; head = queue.headOf(rank)) {
         if (queue.size <= Shedding.floorOf(config.maxSize)) return
+        if (rank === highest && !isTooOld(head)) break
         this.leave(head)
         this.fail(head, { _tag: "PoolShed" }, now)
       }

@@ -20,8 +20,8 @@
  *   was dead, could not be cleaned, or failed its check, before it was leased once.
  * - I11 No class holds more connections than `classLimits` and `reserved` leave it, and whoever is held back by them lets others
  *   pass. (After a `resize` to less it may, until it has given back what is too much.)
- * - I12 A waiter is shed only while the pool is overloaded, when it is old enough, if no older one of a lower class waits, if it is
- *   not of class critical, and if enough others wait.
+ * - I12 A waiter is shed only while the pool is overloaded, if it is not of class critical, if nobody of a lower class waits, if
+ *   enough others wait, and if it or somebody of a higher class is old enough.
  *
  * No code of anybody else runs inside of a transition. A transition collects the waiters to resume in `ready` and the work to
  * start in `todo`; `Engine.flush` runs them when the state is consistent again. They may call the engine again.

@@ -59,9 +59,12 @@ class ReferenceQueue {
     this.remove(waiter)
   }
 
-  /** Whether somebody older waits in a lower class, counting only those who are old enough to be shed. */
-  hasBelow(rank: number, isOld: (waiter: Waiter<any>) => boolean): boolean {
-    return this.waiting.some((waiter) => waiter.rank > rank && isOld(waiter))
+  hasBelow(rank: number): boolean {
+    return this.waiting.some((waiter) => waiter.rank > rank)
+  }
+
+  hasAbove(rank: number, is: (waiter: Waiter<any>) => boolean): boolean {
+    return this.waiting.some((waiter) => waiter.rank < rank && is(waiter))
   }
 }
 
@@ -479,9 +482,12 @@ export const watch = <A>(engine: Engine<A>): Watched => {
       attempt(() => {
         must(shedding.mode === "on" && engine.admission.isOverloaded, () => "I12: shed without an overload")
         must(waiter.rank > 0, () => "I12: somebody of class critical was shed")
-        must(isOld(waiter), () => `I12: ${waiter.priority} was shed at ${now - waiter.since} ms`)
+        must(
+          isOld(waiter) || reference.hasAbove(waiter.rank, isOld),
+          () => `I12: ${waiter.priority} was shed at ${now - waiter.since} ms`
+        )
         must(reference.size >= Shedding.floorOf(engine.config.maxSize), () => "I12: shed although nearly nobody waits")
-        must(!reference.hasBelow(waiter.rank, isOld), () => "I12: shed before somebody of a lower class")
+        must(!reference.hasBelow(waiter.rank), () => "I12: shed before somebody of a lower class")
       })
     }
     fail(waiter, refusal, now)

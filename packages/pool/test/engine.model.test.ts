@@ -225,9 +225,9 @@ describe("the engine", () => {
           idleTimeout: 2_000 + int(10_000),
           maxLifetime: 5_000 + int(100_000),
           keepAlive: 1_000 + int(10_000),
-          leakThreshold: 1_000 + ((run * 7_919) % 60_000),
-          reclaim: run % 2 === 0,
-          closeWhenIdle: run % 3 === 0 ? 1 + ((run * 1_313) % 5_000) : undefined
+          leakThreshold: 1_000 + int(60_000),
+          reclaim: random() < 0.5,
+          closeWhenIdle: random() < 0.3 ? 1 + int(5_000) : undefined
         },
         { canValidate: random() < 0.8, canReset: random() < 0.8, canAbort: random() < 0.8 },
         random

@@ -78,7 +78,7 @@ export class Engine<A> {
 
   /** Ends the lease. Does nothing but count when it has ended already. */
   release(lease: Lease<A>): void {
-    this.back.release(lease)
+    if (!this.back.release(lease)) return
     const { ready, todo } = this.state
     // With nobody in the queue and nothing collected there is nothing to run.
     if (todo.length !== 0 || ready.length !== 0 || this.admission.queue.size !== 0) this.flush()

@@ -19,12 +19,12 @@ export class Release<A> {
     private readonly drain: Drain<A>
   ) {}
 
-  /** Ends a lease. A second release of the same lease changes nothing (I7). */
-  release(lease: Lease<A>): void {
+  /** Ends a lease. A second release of the same lease changes nothing (I7), and gives false. */
+  release(lease: Lease<A>): boolean {
     const { state } = this
     if (lease.isOver) {
       state.counters.lateReleases++
-      return
+      return false
     }
     const now = state.host.now()
     const { entry } = lease
@@ -37,12 +37,13 @@ export class Release<A> {
     if (state.phase === "draining") this.drain.report.released++
     if (entry.holders > 0) {
       if (this.admission.size !== 0) this.acquire.dispatch(now)
-      return
+      return true
     }
     entry.lastUsedAt = now
     this.putBack(entry, now, lease)
     // The class of the lease may have one more now, whatever becomes of this connection.
     if (this.admission.hasLimits && this.admission.size !== 0) this.acquire.dispatch(now)
+    return true
   }
 
   /**

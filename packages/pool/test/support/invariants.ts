@@ -115,7 +115,8 @@ const holdings = <A>({ config, state }: Engine<A>) => {
         ? Infinity
         : Math.max(1, Math.floor(config.maxSize * config.classLimits[rank]! + 1e-6)),
     heldBy: (rank: number) => connections(leases.filter((lease) => lease.rank === rank)),
-    unreserved: config.maxSize - Math.min(config.reserved, config.maxSize - 1),
+    // Without `reserved` nothing holds these classes back: a pool that was made smaller still uses what it has.
+    unreserved: config.reserved === 0 ? Infinity : config.maxSize - Math.min(config.reserved, config.maxSize - 1),
     heldByOthers: new Set(leases.filter((lease) => lease.rank !== 0).map((lease) => lease.entry)).size,
     /** What is in use but for what one critical caller has alone. */
     used: new Set(leases.filter((lease) => lease.rank !== 0 || lease.shared).map((lease) => lease.entry)).size,

@@ -27,8 +27,8 @@ export const initial: Shedding = { lateSince: Infinity, isOverloaded: false }
 
 /**
  * Waiters that are never shed, so that released connections find somebody: one for each connection, at least 4. Smaller: where the
- * process runs in fits and starts, many connections come back together and only the first ones are used. (With 4 of 10, a busy
- * machine did half of what it could.) Larger: they wait for longer than they should.
+ * process runs in fits and starts, many connections come back together and only the first ones are used. Larger: they wait for longer
+ * than they should. Reasoned, not measured.
  */
 export const floorOf = (maxSize: number): number => Math.max(4, maxSize)
 

@@ -10,8 +10,8 @@ export default defineConfig({
     poolOptions: {
       forks: {
         // More processes than cores, because most of the time a test waits.
-        minForks: 3,
-        maxForks: 3,
+        minForks: 4,
+        maxForks: 4,
         // Files share a process: importing Effect takes a second, and nothing of ours may outlive its scope anyway.
         isolate: false
       }

@@ -162,6 +162,6 @@ describe("F13", () => {
         assert.deepStrictEqual({ phase, size, using, waiting }, { phase: "closed", size: 0, using: 0, waiting: 0 })
         assert.strictEqual(host.closed, host.opened)
       }).pipe(Effect.withRandom(Random.make(seed))),
-    30_000
+    120_000
   )
 })

@@ -11,7 +11,7 @@ const integration = [
 
 /** Tests that measure time or want the whole machine: they run one file after the other, after all other tests. */
 const alone = [
-  "packages/examples/{payments,recover}/test/main.test.ts",
+  "packages/examples/payments/test/main.test.ts",
   "test/fault/{refused,restart,scoreboard}.test.ts",
   "test/soak/**/*.test.ts"
 ]

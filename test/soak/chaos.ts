@@ -24,6 +24,7 @@ import {
   type Settings,
   type Soak,
   sockets,
+  socketsOneByOne,
   within
 } from "./soak.js"
 
@@ -261,7 +262,9 @@ const run = (settings: Settings) =>
       "10 seconds",
       Effect.sync(() => sockets() === socketsBefore)
     )
-    return [...claims.flat(), exactly("sockets that are left", sockets() - socketsBefore, 0)]
+    const left = sockets() - socketsBefore
+    const which = left === 0 ? "" : ` (${socketsOneByOne().join("; ")})`
+    return [...claims.flat(), exactly(`sockets that are left${which}`, left, 0)]
   }).pipe(Effect.scoped)
 
 export const chaos: Soak = {

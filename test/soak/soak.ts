@@ -2,6 +2,7 @@
  * What soaks have in common: claims with numbers, a line of progress each second, and a look at memory that does not count
  * what a collection would free.
  */
+import { Socket } from "node:net"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import type { PoolStats } from "@sluice/pool/PoolStats"
@@ -95,6 +96,18 @@ export const needed = Effect.sync(() => {
 
 /** Sockets that this process has open; a listening one is not among them. */
 export const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length
+
+/** The same, one by one, for somebody who looks for the reason. Node has no documented way to them. */
+export const socketsOneByOne = (): ReadonlyArray<string> =>
+  (process as unknown as { readonly _getActiveHandles: () => ReadonlyArray<unknown> })
+    ._getActiveHandles()
+    .filter((handle) => handle instanceof Socket)
+    .map(
+      (socket) =>
+        `${socket.localPort} to ${socket.remotePort}: ${socket.readyState}, ${socket.bytesRead} bytes read, ${socket.bytesWritten} written${
+          socket.isPaused() ? ", paused" : ""
+        }${socket.readableEnded ? ", end seen" : ""}${socket.destroyed ? ", destroyed" : ""}`
+    )
 
 /** Whether it becomes true in time. */
 export const within = <R>(limit: Duration.DurationInput, condition: Effect.Effect<boolean, never, R>) =>

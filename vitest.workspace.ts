@@ -12,7 +12,7 @@ const integration = [
 /** Tests that measure time or want the whole machine: they run one file after the other, after all other tests. */
 const alone = [
   "packages/examples/payments/test/main.test.ts",
-  "test/fault/{refused,restart,scoreboard}.test.ts",
+  "test/fault/{restart,scoreboard}.test.ts",
   "test/soak/**/*.test.ts"
 ]
 

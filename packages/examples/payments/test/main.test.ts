@@ -17,20 +17,23 @@ describe.sequential("npx pnpm demo", () => {
     120_000
   )
 
-  it.scopedLive("--serve stays up, prints its address and curl examples, and ends with Ctrl-C", () =>
-    Effect.gen(function* () {
-      const started = yield* start("--serve")
-      const { ended, interrupt, said, says } = started
-      yield* says("Ctrl-C")
-      const url = /^http:\/\/\S+$/m.exec(said.out)?.[0]
-      assert.include(said.out, `curl -i ${url}/payments`)
-      const stats = yield* Effect.promise(() => fetch(`${url}/stats`))
-      assert.strictEqual(stats.status, 200)
-      interrupt()
-      assert.strictEqual(yield* ended, 130, said.out + said.err)
-      yield* leavesNothing(started)
-    })
-  )
+  // They measure nothing, so they need not wait for each other.
+  describe.concurrent("besides", () => {
+    it.scopedLive("--serve stays up, prints its address and curl examples, and ends with Ctrl-C", () =>
+      Effect.gen(function* () {
+        const started = yield* start("--serve")
+        const { ended, interrupt, said, says } = started
+        yield* says("Ctrl-C")
+        const url = /^http:\/\/\S+$/m.exec(said.out)?.[0]
+        assert.include(said.out, `curl -i ${url}/payments`)
+        const stats = yield* Effect.promise(() => fetch(`${url}/stats`))
+        assert.strictEqual(stats.status, 200)
+        interrupt()
+        assert.strictEqual(yield* ended, 130, said.out + said.err)
+        yield* leavesNothing(started)
+      })
+    )
 
-  common({ known: "are --serve and --help", middle: "✓ normal load" })
+    common({ known: "are --serve and --help", middle: "✓ normal load" })
+  })
 })

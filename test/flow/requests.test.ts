@@ -27,8 +27,10 @@ import { eventually, unique } from "../contract/contract.js"
 import { booksBalance, proxy, running, type Scenario, Server, scenarios } from "../fault/rig.js"
 
 /** The routes of these tests. `table` is written to by `POST /pay`. */
-const served = ({ sleep }: Pick<Scenario, "sleep">, table: string) =>
+const served = ({ sleep }: Pick<Scenario, "sleep">) =>
   Effect.gen(function* () {
+    const table = unique("requests")
+    yield* numbersOf(table)
     const withConnection = yield* RequestConnection.make()
     const inTransaction = yield* RequestConnection.make({ transaction: true })
     const sql = yield* SqlClient.SqlClient
@@ -57,9 +59,10 @@ const served = ({ sleep }: Pick<Scenario, "sleep">, table: string) =>
       HttpRouter.post("/paid", Effect.as(insert, done)),
       HttpRouter.use(inTransaction)
     )
-    return yield* serving(
+    const url = yield* serving(
       HttpRouter.concat(routes, transactions).pipe(HttpRouter.mount("/health", Health.router)) as HttpRouter.HttpRouter
     )
+    return { table, url }
   })
 
 const numbersOf = (table: string) =>
@@ -118,9 +121,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
   it.effect("whatever they were doing, nothing of them is left, and the next request is served", () =>
     run({ pool: { maxSize: 2 } }, ({ sessions }) =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { table, url } = yield* served({ sleep })
         for (const [phase, { method, path, reached }] of Object.entries(phases)) {
           yield* Effect.scoped(
             Effect.gen(function* () {
@@ -149,9 +150,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
     // The door would refuse those that are expected to wait too long.
     run({ pool: { maxSize: 1, acquireTimeout: "5 minutes" } }, ({ sessions }) =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { url } = yield* served({ sleep })
         yield* Effect.scoped(
           Effect.gen(function* () {
             yield* sent(`${url}/slow`, "GET")
@@ -178,9 +177,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
     Effect.flatMap(proxy, (path) =>
       run({ via: path, pool: { maxSize: 1, minIdle: 0, idleTimeout: "100 millis" } }, () =>
         Effect.gen(function* () {
-          const table = unique("requests")
-          yield* numbersOf(table)
-          const url = yield* served({ sleep }, table)
+          const { url } = yield* served({ sleep })
           yield* statsAre("no connection is open", ({ size }) => size === 0)
           yield* path.blackhole()
           yield* Effect.scoped(
@@ -201,9 +198,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
   it.effect("a streamed response keeps the connection until its end, and gives it back when its client leaves", () =>
     run({ pool: { maxSize: 1 } }, ({ sessions }) =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { url } = yield* served({ sleep })
         yield* Effect.scoped(
           Effect.gen(function* () {
             const request = yield* sent(`${url}/rows`, "GET")
@@ -231,9 +226,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
   it.effect("a client that reads slowly holds no connection", () =>
     run({ pool: { maxSize: 1 } }, () =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { url } = yield* served({ sleep })
         const slow = yield* socketTo(url)
         slow.pause()
         slow.write("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -250,9 +243,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
   it.effect("a client that closes its half of the socket has left, because Node closes the other half then", () =>
     run({ pool: { maxSize: 1 } }, ({ sessions }) =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { url } = yield* served({ sleep })
         for (const path of ["/slow", "/rows"]) {
           const half = yield* socketTo(url)
           half.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
@@ -269,9 +260,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
   it.effect("pipelined requests are answered in their order, and end all when their client leaves", () =>
     run({ pool: { maxSize: 10 } }, ({ sessions }) =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { url } = yield* served({ sleep })
         const one = yield* socketTo(url)
         let text = ""
         one.on("data", (data) => {
@@ -312,9 +301,7 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
     () =>
       run({ pool: { maxSize: 10, acquireTimeout: "1 minute" } }, ({ sessions }) =>
         Effect.gen(function* () {
-          const table = unique("requests")
-          yield* numbersOf(table)
-          const url = yield* served({ sleep }, table)
+          const { table, url } = yield* served({ sleep })
           const cluster = yield* Server
           const body = "x".repeat(1_000)
           const count = cluster.database === "postgresql" ? 2_000 : 400
@@ -359,9 +346,7 @@ scenarios("F21: health checks while every connection is in use", ({ it, run, sle
   it.effect("both answer while 245 callers wait, without a connection of the pool; ready ends with the pool", () =>
     run({ pool: { maxSize: 10, acquireTimeout: "10 minutes" } }, ({ sessions }) =>
       Effect.gen(function* () {
-        const table = unique("requests")
-        yield* numbersOf(table)
-        const url = yield* served({ sleep }, table)
+        const { url } = yield* served({ sleep })
         const health = (check: string) =>
           Effect.map(get(`${url}/health/${check}`), ({ status, text }) => [status, text])
         const busy = yield* Effect.replicateEffect(Effect.fork(sleep(30)), 255)
@@ -393,9 +378,7 @@ scenarios("F21: health checks while every connection is in use", ({ it, run, sle
     Effect.flatMap(proxy, (path) =>
       run({ via: path, pool: { maxSize: 2 } }, () =>
         Effect.gen(function* () {
-          const table = unique("requests")
-          yield* numbersOf(table)
-          const url = yield* served({ sleep }, table)
+          const { url } = yield* served({ sleep })
           const status = Effect.map(get(`${url}/health/ready`), ({ status }) => status)
           assert.strictEqual(yield* status, 200)
           yield* path.blackhole()

@@ -9,6 +9,7 @@ import * as fc from "fast-check"
 import type { PoolConfig, ResourceStatus } from "../src/PoolOptions.js"
 import type { Priority } from "../src/Priority.js"
 import { type Abilities, Rig } from "./support/EngineRig.js"
+import { generator } from "./support/generator.js"
 
 const runs = Number(process.env["POOL_RUNS"] ?? 1_000)
 const seed = process.env["POOL_SEED"] === undefined ? undefined : Number(process.env["POOL_SEED"])
@@ -130,17 +131,6 @@ const abilities: fc.Arbitrary<Abilities> = fc.record({
   canReset: fc.boolean(),
   canAbort: fc.boolean()
 })
-
-/** A small generator of its own, so that a run is repeated by its seed whatever the version of anything else. */
-const generator = (start: number) => {
-  let state = start | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 const play = (rig: Rig, steps: Iterable<Step>): ReadonlyArray<string> => {
   const table = operations(rig).flatMap(([weight, name, run]) => Array.from({ length: weight }, () => ({ name, run })))

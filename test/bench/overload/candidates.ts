@@ -2,8 +2,8 @@
 import type { SheddingConfig } from "@sluice/pool/PoolOptions"
 import type { Engine } from "../../../packages/pool/src/internal/engine.js"
 import type { Waiter } from "../../../packages/pool/src/internal/queue.js"
+import { generator } from "../../../packages/pool/test/support/generator.js"
 import type { Candidate } from "../../support/traffic/play.js"
-import { generator } from "../../support/traffic/trace.js"
 
 export type Make = (target: number) => Candidate
 

@@ -351,6 +351,24 @@ const numbers = {
   order: { title: "lower classes that were served better than the one above", unit: "count", atMost: 0 }
 } as const
 
+const overloadNumbers = {
+  ...numbers,
+  high: { ...numbers.high, atLeast: 99 },
+  normal: { title: "until all is normal again", unit: "ms", atMost: 300 }
+} as const
+
+const behindNumbers = {
+  p99: { title: "p99 of the waits above that of an idle pool and one statement", unit: "ms", atMost: 5 },
+  served: { title: "background work that was done", unit: "count", atLeast: QUEUED },
+  failed: { title: "requests that failed", unit: "count", atMost: 0 }
+} as const
+
+const drownedNumbers = {
+  high: { ...numbers.high, atLeast: 99.9 },
+  background: { title: "background work, of what can be done", unit: "%", atLeast: 20 },
+  late: numbers.late
+} as const
+
 export const scenarios: ReadonlyArray<Scenario> = [
   {
     id: "F6",
@@ -361,9 +379,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     numbers: {
       goodput15: { title: "done in time, of what can be done, at 1.5 times", unit: "%", atLeast: 95 },
       goodput3: { title: "done in time, of what can be done, at 3 times", unit: "%", atLeast: 95 },
-      ...numbers,
-      high: { ...numbers.high, atLeast: 99 },
-      normal: { title: "until all is normal again", unit: "ms", atMost: 300 }
+      ...overloadNumbers
     },
     run: () => overload
   },
@@ -376,9 +392,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     patience: 60,
     numbers: {
       goodput3: { title: "done in time, of what can be done", unit: "%", atLeast: 95 },
-      ...numbers,
-      high: { ...numbers.high, atLeast: 99 },
-      normal: { title: "until all is normal again", unit: "ms", atMost: 300 }
+      ...overloadNumbers
     },
     run: overloadLive
   },
@@ -400,11 +414,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     places: ["virtual"],
     notRun: { peers: SIMULATED },
     patience: 60,
-    numbers: {
-      p99: { title: "p99 of the waits above that of an idle pool and one statement", unit: "ms", atMost: 5 },
-      served: { title: "background work that was done", unit: "count", atLeast: QUEUED },
-      failed: { title: "requests that failed", unit: "count", atMost: 0 }
-    },
+    numbers: behindNumbers,
     run: () => behind
   },
   {
@@ -414,11 +424,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     places: ["postgresql", "mysql"],
     notRun: { peers: CLASSES },
     patience: 90,
-    numbers: {
-      p99: { title: "p99 of the waits above that of an idle pool and one statement", unit: "ms", atMost: 5 },
-      served: { title: "background work that was done", unit: "count", atLeast: QUEUED },
-      failed: { title: "requests that failed", unit: "count", atMost: 0 }
-    },
+    numbers: behindNumbers,
     run: behindLive
   },
   {
@@ -456,11 +462,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     places: ["virtual"],
     notRun: { peers: SIMULATED },
     patience: 60,
-    numbers: {
-      high: { ...numbers.high, atLeast: 99.9 },
-      background: { title: "background work, of what can be done", unit: "%", atLeast: 20 },
-      late: numbers.late
-    },
+    numbers: drownedNumbers,
     run: () => drowned
   },
   {
@@ -470,11 +472,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     places: ["postgresql", "mysql"],
     notRun: { peers: CLASSES },
     patience: 60,
-    numbers: {
-      high: { ...numbers.high, atLeast: 99.9 },
-      background: { title: "background work, of what can be done", unit: "%", atLeast: 20 },
-      late: numbers.late
-    },
+    numbers: drownedNumbers,
     run: drownedLive
   }
 ]

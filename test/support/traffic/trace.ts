@@ -1,5 +1,7 @@
 /** A row of callers that is the same for everybody who plays it: when each comes, in which class, with how much work. */
+
 import type { Priority } from "@sluice/pool/Priority"
+import { generator } from "../../../packages/pool/test/support/generator.js"
 
 export interface Caller {
   /** Milliseconds since the beginning. */
@@ -21,17 +23,6 @@ export interface Shape {
   readonly patience: number
   /** The part of each class. */
   readonly classes: Partial<Readonly<Record<Priority, number>>>
-}
-
-/** From 0 to 1, the same numbers for the same seed. */
-export const generator = (start: number) => {
-  let state = start | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 /** Callers that come independently of each other. */

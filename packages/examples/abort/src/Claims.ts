@@ -1,4 +1,5 @@
 /** Judges the example: what is claimed, what was measured, and whether the claim held. */
+import type { Claim } from "@sluice/example-program/work"
 import { type Kind, patience, type Ran } from "./Flood.js"
 
 export interface Evidence {
@@ -10,12 +11,6 @@ export interface Evidence {
   readonly closed: number
   /** Sessions of ours that are still on the server at the end. */
   readonly sessions: number
-}
-
-export interface Claim {
-  readonly claim: string
-  readonly measured: string
-  readonly held: boolean
 }
 
 const count = (n: number) => n.toLocaleString("en-US")

@@ -1,4 +1,5 @@
 /** Judges the demo: what is claimed, what was measured, and whether the claim held. */
+import type { Claim } from "@sluice/example-program/work"
 import type { SqlStats } from "@sluice/sql/Sql"
 import { maxSize } from "./Live.js"
 import * as Meter from "./Meter.js"
@@ -48,12 +49,6 @@ export interface Evidence {
   /** The pools after the program's scope has closed, and the sessions that are still on the servers. */
   readonly closed: { readonly pools: SqlStats; readonly sessions: number; readonly drainMs: number }
   readonly elapsedMs: number
-}
-
-export interface Claim {
-  readonly claim: string
-  readonly measured: string
-  readonly held: boolean
 }
 
 /** Milliseconds that a request may wait for a connection while thousands of background statements wait as well. */

@@ -1,4 +1,5 @@
 /** Compares both sides, and judges ours: what is claimed, what was measured, and whether the claim held. */
+import type { Claim } from "@sluice/example-program/work"
 import * as Load from "./Load.js"
 import type { Ran, Seen } from "./Scene.js"
 
@@ -7,12 +8,6 @@ export interface Evidence {
   readonly restart: Ran
   readonly failover: Ran
   readonly elapsedMs: number
-}
-
-export interface Claim {
-  readonly claim: string
-  readonly measured: string
-  readonly held: boolean
 }
 
 /** Connections of each pool. */

@@ -1,4 +1,5 @@
 /** Judges the example: what is claimed, what was measured, and whether the claim held. */
+import type { Claim } from "@sluice/example-program/work"
 import type * as Flood from "./Flood.js"
 import { type Answer, percentile } from "./Load.js"
 import type * as Rush from "./Rush.js"
@@ -20,12 +21,6 @@ export interface Limits {
   readonly places: number
   /** Statements of the flood. */
   readonly statements: number
-}
-
-export interface Claim {
-  readonly claim: string
-  readonly measured: string
-  readonly held: boolean
 }
 
 /** SQLSTATE of a server whose places are taken. */

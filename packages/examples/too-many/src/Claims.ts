@@ -1,4 +1,5 @@
 /** Judges the example: what is claimed, what was measured, and whether the claim held. */
+import type { Claim } from "@sluice/example-program/work"
 
 /** The end of a request: its number if it was served, else the error. */
 export type Outcome = number | Refusal
@@ -17,12 +18,6 @@ export interface Evidence {
   readonly closed: number
   /** Sessions that are still on the server at the end. */
   readonly sessions: number
-}
-
-export interface Claim {
-  readonly claim: string
-  readonly measured: string
-  readonly held: boolean
 }
 
 /** The outcome that the rows of an answer show. */

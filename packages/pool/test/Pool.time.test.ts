@@ -236,7 +236,8 @@ describe("a process whose event loop was blocked for longer than every timeout",
         const pool = yield* Pool.make({ maxSize: 4, minIdle: 4, acquireTimeout: TIMEOUT, connect: open(port) })
         while (Pool.unsafeStats(pool).available < 4) yield* Effect.sleep(5)
         const callers = yield* Effect.replicateEffect(Effect.fork(Pool.use(pool, ask)), 8)
-        yield* Effect.sleep(0)
+        // The event loop does not turn meanwhile, so no answer comes before it is blocked.
+        yield* Effect.yieldNow()
         assert.strictEqual(Pool.unsafeStats(pool).using, 4)
         block(TIMEOUT + 200)
         const exits = yield* Effect.forEach(callers, Fiber.await)

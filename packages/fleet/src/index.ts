@@ -1,0 +1,6 @@
+/**
+ * The `sluice` command. Programs use `@sluice/observability`.
+ *
+ * @since 0.2.0
+ */
+export {}

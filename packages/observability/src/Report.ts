@@ -5,6 +5,8 @@
  * "the last minute" cover 60 seconds, or the time since the start if that is less. No parameter and no password is in a report; texts
  * of statements and names of spans are in it only for readers who may see them.
  *
+ * A report is the same before and after JSON: every number in it is finite, and what is not known is `undefined`, which JSON leaves out.
+ *
  * @since 0.2.0
  */
 import type { CloseReason, LeakKind, PoolStats } from "@sluice/pool/PoolStats"
@@ -47,6 +49,11 @@ export interface Database {
   readonly retries: { readonly total: number; readonly denied: number }
   /** Failures of statements, by the tag of their reason. */
   readonly errors: Readonly<Record<string, number>>
+  /** The same of the last minute alone. */
+  readonly lastMinute: {
+    readonly retries: { readonly total: number; readonly denied: number }
+    readonly errors: Readonly<Record<string, number>>
+  }
 }
 
 /**
@@ -106,14 +113,59 @@ export interface PoolReport extends PoolStats {
   readonly whatIf: ReadonlyArray<WhatIf>
   /** The likely cause of the last acquire that timed out in the last minute, in the words of its error. */
   readonly lastTimeout: { readonly at: number; readonly message: string } | undefined
+  readonly lastMinute: LastMinute
+  /** What the ten minutes before the last one were like, as far as they were seen. `undefined`: too little was seen. */
+  readonly usual: { readonly acquiresPerSecond: number; readonly holdMeanMs: number } | undefined
+  /** The last time at which connecting has failed, unless that has ended more than a minute ago. */
+  readonly outage: Outage | undefined
+  /** For how long the pool has been suspended; 0 if it is not. */
+  readonly suspendedMs: number
 }
 
 /**
+ * What has happened in a pool in the last minute.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface LastMinute {
+  /** Leases granted. */
+  readonly acquired: number
+  /** Failed acquires, by the tag of the error. */
+  readonly acquireFailures: Readonly<Record<string, number>>
+  readonly connects: number
+  readonly connectFailures: number
+  /** Reasons for which nothing was closed are not in it. */
+  readonly closed: { readonly [K in CloseReason]?: number }
+  /** Leases that were found to be held longer than `leakThreshold`. */
+  readonly leaks: number
+}
+
+/**
+ * A time in which connecting has failed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Outage {
+  readonly since: number
+  /** `undefined`: it goes on. */
+  readonly until: number | undefined
+  /** Connects that have failed. */
+  readonly attempts: number
+  /** What the last of them has failed with. */
+  readonly message: string
+}
+
+/**
+ * Times, none of them missing: each value is exact or at most 5 % too high, `maxMs` and `meanMs` are exact. All 0 if `count` is.
+ *
  * @since 0.2.0
  * @category models
  */
 export interface Distribution {
   readonly count: number
+  readonly meanMs: number
   readonly p50Ms: number
   readonly p95Ms: number
   readonly p99Ms: number
@@ -132,6 +184,8 @@ export interface HolderReport {
   /** The process or thread of the server that works for it, as the server's own lists name it. */
   readonly serverPid: number | undefined
   readonly kind: LeakKind
+  /** How long nothing was done on the connection; 0 while it works. */
+  readonly idleMs: number
   /** Only for readers who may see texts. */
   readonly activity: string | undefined
   /** Only for readers who may see texts. */

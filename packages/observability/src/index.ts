@@ -1,4 +1,6 @@
 /**
  * @since 0.2.0
  */
+export * as Panels from "./Panels.js"
 export type * as Report from "./Report.js"
+export * as Thresholds from "./Thresholds.js"

@@ -100,6 +100,11 @@ export interface PoolReport extends PoolStats {
   }>
   /** How long the acquires of the last minute have waited. */
   readonly waits: Distribution
+  /**
+   * Leases granted so far whose acquires have waited no longer than `ms`, for each bound of the metric
+   * `db.client.connection.wait_time`, in order.
+   */
+  readonly waitsWithin: ReadonlyArray<{ readonly ms: number; readonly count: number }>
   /** How long the leases that ended in the last minute were held. */
   readonly holds: Distribution
   /** How long the connects of the last minute have taken. */

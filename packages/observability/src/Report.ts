@@ -119,8 +119,15 @@ export interface PoolReport extends PoolStats {
   /** The likely cause of the last acquire that timed out in the last minute, in the words of its error. */
   readonly lastTimeout: { readonly at: number; readonly message: string } | undefined
   readonly lastMinute: LastMinute
-  /** What the ten minutes before the last one were like, as far as they were seen. `undefined`: too little was seen. */
-  readonly usual: { readonly acquiresPerSecond: number; readonly holdMeanMs: number } | undefined
+  /** The last ten seconds. */
+  readonly now: Pace
+  /** What ten seconds are like: the median of the ten minutes before them. `undefined`: too little was seen. */
+  readonly usual: Pace | undefined
+  /**
+   * What the leased connections are used for: how many of them, on average over the last ten seconds. One on which nothing was done for
+   * a moment only (`idleLeaseMs` of the thresholds) counts as busy.
+   */
+  readonly doing: Readonly<Record<LeakKind, number>>
   /** The last time at which connecting has failed, unless that has ended more than a minute ago. */
   readonly outage: Outage | undefined
   /** For how long the pool has been suspended; 0 if it is not. */
@@ -144,6 +151,19 @@ export interface LastMinute {
   readonly closed: { readonly [K in CloseReason]?: number }
   /** Leases that were found to be held longer than `leakThreshold`. */
   readonly leaks: number
+}
+
+/**
+ * How many come, and how long they stay.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Pace {
+  /** Acquires that have begun, whatever became of them. */
+  readonly arrivalsPerSecond: number
+  /** How long the leases that ended were held. */
+  readonly holdMeanMs: number
 }
 
 /**

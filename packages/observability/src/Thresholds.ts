@@ -61,9 +61,9 @@ export interface Thresholds {
    */
   readonly leaseMs: number
   /**
-   * How long a lease may be held with nothing done on its connection, in a transaction or not, while others wait.
+   * For how long nothing may be done on a leased connection, in a transaction or not, while others wait.
    *
-   * - Unit: milliseconds. Default 1,000. Range 1 to 300,000.
+   * - Unit: milliseconds. Default 200. Range 1 to 300,000.
    */
   readonly idleLeaseMs: number
   /**
@@ -128,7 +128,7 @@ export const standard: Thresholds = {
   exhaustion: 0.01,
   objective: 0.999,
   leaseMs: 300_000,
-  idleLeaseMs: 1_000,
+  idleLeaseMs: 200,
   slowMs: 1_000,
   lagMs: { warning: 10_000, critical: 60_000 },
   retries: 0.1,

@@ -135,6 +135,7 @@ export const make = <A, E, R>(
     // Uninterruptible and still bounded: leases by `drainTimeout`, everything else by the bound of its own work.
     yield* Scope.addFinalizer(scope, Effect.uninterruptible(drain(pool, { within: parsed.drainTimeout })))
     // After that, so that nothing is open that nobody closes.
+    running.register(pool)
     running.engine.start()
     return pool
   })

@@ -4,12 +4,12 @@
  * @since 0.1.0
  */
 import { Data } from "effect"
-import type { CloseReason, Leak } from "./PoolStats.js"
+import type { AcquireFailure, CloseReason, Leak } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
 /**
  * One thing that happened. Every `Acquired` is followed by one `Released` for the same connection, also where several
- * holders share it. Times are whole milliseconds.
+ * holders share it. Times are milliseconds with fractions, except in a `Leak`, which people read: whoever shows them rounds them.
  *
  * @since 0.1.0
  * @category models
@@ -23,8 +23,14 @@ export type PoolEvent = Data.TaggedEnum<{
   Leak: Leak
   /** A lease was taken away, because nothing was done with it for `leakThreshold`: see the option `reclaim`. */
   Reclaimed: Leak
-  /** An acquire failed with the error of this tag. */
-  AcquireFailed: { readonly error: string; readonly waitMs: number }
+  /** An acquire failed with the error of this tag. `priority` is absent if a hook of the program has refused it. */
+  AcquireFailed: {
+    readonly error: AcquireFailure
+    readonly waitMs: number
+    readonly priority: Priority | undefined
+  }
+  /** A caller left, because it was interrupted, when it had waited for `waitMs`. */
+  AcquireInterrupted: { readonly waitMs: number; readonly priority: Priority }
   /** A connect succeeded after `elapsedMs`. */
   Connected: { readonly connection: number; readonly elapsedMs: number }
   /** A connect failed, or its connection was lost before its first use. The next connect starts in `retryInMs` or later. */

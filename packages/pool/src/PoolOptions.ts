@@ -27,6 +27,7 @@ export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
  *
  * - `kind`: see `LeakKind`.
  * - `since`: the instant of `Deadline` at which the last work on it has ended; 0 if there was none. Has no meaning while it is busy.
+ * - `remoteId`: what the host calls the connection, such as the number of the process that serves it. Default unknown.
  *
  * @since 0.2.0
  * @category models
@@ -34,6 +35,7 @@ export type ResourceStatus = "clean" | "dirty" | "busy" | "dead"
 export interface Inspection {
   readonly kind: Exclude<LeakKind, "unknown">
   readonly since: number
+  readonly remoteId?: number | undefined
 }
 
 /**

@@ -36,6 +36,23 @@ export type CloseReason =
   | "drain"
 
 /**
+ * Why an acquire failed: the tag of its error.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type AcquireFailure =
+  | "AcquireTimeout"
+  | "PoolSaturated"
+  | "PoolShed"
+  | "PoolClosed"
+  | "NestedAcquire"
+  | "ConnectFailed"
+  | "ConnectUnavailable"
+  | "Dismissed"
+  | "HookFailed"
+
+/**
  * An immutable snapshot; taking one costs the same whatever the pool holds.
  *
  * `size = available + using + validating + resetting + quarantined`, and `size + connecting + closing` never exceeds
@@ -83,12 +100,19 @@ export interface PoolStats {
   readonly isOverloaded: boolean
   /** Leases granted so far, one for each holder. */
   readonly acquired: number
+  /**
+   * Acquires that failed, by the tag of their error. The next three numbers are in it, and have names of their own because they are
+   * asked for most.
+   */
+  readonly failed: Readonly<Record<AcquireFailure, number>>
   /** Acquires that ended in `AcquireTimeout`. */
   readonly timeouts: number
   /** Acquires that ended in `PoolSaturated`. */
   readonly saturated: number
   /** Acquires that ended in `PoolShed`. */
   readonly shed: number
+  /** Callers that left, because they were interrupted, while they waited. */
+  readonly interrupted: number
   /** With `shedding` in mode `shadow`: acquires that would have ended in `PoolShed`. */
   readonly wouldShed: number
   /**
@@ -141,6 +165,34 @@ export interface Holder {
  * @category models
  */
 export type LeakKind = "busy" | "idleInTransaction" | "forgotten" | "listener" | "stream" | "unknown"
+
+/**
+ * A lease, and what it is used for: `Pools.holders`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Lease extends Holder {
+  readonly kind: LeakKind
+  /** Milliseconds for which nothing was done on the connection. 0 while it is `busy`. */
+  readonly idleMs: number
+  /** What the host calls the connection: see `Inspection`. `undefined`: it cannot be told. */
+  readonly remoteId: number | undefined
+}
+
+/**
+ * The callers of one class that wait: `Pools.queues`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Queue {
+  readonly priority: Priority
+  /** How many wait. */
+  readonly depth: number
+  /** Milliseconds that the first of them has waited. */
+  readonly oldestMs: number
+}
 
 /**
  * A lease that is held longer than `leakThreshold`.

@@ -29,7 +29,8 @@ const prints: Readonly<Record<string, ReadonlyArray<string>>> = {
   "layer.ts": ["printed a page"],
   "hooks.ts": ["speaks de", "closed: drain"],
   "jittered.ts": ["a connection after 4 attempts"],
-  "withPriority.ts": ["syncing"]
+  "withPriority.ts": ["syncing"],
+  "watch.ts": ["orders is open", "orders is closed"]
 }
 
 describe("examples", () => {

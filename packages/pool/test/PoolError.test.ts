@@ -189,6 +189,18 @@ describe("messages", () => {
     timeouts: 0,
     saturated: 0,
     shed: 0,
+    interrupted: 0,
+    failed: {
+      AcquireTimeout: 0,
+      PoolSaturated: 0,
+      PoolShed: 0,
+      PoolClosed: 0,
+      NestedAcquire: 0,
+      ConnectFailed: 0,
+      ConnectUnavailable: 0,
+      Dismissed: 0,
+      HookFailed: 0
+    },
     wouldShed: 0,
     lateGrants: 0,
     connects: 2,

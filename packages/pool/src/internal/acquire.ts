@@ -100,7 +100,7 @@ export class Acquire<A> {
     const rank = waiter !== undefined && this.admission.hasLimits ? waiter.rank : -1
     const lease = state.leases.grant(entry, holder, shared, now, rank)
     if (state.host.emit !== undefined) {
-      const waitMs = waiter === undefined ? 0 : Math.round(now - waiter.since)
+      const waitMs = waiter === undefined ? 0 : now - waiter.since
       state.emit({ _tag: "Acquired", connection: entry.id, waitMs, priority: waiter?.priority })
     }
     return lease

@@ -1,6 +1,7 @@
 /**
  * Who waits, who is next, who is refused, and who is shed. `Acquire` asks `next` and never looks into the lists.
  */
+import type { Queue } from "../PoolStats.js"
 import * as Backoff from "./backoff.js"
 import type { Refusal } from "./host.js"
 import { Limits } from "./limits.js"
@@ -107,6 +108,18 @@ export class Admission<A> {
     return oldest === undefined ? 0 : now - oldest.since
   }
 
+  /** The classes in which callers wait. */
+  classes(now: number): ReadonlyArray<Queue> {
+    const found: Array<Queue> = []
+    for (let rank = 0; rank < CLASSES; rank++) {
+      const head = this.queue.headOf(rank)
+      if (head === undefined) continue
+      const { priority, since } = head
+      found.push({ priority, depth: this.queue.sizeOf(rank), oldestMs: Math.round(now - since) })
+    }
+    return found
+  }
+
   /** Puts the waiter into the queue, or refuses it. True if it is in the queue. */
   enter(waiter: Waiter<A>, now: number): boolean {
     const refusal = this.refusal(waiter, now)
@@ -203,11 +216,10 @@ export class Admission<A> {
   fail(waiter: Waiter<A>, refusal: Refusal, now: number): void {
     const { counters, host, ready } = this.state
     const waited = now - waiter.since
-    if (refusal._tag === "AcquireTimeout") counters.timeouts++
-    if (refusal._tag === "PoolShed") counters.shed++
+    counters.failed[refusal._tag]++
     waiter.error = host.refuse(refusal, waited, now)
     if (waiter.resume !== undefined) ready.push(waiter)
-    this.state.emit({ _tag: "AcquireFailed", error: refusal._tag, waitMs: Math.round(waited) })
+    this.state.emit({ _tag: "AcquireFailed", error: refusal._tag, waitMs: waited, priority: waiter.priority })
   }
 
   failAll(refusal: Refusal, now: number): void {
@@ -239,12 +251,11 @@ export class Admission<A> {
   }
 
   private refusal(waiter: Waiter<A>, now: number): Refusal | undefined {
-    const { backoff, config, counters, isEnding, open } = this.state
+    const { backoff, config, isEnding, open } = this.state
     if (isEnding) return { _tag: "PoolClosed" }
     if (Backoff.refuses(backoff, config, now, open)) return this.hostRefusal()
     if (waiter.timeout <= 0) return this.timedOut(waiter, now)
     if (this.queue.size < config.maxWaiters) return undefined
-    counters.saturated++
     const victim = this.queue.youngestBelow(waiter.rank)
     if (victim === undefined) return { _tag: "PoolSaturated" }
     this.leave(victim)
@@ -298,7 +309,7 @@ export class Admission<A> {
     this.shedding = Shedding.looked(before, settings, isLate, now)
     const { isOverloaded } = this.shedding
     if (isOverloaded !== before.isOverloaded) {
-      state.emit({ _tag: "Overload", isOverloaded, waitMs: oldest === undefined ? 0 : Math.round(now - oldest.since) })
+      state.emit({ _tag: "Overload", isOverloaded, waitMs: oldest === undefined ? 0 : now - oldest.since })
     }
     if (!isOverloaded) return
     const isTooOld = (waiter: Waiter<A> | undefined) =>

@@ -32,7 +32,7 @@ export class Connect<A> {
     if (state.phase === "draining") entry.closeReason = "drain"
     // One that is not clean has yet to show that it can be used; one that is dead is a failure.
     else if (state.statusOf(entry) === "clean") state.connectSucceeded()
-    state.emit({ _tag: "Connected", connection: entry.id, elapsedMs: Math.round(elapsed) })
+    state.emit({ _tag: "Connected", connection: entry.id, elapsedMs: elapsed })
     this.release.putBack(entry, now)
     this.growth.grow(now)
     return entry
@@ -53,8 +53,7 @@ export class Connect<A> {
     const now = state.host.now()
     state.backoff = Backoff.paused(state.backoff, pause, now)
     const { attempts, cause, notBefore } = state.backoff
-    const retryInMs = Math.round(notBefore - now)
-    if (attempts > 0) state.emit({ _tag: "ConnectFailed", cause, attempts, retryInMs })
+    if (attempts > 0) state.emit({ _tag: "ConnectFailed", cause, attempts, retryInMs: notBefore - now })
     this.growth.grow(now)
   }
 }

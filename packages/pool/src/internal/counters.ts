@@ -1,13 +1,11 @@
 /**
  * What a pool has done so far. The pool decides nothing by these numbers; they are for `stats`.
  */
-import type { CloseReason } from "../PoolStats.js"
+import type { AcquireFailure, CloseReason } from "../PoolStats.js"
 
 export class Counters {
   acquired = 0
-  timeouts = 0
-  saturated = 0
-  shed = 0
+  interrupted = 0
   wouldShed = 0
   lateGrants = 0
   connects = 0
@@ -28,8 +26,27 @@ export class Counters {
     drain: 0
   }
 
+  readonly failed: Record<AcquireFailure, number> = {
+    AcquireTimeout: 0,
+    PoolSaturated: 0,
+    PoolShed: 0,
+    PoolClosed: 0,
+    NestedAcquire: 0,
+    ConnectFailed: 0,
+    ConnectUnavailable: 0,
+    Dismissed: 0,
+    HookFailed: 0
+  }
+
   copy() {
-    const { closed, ...counts } = this
-    return { ...counts, closed: { ...closed } }
+    const { closed, failed, ...counts } = this
+    return {
+      ...counts,
+      timeouts: failed.AcquireTimeout,
+      saturated: failed.PoolSaturated,
+      shed: failed.PoolShed,
+      failed: { ...failed },
+      closed: { ...closed }
+    }
   }
 }

@@ -91,7 +91,7 @@ export class Drain<A> {
       this.report.aborted++
       leases.end(lease)
       if (host.emit !== undefined) {
-        this.state.emit({ _tag: "Released", connection: lease.entry.id, heldMs: Math.round(now - lease.since) })
+        this.state.emit({ _tag: "Released", connection: lease.entry.id, heldMs: now - lease.since })
       }
       if (lease.entry.holders === 0) this.health.close(lease.entry, "drain", now)
     }

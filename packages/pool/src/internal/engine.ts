@@ -29,7 +29,7 @@ export class Engine<A> {
   private readonly back: Release<A>
   private readonly connect: Connect<A>
   private readonly maintenance: Maintenance<A>
-  private readonly leaks: Leaks<A>
+  readonly leaks: Leaks<A>
   private isFlushing = false
 
   constructor(

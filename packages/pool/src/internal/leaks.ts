@@ -68,15 +68,22 @@ export class Leaks<A> {
     return counters.reclaimed !== before
   }
 
+  /** What a lease is used for, and milliseconds for which nothing was done with it. */
+  inspect(lease: Lease<A>, now: number) {
+    const { config, host } = this.state
+    const found = host.inspect(lease.entry.resource)
+    const idleFor = now - Math.max(lease.since, this.ranSince, found?.since ?? 0)
+    const isIdle = found === undefined || idleFor >= Math.min(IDLE, (config.leakThreshold || Infinity) / 2)
+    const kind: LeakKind = found === undefined ? "unknown" : isIdle ? found.kind : busyAs(found.kind)
+    return { kind, idleFor, remoteId: found?.remoteId }
+  }
+
   /** Gives whether there was something to tell. */
   private look(lease: Lease<A>, isRepeated: boolean, now: number): boolean {
     const { config, counters, host } = this.state
     const isNew = !lease.isReported
     if (!isNew && !config.reclaim) return false
-    const found = host.inspect(lease.entry.resource)
-    const idleFor = now - Math.max(lease.since, this.ranSince, found?.since ?? 0)
-    const isIdle = found === undefined || idleFor >= Math.min(IDLE, config.leakThreshold / 2)
-    const kind = found === undefined ? "unknown" : isIdle ? found.kind : busyAs(found.kind)
+    const { idleFor, kind } = this.inspect(lease, now)
     const wait = config.leakThreshold * UNUSED - idleFor
     const isReclaimed = config.reclaim && isTakeable[kind] && wait <= 0
     // A millisecond at least: a rest that is lost in the rounding of `now` would wake the pool again and again.
@@ -99,7 +106,7 @@ export class Leaks<A> {
     counters.reclaimed++
     leases.end(lease)
     if (host.emit !== undefined) {
-      this.state.emit({ _tag: "Released", connection: entry.id, heldMs: Math.round(now - lease.since) })
+      this.state.emit({ _tag: "Released", connection: entry.id, heldMs: now - lease.since })
     }
     if (entry.holders === 0) this.health.close(entry, "reclaimed", now)
     else entry.closeReason ??= "reclaimed"

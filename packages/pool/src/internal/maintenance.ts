@@ -30,7 +30,7 @@ export class Maintenance<A> {
     const late = this.nextAt === Infinity ? 0 : now - this.nextAt
     if (late <= INTERVAL) return false
     this.state.epoch++
-    this.state.emit({ _tag: "Stall", lateMs: Math.round(late) })
+    this.state.emit({ _tag: "Stall", lateMs: late })
     return true
   }
 

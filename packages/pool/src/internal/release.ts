@@ -32,7 +32,7 @@ export class Release<A> {
     this.state.load.held(lease.shared ? held / entry.holders : held)
     state.leases.end(lease)
     if (state.host.emit !== undefined) {
-      state.emit({ _tag: "Released", connection: entry.id, heldMs: Math.round(held) })
+      state.emit({ _tag: "Released", connection: entry.id, heldMs: held })
     }
     if (state.phase === "draining") this.drain.report.released++
     if (entry.holders > 0) {
@@ -52,7 +52,11 @@ export class Release<A> {
    */
   abandon(waiter: Waiter<A>): void {
     if (waiter.queued) {
+      const { counters, host } = this.state
+      const { priority, since } = waiter
       this.admission.leave(waiter)
+      counters.interrupted++
+      this.state.emit({ _tag: "AcquireInterrupted", waitMs: host.now() - since, priority })
       // The waiter behind it may be served by what this one could not use: a connection that is shared.
       this.acquire.dispatch(this.state.host.now())
     } else if (waiter.lease !== undefined) this.release(waiter.lease)

@@ -28,7 +28,7 @@ import type { Snapshot } from "../../PoolError.js"
 import * as PoolError from "../../PoolError.js"
 import type { PoolEvent } from "../../PoolEvent.js"
 import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../../PoolOptions.js"
-import type { Holder } from "../../PoolStats.js"
+import type { Holder, Lease } from "../../PoolStats.js"
 import { isFailing } from "../backoff.js"
 import { text } from "../diagnosis.js"
 import { Engine } from "../engine.js"
@@ -38,12 +38,16 @@ import { Bounded } from "./bounded.js"
 import type { Lender } from "./hooked.js"
 import { Hooks } from "./hooks.js"
 import * as Notes from "./notes.js"
+import * as openPools from "./openPools.js"
 
 /** A running pool: its engine, and what the verbs of `Pool` need besides it. */
 export interface Runtime<A> extends Lender<A> {
   readonly now: () => number
   readonly drained: Deferred.Deferred<DrainCounts>
   readonly listen: (listener: (event: PoolEvent) => void) => () => void
+  readonly holders: (count: number) => ReadonlyArray<Lease>
+  /** The pool is one of the process until it has closed. */
+  readonly register: (pool: object) => void
 }
 
 type ConnectError<E> = E | PoolError.InvalidOptions
@@ -335,6 +339,7 @@ export const make = <A, E, R>(
     }
 
     const drained = yield* Deferred.make<DrainCounts>()
+    let unregister: (() => void) | undefined
     const classify = safely<E, ConnectFailureKind>(options.classify ?? (() => "unreachable"), "unreachable")
     // A schedule sees a time that looks like the wall clock and never jumps: some of them compute with it.
     const offset = clock.unsafeCurrentTimeMillis() - now()
@@ -401,6 +406,7 @@ export const make = <A, E, R>(
         // What is still under way concerns no connection that exists: work that was to stop a lease, a step of the schedule.
         bounded.stop()
         Deferred.unsafeDone(drained, Exit.succeed(counts))
+        unregister?.()
       },
       emit: undefined
     }
@@ -413,11 +419,28 @@ export const make = <A, E, R>(
             bounded,
             now,
             refuse: (cause, waited) => {
-              host.emit?.({ _tag: "AcquireFailed", error: "HookFailed", waitMs: Math.round(waited) })
+              engine.state.counters.failed.HookFailed++
+              host.emit?.({ _tag: "AcquireFailed", error: "HookFailed", waitMs: waited, priority: undefined })
               return new PoolError.HookFailed({ ...snapshotOf(waited, now()), hook: "beforeAcquire", cause })
             }
           })
     const engine: Engine<A> = new Engine(config, host)
     if (config.leakStack) unwant = Origin.want()
-    return { engine, hooks: hooks?.areAround === true ? hooks : undefined, now, drained, listen }
+    return {
+      engine,
+      hooks: hooks?.areAround === true ? hooks : undefined,
+      now,
+      drained,
+      listen,
+      holders: (count) => {
+        const at = now()
+        return engine.state.leases.longest(count).map((lease) => {
+          const { idleFor, kind, remoteId } = engine.leaks.inspect(lease, at)
+          return { ...holders.present(lease, at), kind, idleMs: kind === "busy" ? 0 : Math.round(idleFor), remoteId }
+        })
+      },
+      register: (pool) => {
+        unregister = openPools.add(pool)
+      }
+    }
   })

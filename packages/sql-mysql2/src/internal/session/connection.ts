@@ -165,8 +165,8 @@ export class MysqlConnection implements Owner<Operation>, Packable, Connection {
   /** See `Driver.inspect`. */
   inspect(): Inspection {
     const { answeredAt: since, current } = this.pipeline
-    if (current !== undefined) return { kind: "busy", since }
-    return { kind: this.inTransaction ? "idleInTransaction" : "forgotten", since }
+    const kind = current !== undefined ? "busy" : this.inTransaction ? "idleInTransaction" : "forgotten"
+    return { kind, since, remoteId: this.wire.threadId }
   }
 
   /** The statement may leave together with the one that begins its transaction. */

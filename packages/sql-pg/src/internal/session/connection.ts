@@ -175,9 +175,9 @@ export class PgConnection implements Owner<Operation>, Packable {
   /** See `Driver.inspect`. */
   inspect(): Inspection {
     const { answeredAt: since, current } = this.pipeline
-    if (current !== undefined) return { kind: "busy", since }
-    if (this.inTransaction) return { kind: "idleInTransaction", since }
-    return { kind: this.listens ? "listener" : "forgotten", since }
+    const remoteId = this.endpoint.server.isProxied ? undefined : (this.client.processID ?? undefined)
+    const idle = this.inTransaction ? "idleInTransaction" : this.listens ? "listener" : "forgotten"
+    return { kind: current === undefined ? idle : "busy", since, remoteId }
   }
 
   /** Finds out which server the session is on, and waits for nothing. */

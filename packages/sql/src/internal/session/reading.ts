@@ -21,6 +21,6 @@ export const make = (): Reading => {
   return {
     on: (connection) => Effect.acquireRelease(change(connection, 1), () => change(connection, -1)),
     inspect: (connection, found) =>
-      (streams.get(connection as WeakKey) ?? 0) > 0 ? { kind: "stream", since: found.since } : found
+      (streams.get(connection as WeakKey) ?? 0) > 0 ? { ...found, kind: "stream" } : found
   }
 }

@@ -1,0 +1,154 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Deadline, Pool, type PoolEvent, Pools } from "../src/index.js"
+import { settle, test } from "./support/Fixture.js"
+
+const pool = (name: string) => Pool.make({ name, maxSize: 1, minIdle: 1, connect: () => Effect.succeed({}) })
+
+const names = Effect.map(Pools.all, (pools) => pools.map(({ name }) => name))
+
+describe("the pools of the process", () => {
+  it.scoped("are those that are not closed", () =>
+    Effect.gen(function* () {
+      const one = yield* pool("one")
+      assert.deepStrictEqual(yield* names, ["one"])
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* pool("two")
+          assert.deepStrictEqual(yield* names, ["one", "two"])
+        })
+      )
+      assert.deepStrictEqual(yield* names, ["one"])
+      yield* Pool.drain(one)
+      assert.deepStrictEqual(yield* names, [])
+    })
+  )
+
+  it.scoped("are watched from their first event to their last, whenever they are made", () =>
+    Effect.gen(function* () {
+      const told: Array<string> = []
+      yield* pool("early")
+      const stop = Pools.unsafeWatch((watched) => {
+        told.push(`${watched.name} is open`)
+        const unlisten = Pool.unsafeListen(watched, ({ _tag }) => told.push(`${watched.name} ${_tag}`))
+        return () => {
+          unlisten()
+          told.push(`${watched.name} is closed`)
+        }
+      })
+      assert.deepStrictEqual(told.splice(0), ["early is open"])
+      yield* Effect.scoped(Effect.zipRight(pool("late"), settle))
+      assert.deepStrictEqual(told.splice(0), ["late is open", "late Connected", "late Closed", "late is closed"])
+      stop()
+      stop()
+      assert.deepStrictEqual(told.splice(0), ["early is closed"])
+      yield* Effect.scoped(pool("later"))
+      assert.deepStrictEqual(told, [])
+    })
+  )
+
+  it.scoped("are those of every copy of the library", () =>
+    Effect.gen(function* () {
+      const copy = "../src/internal/runtime/openPools.js?copy"
+      const other = (yield* Effect.promise(() => import(/* @vite-ignore */ copy))) as {
+        all: () => ReadonlyArray<unknown>
+      }
+      const one = yield* pool("one")
+      assert.deepStrictEqual(other.all(), [one])
+    })
+  )
+})
+
+describe("the queues", () => {
+  test(
+    "are those classes in which callers wait, the first one first, with the age of the oldest",
+    { maxSize: 1 },
+    (f) =>
+      Effect.gen(function* () {
+        yield* f.hold()
+        assert.deepStrictEqual(yield* Pools.queues(f.pool), [])
+        yield* f.park({ priority: "low" })
+        yield* f.pass(30)
+        yield* f.park({ priority: "high" })
+        yield* f.park({ priority: "low" })
+        yield* f.pass(12)
+        assert.deepStrictEqual(yield* Pools.queues(f.pool), [
+          { priority: "high", depth: 1, oldestMs: 12 },
+          { priority: "low", depth: 2, oldestMs: 42 }
+        ])
+      })
+  )
+})
+
+describe("the holders", () => {
+  test("are the oldest leases, with what they are used for", { maxSize: 3 }, (f) =>
+    Effect.gen(function* () {
+      yield* f.hold()
+      yield* f.pass(30)
+      yield* f.hold()
+      yield* f.hold()
+      yield* f.pass(12)
+      const holders = yield* Pools.holders(f.pool, 2)
+      assert.deepStrictEqual(
+        holders.map(({ heldMs, kind }) => [heldMs, kind]),
+        [
+          [42, "unknown"],
+          [12, "unknown"]
+        ]
+      )
+    })
+  )
+
+  it.scoped("are told with what `inspect` knows, whether or not leaks are looked for", () =>
+    Effect.gen(function* () {
+      const timers = yield* Deadline.ofContext
+      const since = timers.now()
+      const watched = yield* Pool.make({
+        maxSize: 1,
+        leakThreshold: 0,
+        connect: () => Effect.succeed({}),
+        describe: () => "idle in transaction",
+        inspect: () => ({ kind: "idleInTransaction", since: since - 5_000, remoteId: 4711 })
+      })
+      yield* Effect.withSpan(Pool.acquire(watched), "handler")
+      const [holder] = yield* Pools.holders(watched, 10)
+      assert.deepInclude(holder, {
+        connection: 1,
+        activity: "idle in transaction",
+        span: "handler",
+        kind: "busy",
+        idleMs: 0,
+        remoteId: 4711
+      })
+    })
+  )
+})
+
+describe("acquires that fail", () => {
+  test(
+    "are counted by the tag of their error, and those whose caller has left apart",
+    { maxSize: 1, maxWaiters: 2 },
+    (f) =>
+      Effect.gen(function* () {
+        const events: Array<PoolEvent.PoolEvent> = yield* f.listen
+        yield* f.hold()
+        yield* f.park({ acquireTimeout: 5 })
+        const left = yield* Effect.fork(Pool.use(f.pool, () => Effect.void, { priority: "high" }))
+        yield* settle
+        yield* Effect.ignore(Pool.use(f.pool, () => Effect.void))
+        yield* f.pass(5)
+        yield* Fiber.interrupt(left)
+        const { failed, interrupted, saturated, timeouts } = f.stats()
+        assert.deepInclude(failed, { AcquireTimeout: 1, PoolSaturated: 1, PoolClosed: 0 })
+        assert.deepStrictEqual([timeouts, saturated, interrupted], [1, 1, 1])
+        assert.deepStrictEqual(
+          events.filter(({ _tag }) => _tag.startsWith("Acquire") && _tag !== "Acquired"),
+          [
+            { _tag: "AcquireFailed", error: "PoolSaturated", waitMs: 0, priority: "normal" },
+            { _tag: "AcquireFailed", error: "AcquireTimeout", waitMs: 5, priority: "normal" },
+            { _tag: "AcquireInterrupted", waitMs: 5, priority: "high" }
+          ] as any
+        )
+      })
+  )
+})

@@ -2,5 +2,7 @@
  * @since 0.2.0
  */
 export * as Panels from "./Panels.js"
+export type * as Reason from "./Reason.js"
 export type * as Report from "./Report.js"
 export * as Thresholds from "./Thresholds.js"
+export * as Verdict from "./Verdict.js"

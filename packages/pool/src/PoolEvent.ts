@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { Data } from "effect"
+import type { AcquireError } from "./PoolError.js"
 import type { AcquireFailure, CloseReason, Leak } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
@@ -23,9 +24,13 @@ export type PoolEvent = Data.TaggedEnum<{
   Leak: Leak
   /** A lease was taken away, because nothing was done with it for `leakThreshold`: see the option `reclaim`. */
   Reclaimed: Leak
-  /** An acquire failed with the error of this tag. `priority` is absent if a hook of the program has refused it. */
+  /**
+   * An acquire failed with the error of this tag. `priority` is absent if a hook of the program has refused it. `cause` is the error:
+   * its message says what the pool was like at that moment, and is made when it is asked for.
+   */
   AcquireFailed: {
     readonly error: AcquireFailure
+    readonly cause: AcquireError
     readonly waitMs: number
     readonly priority: Priority | undefined
   }

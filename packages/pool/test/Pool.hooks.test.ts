@@ -124,7 +124,7 @@ describe("the hooks around a lease", () => {
           assert.isFalse(hasRun)
           assert.deepStrictEqual([f.stats().acquired, events], [
             0,
-            [{ _tag: "AcquireFailed", error: "HookFailed", waitMs: 0, priority: undefined }]
+            [{ _tag: "AcquireFailed", error: "HookFailed", cause: error, waitMs: 0, priority: undefined }]
           ] as any)
         })
       )

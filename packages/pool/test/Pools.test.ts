@@ -142,10 +142,26 @@ describe("acquires that fail", () => {
         assert.deepInclude(failed, { AcquireTimeout: 1, PoolSaturated: 1, PoolClosed: 0 })
         assert.deepStrictEqual([timeouts, saturated, interrupted], [1, 1, 1])
         assert.deepStrictEqual(
-          events.filter(({ _tag }) => _tag.startsWith("Acquire") && _tag !== "Acquired"),
+          events
+            .filter(({ _tag }) => _tag.startsWith("Acquire") && _tag !== "Acquired")
+            .map((event) =>
+              event._tag === "AcquireFailed" ? { ...event, cause: event.cause.message.split(" (")[0] } : event
+            ),
           [
-            { _tag: "AcquireFailed", error: "PoolSaturated", waitMs: 0, priority: "normal" },
-            { _tag: "AcquireFailed", error: "AcquireTimeout", waitMs: 5, priority: "normal" },
+            {
+              _tag: "AcquireFailed",
+              error: "PoolSaturated",
+              cause: `pool "pool": 2 callers wait already and maxWaiters is 2`,
+              waitMs: 0,
+              priority: "normal"
+            },
+            {
+              _tag: "AcquireFailed",
+              error: "AcquireTimeout",
+              cause: `pool "pool": no connection within 5 ms`,
+              waitMs: 5,
+              priority: "normal"
+            },
             { _tag: "AcquireInterrupted", waitMs: 5, priority: "high" }
           ] as any
         )

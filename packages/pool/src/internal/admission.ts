@@ -1,6 +1,7 @@
 /**
  * Who waits, who is next, who is refused, and who is shed. `Acquire` asks `next` and never looks into the lists.
  */
+import type { AcquireError } from "../PoolError.js"
 import type { Queue } from "../PoolStats.js"
 import * as Backoff from "./backoff.js"
 import type { Refusal } from "./host.js"
@@ -219,7 +220,8 @@ export class Admission<A> {
     counters.failed[refusal._tag]++
     waiter.error = host.refuse(refusal, waited, now)
     if (waiter.resume !== undefined) ready.push(waiter)
-    this.state.emit({ _tag: "AcquireFailed", error: refusal._tag, waitMs: waited, priority: waiter.priority })
+    const cause = waiter.error as AcquireError
+    this.state.emit({ _tag: "AcquireFailed", error: refusal._tag, cause, waitMs: waited, priority: waiter.priority })
   }
 
   failAll(refusal: Refusal, now: number): void {

@@ -420,8 +420,15 @@ export const make = <A, E, R>(
             now,
             refuse: (cause, waited) => {
               engine.state.counters.failed.HookFailed++
-              host.emit?.({ _tag: "AcquireFailed", error: "HookFailed", waitMs: waited, priority: undefined })
-              return new PoolError.HookFailed({ ...snapshotOf(waited, now()), hook: "beforeAcquire", cause })
+              const failed = new PoolError.HookFailed({ ...snapshotOf(waited, now()), hook: "beforeAcquire", cause })
+              host.emit?.({
+                _tag: "AcquireFailed",
+                error: "HookFailed",
+                cause: failed,
+                waitMs: waited,
+                priority: undefined
+              })
+              return failed
             }
           })
     const engine: Engine<A> = new Engine(config, host)

@@ -102,6 +102,8 @@ export const socketsOneByOne = (): ReadonlyArray<string> =>
   (process as unknown as { readonly _getActiveHandles: () => ReadonlyArray<unknown> })
     ._getActiveHandles()
     .filter((handle) => handle instanceof Socket)
+    // A pipe that is written to is one of these as well.
+    .filter((socket) => socket !== process.stdout && socket !== process.stderr)
     .map(
       (socket) =>
         `${socket.localPort} to ${socket.remotePort}: ${socket.readyState}, ${socket.bytesRead} bytes read, ${socket.bytesWritten} written${

@@ -30,10 +30,10 @@ const observe = (socket: Net.Socket): Peer => {
 }
 
 /** A server that answers every byte with itself, unless told to be silent. */
-const echoServer = (options: { readonly silent?: boolean } = {}) =>
+const echoServer = (options: { readonly silent?: boolean; readonly allowHalfOpen?: boolean } = {}) =>
   Effect.gen(function* () {
     const peers: Array<Peer> = []
-    const server = Net.createServer((socket) => {
+    const server = Net.createServer({ allowHalfOpen: options.allowHalfOpen === true }, (socket) => {
       if (options.silent) {
         socket.pause()
         peers.push({ ...observe(new Net.Socket()), socket })
@@ -56,6 +56,15 @@ const echoServer = (options: { readonly silent?: boolean } = {}) =>
     const { port } = server.address() as Net.AddressInfo
     return { target: { host: "127.0.0.1", port }, peers }
   })
+
+/** A side that the system has closed answers what is sent to it with a RST. */
+const closed = ({ socket }: Peer) =>
+  until(
+    Effect.sync(() => {
+      if (!socket.destroyed) socket.write("anybody?")
+      return socket.destroyed
+    })
+  )
 
 /** Succeeds with a connected peer, fails with the code of the operating system. */
 const open = (to: { readonly host: string; readonly port: number }, allowHalfOpen = false) =>
@@ -192,6 +201,22 @@ describe("FaultProxy", () => {
       assert.strictEqual(yield* client.ended, "rst")
       assert.strictEqual(yield* peers[0]!.ended, "rst")
       yield* echoed(yield* open(proxy), "b")
+    })
+  )
+
+  it.scoped("reset closes a connection as well to which a FIN is just being passed on", () =>
+    Effect.gen(function* () {
+      const { peers, target } = yield* echoServer({ allowHalfOpen: true })
+      const proxy = yield* FaultProxy.make({ target })
+      const client = yield* open(proxy)
+      yield* echoed(client, "a")
+      yield* proxy.blackhole()
+      client.socket.end()
+      yield* settle
+      // The FIN is handed to the system and has not left when the reset comes.
+      yield* Effect.zipRight(proxy.heal, proxy.reset)
+      assert.strictEqual(yield* client.ended, "rst")
+      yield* closed(peers[0]!)
     })
   )
 
@@ -410,12 +435,7 @@ describe("FaultProxy", () => {
       yield* Effect.async<void>((resume) => void client.socket.write("still here", () => resume(Effect.void)))
       assert.isFalse(client.socket.destroyed)
       yield* Scope.close(scope, Exit.void)
-      yield* until(
-        Effect.sync(() => {
-          if (!client.socket.destroyed) client.socket.write("anybody?")
-          return client.socket.destroyed
-        })
-      )
+      yield* closed(client)
     })
   )
 

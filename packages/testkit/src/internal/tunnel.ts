@@ -124,6 +124,15 @@ const finish = (socket: Net.Socket) => {
 }
 
 /**
+ * Sends a RST. While a FIN waits to leave, the system refuses to send one, and Node would then lose the socket without closing
+ * it: nothing could close it any more.
+ */
+const reset = (socket: Net.Socket) => {
+  if (socket.writableEnded && !socket.writableFinished) socket.once("finish", () => socket.resetAndDestroy())
+  else socket.resetAndDestroy()
+}
+
+/**
  * The proxy owns (`own`) the socket that a tunnel opens, as it owns the client's, and destroys both when its scope
  * closes.
  */
@@ -162,7 +171,7 @@ export const make = (
         Effect.sync(() => {
           for (const socket of [client, server]) {
             if (Exit.isFailure(exit)) socket.destroy()
-            else if (exit.value === "reset") socket.resetAndDestroy()
+            else if (exit.value === "reset") reset(socket)
             else finish(socket)
           }
         }).pipe(Effect.zipRight(Deferred.succeed(closed, undefined)))

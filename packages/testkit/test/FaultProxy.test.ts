@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, FiberId, Scope } from "effect"
 import { FaultProxy } from "../src/index.js"
 import { live, until } from "../src/internal/live.js"
+import { closed } from "./support/sockets.js"
 
 /** One end of a connection, and what its user sees of it. */
 interface Peer {
@@ -56,15 +57,6 @@ const echoServer = (options: { readonly silent?: boolean; readonly allowHalfOpen
     const { port } = server.address() as Net.AddressInfo
     return { target: { host: "127.0.0.1", port }, peers }
   })
-
-/** A side that the system has closed answers what is sent to it with a RST. */
-const closed = ({ socket }: Peer) =>
-  until(
-    Effect.sync(() => {
-      if (!socket.destroyed) socket.write("anybody?")
-      return socket.destroyed
-    })
-  )
 
 /** Succeeds with a connected peer, fails with the code of the operating system. */
 const open = (to: { readonly host: string; readonly port: number }, allowHalfOpen = false) =>
@@ -216,7 +208,7 @@ describe("FaultProxy", () => {
       // The FIN is handed to the system and has not left when the reset comes.
       yield* Effect.zipRight(proxy.heal, proxy.reset)
       assert.strictEqual(yield* client.ended, "rst")
-      yield* closed(peers[0]!)
+      yield* closed(peers[0]!.socket)
     })
   )
 
@@ -435,7 +427,7 @@ describe("FaultProxy", () => {
       yield* Effect.async<void>((resume) => void client.socket.write("still here", () => resume(Effect.void)))
       assert.isFalse(client.socket.destroyed)
       yield* Scope.close(scope, Exit.void)
-      yield* closed(client)
+      yield* closed(client.socket)
     })
   )
 

@@ -2,6 +2,7 @@ import * as Net from "node:net"
 import { Effect, Exit } from "effect"
 import Mysql from "mysql2"
 import { reasonOf } from "./clusterError.js"
+import { cut, goodbye } from "./goodbye.js"
 import { live } from "./live.js"
 import { MariaDbClusterError } from "./mariaDbClusterError.js"
 
@@ -39,17 +40,6 @@ const open = ({ node: _, database, ...address }: Address) =>
 
 type Opened = Effect.Effect.Success<ReturnType<typeof open>>
 
-/** Ends a connection and waits until the server has closed its side, so that the server no longer counts it. */
-const leave = ({ connection, socket }: Opened) =>
-  Effect.async<void>((resume) => {
-    if (socket.closed) return resume(Effect.void)
-    socket.once("close", () => resume(Effect.void))
-    connection.end(() => {})
-  }).pipe(
-    // A server that stops at this very moment may never close its side.
-    Effect.timeoutOption("2 seconds")
-  )
-
 const statement = <Row extends object>({ connection }: Opened, sql: string, params: ReadonlyArray<unknown>) =>
   Effect.async<ReadonlyArray<Row>, unknown>((resume) => {
     connection.query(sql, [...params], (error, result) =>
@@ -67,7 +57,7 @@ const killStatement = (address: Address, id: number) =>
   Effect.acquireUseRelease(
     open(address),
     (opened) => statement(opened, "kill connection ?", [id]),
-    ({ socket }) => Effect.sync(() => socket.destroy())
+    ({ socket }) => cut(socket)
   ).pipe(Effect.timeout("2 seconds"), Effect.ignore, live)
 
 /**
@@ -93,14 +83,14 @@ export const query = <Row extends object>(
             cause
           })
       ),
-    (opened, exit) => {
-      const { connection, socket } = opened
+    ({ connection, socket }, exit) => {
       const id: number | null = connection.threadId
-      return Effect.when(leave(opened), () => Exit.isSuccess(exit)).pipe(
-        Effect.zipRight(Effect.sync(() => socket.destroy())),
-        Effect.zipRight(
-          Effect.when(Effect.forkDaemon(killStatement(address, id)), () => Exit.isInterrupted(exit) && id !== null)
-        )
+      if (Exit.isSuccess(exit)) return goodbye(socket, () => connection.end(() => {}))
+      // The fiber must not inherit that nothing can be interrupted here: its timeout would have no effect.
+      const kill = Effect.forkDaemon(Effect.interruptible(killStatement(address, id!)))
+      return Effect.zipRight(
+        cut(socket),
+        Effect.when(kill, () => Exit.isInterrupted(exit) && id !== null)
       )
     }
   )

@@ -2,6 +2,7 @@ import * as Net from "node:net"
 import { Effect, Exit } from "effect"
 import Pg from "pg"
 import { reasonOf } from "./clusterError.js"
+import { cut, goodbye } from "./goodbye.js"
 import { PgClusterError } from "./pgClusterError.js"
 
 /** The application name of the testkit's own connections. No verb counts, shows or ends them. */
@@ -50,11 +51,6 @@ export const query = <Row extends object>(
         catch: fail
       }).pipe(Effect.map((result) => result.rows as ReadonlyArray<Row>)),
     ({ client, socket }, exit) =>
-      Effect.promise(() => client.end()).pipe(
-        // A server that stops at this very moment may never close its side.
-        Effect.timeoutOption("2 seconds"),
-        Effect.when(() => Exit.isSuccess(exit)),
-        Effect.zipRight(Effect.sync(() => socket.destroy()))
-      )
+      Exit.isSuccess(exit) ? goodbye(socket, () => void client.end(() => {})) : cut(socket)
   )
 }

@@ -6,7 +6,7 @@
  * @since 0.2.0
  */
 import { Effect } from "effect"
-import * as openPools from "./internal/runtime/openPools.js"
+import { openPools } from "./internal/runtime/openPools.js"
 import { type Pool, TypeId } from "./Pool.js"
 import type { Lease, Queue } from "./PoolStats.js"
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { Deadline, Pool, type PoolEvent, Pools } from "../src/index.js"
+import type * as OpenPools from "../src/internal/runtime/openPools.js"
 import { settle, test } from "./support/Fixture.js"
 
 const pool = (name: string) => Pool.make({ name, maxSize: 1, minIdle: 1, connect: () => Effect.succeed({}) })
@@ -50,11 +51,9 @@ describe("the pools of the process", () => {
   it.scoped("are those of every copy of the library", () =>
     Effect.gen(function* () {
       const copy = "../src/internal/runtime/openPools.js?copy"
-      const other = (yield* Effect.promise(() => import(/* @vite-ignore */ copy))) as {
-        all: () => ReadonlyArray<unknown>
-      }
+      const other = (yield* Effect.promise(() => import(/* @vite-ignore */ copy))) as typeof OpenPools
       const one = yield* pool("one")
-      assert.deepStrictEqual(other.all(), [one])
+      assert.deepStrictEqual(other.openPools.all(), [one])
     })
   )
 })

@@ -4,6 +4,7 @@
 export * as Consistency from "./Consistency.js"
 export * as Job from "./Job.js"
 export * as Router from "./Router.js"
+export * as Sources from "./Sources.js"
 export * as Sql from "./Sql.js"
 export * as SqlHealth from "./SqlHealth.js"
 export * as SqlHooks from "./SqlHooks.js"

@@ -17,6 +17,7 @@ import {
 } from "effect"
 import * as Budget from "../src/internal/client/budget.js"
 import * as Retry from "../src/internal/client/retry.js"
+import { Totals } from "../src/internal/routing/totals.js"
 import * as Options from "../src/internal/session/options.js"
 import * as FakeDriver from "./support/fakeDriver.js"
 import { clean, idle, layer, played, reasonOf } from "./support/sql.js"
@@ -656,7 +657,7 @@ describe("a transaction", () => {
   it.effect("that got no connection is begun again; one whose body passes on such a failure of another is not", () =>
     Effect.gen(function* () {
       const timers = yield* Deadline.make
-      const retrying = Retry.make({ targets: [], acquireTimeout: 1_000, timers } as any)
+      const retrying = Retry.make({ targets: [], totals: new Totals(), acquireTimeout: 1_000, timers } as any)
       const full = error("TooManyConnections", { connection: "none", retry: "always" })
       for (const given of [{}, { timeout: "1 second" }] as const) {
         let runs = 0

@@ -80,11 +80,12 @@ const none: ReadonlyArray<string> = []
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
-  endpoint: ({ host, key, label, path, roundTrip }) => ({
+  endpoint: ({ counts, host, key, label, path, roundTrip }) => ({
     key,
     label,
     host: path === undefined ? host : undefined,
-    times: roundTrip
+    times: roundTrip,
+    counts
   }),
   connect,
   ping: session.ping,

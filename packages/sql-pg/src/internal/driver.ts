@@ -135,11 +135,12 @@ const begin = ({ deferrable, isolation, readOnly }: BeginOptions): ReadonlyArray
 
 export const driver: Driver<Endpoint, PgConnection> = {
   name: "PostgreSQL",
-  endpoint: ({ host, key, label, path, roundTrip }) => ({
+  endpoint: ({ counts, host, key, label, path, roundTrip }) => ({
     key,
     label,
     host: path === undefined ? host : undefined,
-    times: roundTrip
+    times: roundTrip,
+    counts
   }),
   connect: (endpoint, signals, control) => connect(endpoint, signals, undefined, control),
   ping,

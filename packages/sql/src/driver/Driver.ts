@@ -12,6 +12,7 @@ import type { Instant } from "@sluice/pool/Deadline"
 import type * as PoolOptions from "@sluice/pool/PoolOptions"
 import type { Effect, Fiber, Scope } from "effect"
 import type { CommitFate, SqlReason } from "../SqlReason.js"
+import type { Counts } from "./Profile.js"
 
 /**
  * What a connection says about itself without I/O.
@@ -141,6 +142,8 @@ export interface EndpointInfo {
     /** Milliseconds, a mean of the last second or so; 0 until a statement was answered. Read often, so reading must cost nothing. */
     readonly latency: number
   }
+  /** What was done on all connections to it. Without it nobody can be told. */
+  readonly counts?: Readonly<Counts> | undefined
 }
 
 /**

@@ -15,7 +15,7 @@ import * as Addresses from "./Addresses.js"
 import { invalidOptions } from "./Classify.js"
 import type { EndpointInfo } from "./Driver.js"
 import * as Options from "./Options.js"
-import { RoundTrip } from "./Profile.js"
+import { Counts, RoundTrip } from "./Profile.js"
 import type * as Tls from "./Tls.js"
 
 export type { Fields } from "./Options.js"
@@ -78,6 +78,7 @@ export interface Endpoint<out Client> extends EndpointInfo {
   readonly statementTimeout: number
   /** Of a packet to the server and back. */
   readonly roundTrip: RoundTrip
+  readonly counts: Counts
   /** Whether connections are encrypted: see `Tls.first`. */
   readonly ways: Tls.Ways
   /** Makes what opens a connection, with the password that is valid now. */
@@ -156,6 +157,7 @@ const endpointOf = <At extends Options.Fields, Client, More>(
     label,
     statementTimeout,
     roundTrip: new RoundTrip(),
+    counts: new Counts(),
     ways,
     client: (way) =>
       Effect.isEffect(secret)

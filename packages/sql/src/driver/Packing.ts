@@ -178,7 +178,7 @@ export class Read<Conn extends Packable, State> implements Held {
     // A cancel that is under way could hit it.
     else if (pipeline.isAborting) pipeline.hold(this)
     else {
-      pipeline.corkForTick()
+      pipeline.countPacked()
       this.sender.write(this)
       connection.packer?.watch.add(connection)
     }

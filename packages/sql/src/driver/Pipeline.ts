@@ -18,7 +18,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import { type Instant, never, type Timer, type Timers } from "@sluice/pool/Deadline"
 import { PATIENCE, TimedOut } from "./Classify.js"
 import type { Observer, Phase } from "./Driver.js"
-import type { Profile, RoundTrip } from "./Profile.js"
+import type { Counts, Profile, RoundTrip } from "./Profile.js"
 
 /**
  * One operation on a connection, from its first byte until the server is ready for the next. The driver makes it; the fields of
@@ -99,6 +99,7 @@ export interface Owner<in Op> {
   readonly isDead: boolean
   readonly endpoint: {
     readonly roundTrip: RoundTrip
+    readonly counts: Counts
     /** Milliseconds; 0 is off. */
     readonly statementTimeout: number
   }
@@ -301,9 +302,9 @@ export class Pipeline<Op extends Operation<Op>> {
     this.owner.sendMark()
   }
 
-  /** What is written until the running callbacks have ended leaves in one write. */
-  corkForTick(): void {
-    if (this.corked) return
+  /** What is written until the running callbacks have ended leaves in one write. True if that begins now. */
+  corkForTick(): boolean {
+    if (this.corked) return false
     this.corked = true
     const { socket } = this.owner
     socket.cork()
@@ -311,6 +312,14 @@ export class Pipeline<Op extends Operation<Op>> {
       this.corked = false
       socket.uncork()
     })
+    return true
+  }
+
+  /** A packed read is written next. It leaves together with what follows until the running callbacks have ended. */
+  countPacked(): void {
+    const { counts } = this.owner.endpoint
+    counts.packed++
+    if (this.corkForTick()) counts.batches++
   }
 
   /** The earliest instant at which the server can have begun with the oldest operation. */
@@ -342,6 +351,7 @@ export class Pipeline<Op extends Operation<Op>> {
 
   /** An abort begins. Until `abortEnded` no work is added. */
   abortBegan(): void {
+    this.owner.endpoint.counts.cancels++
     this.aborting = new Set()
   }
 

@@ -110,6 +110,21 @@ export class Profiles {
 }
 
 /**
+ * What was done on all connections to one server.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export class Counts {
+  /** Statements that were cancelled. */
+  cancels = 0
+  /** Reads that have shared their connection with others. */
+  packed = 0
+  /** Writes to a socket in which they left. */
+  batches = 0
+}
+
+/**
  * The time of a round trip to one server without any work there. An empty statement shows it. Any answer that comes sooner shows
  * that it is shorter. Beside it the time of the statements of all connections to that server.
  *

@@ -23,6 +23,7 @@ import type { Target } from "../internal/routing/target.js"
 import { consistencyToken } from "../internal/routing/written.js"
 import * as Hooks from "../internal/session/hooks.js"
 import type * as Router from "../Router.js"
+import * as Sources from "../Sources.js"
 import type { Service } from "../Sql.js"
 import type { SqlHooks } from "../SqlHooks.js"
 import * as SqlReason from "../SqlReason.js"
@@ -191,7 +192,6 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   })
   core = running
   yield* Deferred.succeed(made, running)
-  if (options.startup !== "lazy") yield* begin(cluster)
   // One after the other, because they take no time, and because a concurrent `forEach` of Effect 3.22 never ends when it is
   // interrupted at the moment at which its fiber has yielded and its children have not begun.
   const everywhere = (f: (pool: Pool.Pool<Conn>) => Effect.Effect<unknown>) =>
@@ -233,7 +233,8 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
             Effect.forEach(drains, Fiber.join).pipe(
               // After the pools, which may have cancelled statements over them.
               Effect.zipLeft(Effect.forEach(cluster.targets, ({ control }) => control.rest)),
-              Effect.zipLeft(registration.end)
+              Effect.zipLeft(registration.end),
+              Effect.zipLeft(ended)
             )
         )
       ),
@@ -242,6 +243,10 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     resume: everywhere(Pool.resume),
     functionPool: Effect.mapError(FunctionPool.make(...cluster.targets.map(({ pool }) => pool)), errors.invalidOptions)
   }
+  const forget = Sources.add(sourceOf(cluster, sql, running.shown, options))
+  const ended = Effect.sync(forget)
+  yield* Effect.addFinalizer(() => ended)
+  if (options.startup !== "lazy") yield* begin(cluster)
   return {
     sql,
     client: running.client,
@@ -250,6 +255,40 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     apart: cluster.apart.connect
   }
 })
+
+/** What others see of an `Sql`. */
+const sourceOf = <Conn>(
+  { members, targets, totals }: Cluster.Cluster<Conn>,
+  sql: Service,
+  shown: Sources.Source["shown"],
+  { pool, roles, spanAttributes }: RuntimeOptions<any>
+): Sources.Source => {
+  const said = new Map(spanAttributes)
+  const attribute = <A>(key: string) => said.get(key) as A | undefined
+  const sum = (of: (target: Target<Conn>) => number | undefined) =>
+    targets.reduce((sum, target) => sum + (of(target) ?? 0), 0)
+  return {
+    name: pool?.name ?? targets[0]!.label,
+    system: attribute("db.system.name"),
+    namespace: attribute("db.namespace"),
+    address: attribute("server.address"),
+    port: attribute("server.port"),
+    sql,
+    targets: targets as ReadonlyArray<Target<any>>,
+    isWritable: () => members.snapshot.isWritable,
+    totals: () =>
+      totals.shown({
+        // The first server that is found to take the writes is no change.
+        roleChanges: roles === "found" ? Math.max(0, members.epoch - 1) : members.epoch,
+        packed: sum(({ info }) => info.counts?.packed),
+        batches: sum(({ info }) => info.counts?.batches),
+        cancels: sum(({ info }) => info.counts?.cancels),
+        controlConnects: sum(({ control }) => control.stats().connects)
+      }),
+    unsafeListen: (listener) => totals.listen(listener),
+    shown
+  }
+}
 
 /** Milliseconds; `undefined` is off. */
 const heldFor = (failoverHold: RuntimeConfig["failoverHold"] = "off"): number | undefined =>

@@ -38,7 +38,7 @@ import { Bounded } from "./bounded.js"
 import type { Lender } from "./hooked.js"
 import { Hooks } from "./hooks.js"
 import * as Notes from "./notes.js"
-import * as openPools from "./openPools.js"
+import { openPools } from "./openPools.js"
 
 /** A running pool: its engine, and what the verbs of `Pool` need besides it. */
 export interface Runtime<A> extends Lender<A> {

@@ -13,6 +13,7 @@ import type { Executed, Mode } from "../../driver/Driver.js"
 import type { Cluster } from "../routing/cluster.js"
 import { CurrentIntent, type Intent, intentOf } from "../routing/intent.js"
 import * as Route from "../routing/route.js"
+import type { Seen } from "../routing/totals.js"
 import { connect, isUnopened } from "../session/connection.js"
 import type * as Hooks from "../session/hooks.js"
 import * as Options from "../session/options.js"
@@ -22,6 +23,7 @@ import * as Transaction from "../session/transaction.js"
 import * as Blocks from "./blocks.js"
 import * as Contexts from "./contexts.js"
 import * as Elsewhere from "./elsewhere.js"
+import * as Ends from "./ends.js"
 import { invalidUse } from "./errors.js"
 import * as Given from "./given.js"
 import * as Retry from "./retry.js"
@@ -48,6 +50,8 @@ const pinTable: OptionTable.Table<PinOptions> = {
 /** What `Sql` and `SqlClient` are both made of. */
 export interface Core<Conn> extends Hooks.Core<Conn> {
   readonly client: Client.SqlClient
+  /** A text without its literals. */
+  readonly shown: (text: string) => string
   readonly query: (
     text: string,
     params: ReadonlyArray<unknown>,
@@ -81,7 +85,7 @@ export const make = <Conn>(
   reactivity: Effect.Effect<Reactivity.Service>,
   options: ClientOptions
 ): Core<Conn> => {
-  const { consistency, driver } = cluster
+  const { consistency, driver, totals } = cluster
   const { packing } = driver
   const mayWrite = (intent: Intent | undefined) => Route.mayWrite(cluster, intent)
   const retrying = Retry.make(cluster)
@@ -89,23 +93,39 @@ export const make = <Conn>(
   const again = packing && Elsewhere.again(cluster, packing)
 
   /** A statement of a fiber: on the connection of the block that it is inside of, else on one of the pool's. */
-  const statement: Statements.Kit["run"] = (fiber, flags, sql, params, mode) => {
+  const statement: Statements.Kit["run"] = (fiber, flags, sql, params, mode) =>
+    totals.listener === undefined
+      ? unheard(fiber, flags, sql, params, mode, undefined)
+      : Ends.told(cluster, sql, (seen) => unheard(fiber, flags, sql, params, mode, seen))
+
+  /** A statement whose end nobody is told of here. `seen` is for those who are. */
+  const unheard = (
+    fiber: Fiber.RuntimeFiber<any, any>,
+    flags: RuntimeFlags.RuntimeFlags,
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    mode: Mode,
+    seen: Seen<Conn> | undefined
+  ): Effect.Effect<any, SqlError> => {
     const context = fiber.currentContext
     const block = blocks.of(context)
-    if (block !== undefined) return statementIn(block, context, sql, params, mode)
+    if (block !== undefined) return statementIn(block, context, sql, params, mode, seen)
     const intent = intentOf(context)
     const until = Deadline.currentIn(context)
     if (packing?.packs(sql, mode, params) && isUrgent(context)) {
       const interruptible = RuntimeFlags.isEnabled(flags, RuntimeFlags.Interruption)
-      const start: Pool.Register<Conn, any, SqlError> = (connection, resume, answer) =>
+      const start: Pool.Register<Conn, any, SqlError> = (connection, resume, answer) => {
+        if (seen !== undefined) seen.connection = connection
         packing.start(connection, { sql, params, mode, fiber, interruptible, until, resume, answer, again })
+      }
       return retrying.statement(context, (options) => Route.share(cluster, intent, start, options), true)
     }
-    const execute =
-      consistency !== undefined && mayWrite(intent)
-        ? (connection: Conn) =>
-            consistency.marks.around(connection, driver.execute(connection, sql, params, mode, undefined, until))
-        : (connection: Conn) => driver.execute(connection, sql, params, mode, undefined, until)
+    const isNoted = consistency !== undefined && mayWrite(intent)
+    const execute = (connection: Conn) => {
+      if (seen !== undefined) seen.connection = connection
+      const execution = driver.execute(connection, sql, params, mode, undefined, until)
+      return isNoted ? consistency.marks.around(connection, execution) : execution
+    }
     return retrying.statement(context, (options) => Route.lend(cluster, intent, execute, options), false)
   }
 
@@ -115,19 +135,24 @@ export const make = <Conn>(
     context: Context.Context<never>,
     sql: string,
     params: ReadonlyArray<unknown>,
-    mode: Mode
+    mode: Mode,
+    seen: Seen<Conn> | undefined
   ): Effect.Effect<any, SqlError> => {
     const until = Deadline.currentIn(context)
     const intent = intentOf(context)
     const isNoted = consistency !== undefined && mayWrite(intent)
-    const statement = PinStatement.run(block, intent, until, (connection, before) => {
+    const isFirst = block.transaction !== undefined && isUnopened(block.pin)
+    const execute = (connection: Conn, before: ReadonlyArray<string>) => {
+      if (seen !== undefined) seen.connection = connection
       const execution = driver.execute(connection, sql, params, mode, before, until)
       if (!isNoted) return execution
       return block.transaction === undefined
         ? consistency.marks.around(connection, execution)
         : consistency.marks.inside(connection, execution)
-    })
-    return block.transaction !== undefined && isUnopened(block.pin)
+    }
+    // A failure of the first statement counts after its last run.
+    const statement = PinStatement.run(block, intent, until, execute, !isFirst)
+    return isFirst
       ? retrying.statement(context, () => Effect.mapError(statement, Transaction.failedToBegin), false)
       : statement
   }
@@ -137,9 +162,9 @@ export const make = <Conn>(
     const run = (sql: string, params: ReadonlyArray<unknown>, mode: Mode): Effect.Effect<any, SqlError> =>
       Effect.withFiberRuntime((fiber, { runtimeFlags }) => {
         const block = blockOf(fiber.currentContext)
-        return block === undefined
-          ? statement(fiber, runtimeFlags, sql, params, mode)
-          : statementIn(block, fiber.currentContext, sql, params, mode)
+        if (block === undefined) return statement(fiber, runtimeFlags, sql, params, mode)
+        const within = (seen?: Seen<Conn>) => statementIn(block, fiber.currentContext, sql, params, mode, seen)
+        return totals.listener === undefined ? within() : Ends.told(cluster, sql, within)
       })
     // Own arrow properties and not methods, because programs spread connections.
     return {
@@ -156,7 +181,9 @@ export const make = <Conn>(
               block === undefined
                 ? Streams.cursorFromPool(cluster, intent, sql, params)
                 : Streams.cursorIn(block, intent, Deadline.currentIn(currentContext), sql, params)
-            return Effect.map(cursor, Streams.rowsOf(transform))
+            const counted = <A, R>(effect: Effect.Effect<A, SqlError, R>) =>
+              Effect.tapErrorCause(effect, (cause) => Effect.sync(() => totals.failed(cause)))
+            return Effect.map(counted(cursor), (next) => Streams.rowsOf(transform)((until) => counted(next(until))))
           })
         )
     }
@@ -297,11 +324,12 @@ export const make = <Conn>(
     })
   )
 
+  const spans = new Spans.Said(options.spanAttributes, options.compiler.dialect === "pg" ? "postgresql" : "mysql")
   const statements = (compiler: Statement.Compiler, transformRows: Statements.Rows) =>
     Statements.make({
       make: Statement.make(acquirer, compiler, options.spanAttributes, transformRows),
       transformRows,
-      spans: new Spans.Said(options.spanAttributes, compiler.dialect === "pg" ? "postgresql" : "mysql"),
+      spans,
       run: statement,
       stream: facade.executeStream,
       texts: new WeakMap()
@@ -362,5 +390,6 @@ export const make = <Conn>(
         Effect.sync(() => Pin.close(block))
       )
     })
-  return { client, query, execute, withConnection, connectionScoped, withTransaction, retry, inside }
+  const { shown } = spans
+  return { client, shown, query, execute, withConnection, connectionScoped, withTransaction, retry, inside }
 }

@@ -20,7 +20,7 @@ import { toSqlError } from "./errors.js"
  * there is a budget.
  */
 export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): NonNullable<PackedRequest["again"]> => {
-  const { driver, members, scope, targetOf } = cluster
+  const { driver, members, scope, targetOf, totals } = cluster
   const budget = Budget.make(() => acquired(cluster), Budget.held)
 
   /** In a fiber that has the context of the caller, and so its deadline, priority and span. */
@@ -28,7 +28,11 @@ export const again = <Conn>(cluster: Cluster<Conn>, packing: Packing<Conn>): Non
     { fiber: caller }: PackedRequest,
     once: (fiber: Fiber.RuntimeFiber<any, any>, until: Deadline.Instant) => Effect.Effect<any, AcquireError | SqlError>
   ) => {
-    if (!budget.take()) return undefined
+    if (!budget.take()) {
+      totals.elsewhereDenied++
+      return undefined
+    }
+    totals.elsewhere++
     const context = caller.currentContext
     const copy = Effect.withFiberRuntime<any, AcquireError | SqlError>((fiber) =>
       once(fiber, Deadline.currentIn(context))

@@ -60,11 +60,30 @@ const isRefusedByStandby = (error: unknown): boolean => {
 }
 
 export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
-  const { timers } = cluster
+  const { timers, totals } = cluster
   const budget = Budget.make(() => acquired(cluster), Budget.retries)
 
   /** Conflicts between transactions are no sign of a server that fails. */
   const affords = (reason: SqlReason.SqlReason): boolean => policies.isConflict(reason) || budget.take(lostBy(reason))
+
+  const noteFailure = (cause: Cause.Cause<unknown>) => Effect.sync(() => totals.failed(cause))
+
+  /** One more execution, after a failure for this reason. */
+  const counted = <A, E, R>(
+    reason: SqlReason.SqlReason,
+    once: Effect.Effect<A, E, R>,
+    onFailure: (cause: Cause.Cause<E>) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
+    Effect.matchCauseEffect(once, {
+      onFailure: (cause) => {
+        totals.retried(reason, "failed")
+        return onFailure(cause)
+      },
+      onSuccess: (a) => {
+        totals.retried(reason, "succeeded")
+        return Effect.succeed(a)
+      }
+    })
 
   const repeat = <A, E, R>(first: Cause.Cause<E>, plan: Plan, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.clockWith((clock) => {
@@ -86,9 +105,13 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
           if (ScheduleDecision.isDone(decision)) return end(false)
           const pause = Math.max(0, ScheduleIntervals.start(decision.intervals) - wall)
           if (timers.now() + pause >= plan.until) return end(false)
-          if (plan.budget && !affords(SqlReason.of(failure.value))) return end(true)
+          const reason = SqlReason.of(failure.value)
+          if (plan.budget && !affords(reason)) {
+            totals.retried(reason, "denied")
+            return end(true)
+          }
           state = changed
-          const again = Effect.catchAllCause(once, (cause) => next(cause, attempts + 1))
+          const again = counted(reason, once, (cause) => next(cause, attempts + 1))
           const run = isRefusedByStandby(failure.value) ? whenWritable(plan.until, again, end(false)) : again
           return pause > 0 ? Effect.zipRight(Effect.sleep(pause), run) : run
         })
@@ -126,7 +149,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       const until = deadline === never ? timers.now() + acquireTimeout(cluster, context, undefined) : deadline
       const plan = { schedule: policies.schedule(policies.standard, () => situation), admits, until, budget: true }
       return isRefusedByStandby(error) && SqlReason.of(error).retry === "always" && admits(error)
-        ? onNext(cause, plan, once)
+        ? onNext(cause, SqlReason.of(error), plan, once)
         : repeat(cause, plan, once)
     })
   }
@@ -141,13 +164,18 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     })
 
   /** One statement that a server has refused so goes on when there is another, however often the roles change until then. */
-  const onNext = <A, E, R>(cause: Cause.Cause<E>, plan: Plan, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  const onNext = <A, E, R>(
+    cause: Cause.Cause<E>,
+    reason: SqlReason.SqlReason,
+    plan: Plan,
+    once: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R> =>
     whenWritable(
       plan.until,
-      Effect.catchAllCause(once, (cause) => {
+      counted(reason, once, (cause) => {
         const failure = Cause.failureOption(cause)
         return Option.isSome(failure) && isRefusedByStandby(failure.value) && timers.now() < plan.until
-          ? Effect.zipRight(Effect.sleep(REFUSED), onNext(cause, plan, once))
+          ? Effect.zipRight(Effect.sleep(REFUSED), onNext(cause, reason, plan, once))
           : repeat(cause, plan, once)
       }),
       Effect.failCause(cause)
@@ -173,7 +201,11 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       const rest = Option.isSome(failure) && Route.afterDismissal(cluster, context, options, failure.value)
       if (rest) return statement(context, once, isHarmless, rest)
       const again = Route.goingOn(cluster, options, once)
-      return unasked(Cause.map(cause, toSqlError), context, currentIn(context), () => true, again, isHarmless)
+      const found = Cause.map(cause, toSqlError)
+      return Effect.tapErrorCause(
+        unasked(found, context, currentIn(context), () => true, again, isHarmless),
+        noteFailure
+      )
     })
 
   return {

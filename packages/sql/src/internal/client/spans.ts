@@ -9,7 +9,7 @@ const MOST = 500
 
 /** What the spans of a client say. */
 export class Said {
-  private readonly shown = new Map<string, string>()
+  private readonly known = new Map<string, string>()
 
   constructor(
     readonly attributes: ReadonlyArray<readonly [string, unknown]>,
@@ -20,15 +20,16 @@ export class Said {
   ofStatement(span: Tracer.Span, operation: string, sql: string): void {
     for (const [key, value] of this.attributes) span.attribute(key, value)
     span.attribute("db.operation.name", operation)
-    span.attribute("db.query.text", this.without(sql))
+    span.attribute("db.query.text", this.shown(sql))
   }
 
-  private without(sql: string): string {
-    const known = this.shown.get(sql)
+  /** The text without its literals. */
+  readonly shown = (sql: string): string => {
+    const known = this.known.get(sql)
     if (known !== undefined) return known
     const shown = Literals.without(this.dialect, sql, LONGEST)
-    if (this.shown.size >= MOST) this.shown.clear()
-    this.shown.set(sql, shown)
+    if (this.known.size >= MOST) this.known.clear()
+    this.known.set(sql, shown)
     return shown
   }
 }

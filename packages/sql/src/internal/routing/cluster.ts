@@ -28,6 +28,7 @@ import { defaults, isOwn, type Rules } from "./rules.js"
 import * as Silence from "./silence.js"
 import { PoolTarget, type Target } from "./target.js"
 import * as topology from "./topology.js"
+import { Totals } from "./totals.js"
 import type { Roles, TargetWord } from "./words.js"
 
 /** Everything that the clients of one `Sql` share. */
@@ -36,6 +37,7 @@ export interface Cluster<Conn> {
   readonly timers: Deadline.Timers["Type"]
   /** Every pool once. */
   readonly targets: ReadonlyArray<Target<Conn>>
+  readonly totals: Totals
   /** The roles of the targets now. */
   readonly members: Members<Conn>
   readonly probes: Probes.Probes
@@ -259,6 +261,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     driver,
     timers,
     targets: all,
+    totals: new Totals(),
     members,
     probes,
     target: options.target,

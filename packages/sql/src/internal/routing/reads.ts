@@ -74,11 +74,14 @@ export const read = <Conn, A, R>(
   reading: Reading<Conn, A, R>
 ): Effect.Effect<A, AcquireError | SqlError, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const { consistency, members } = cluster
+    const { consistency, members, totals } = cluster
     const context = fiber.currentContext
     if (consistency === undefined) return among(cluster, reading, context, { snapshot: members.snapshot }, undefined)
     // A server that was the primary until now may not have the last writes.
-    if (levelOf(context) === "strong") return reading.whenWritable(cluster, "write", reading.options, reading.lease)
+    if (levelOf(context) === "strong") {
+      totals.routes.primary.session++
+      return reading.whenWritable(cluster, "write", reading.options, reading.lease)
+    }
     const view = Consistency.viewOf(consistency, fiber)
     return Effect.isEffect(view)
       ? Effect.flatMap(view, (view) => among(cluster, reading, context, view, undefined))
@@ -93,7 +96,7 @@ const among = <Conn, A, R>(
   view: Partial<Consistency.View<Conn>> & Pick<Consistency.View<Conn>, "snapshot">,
   left: number | undefined
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { members, router } = cluster
+  const { members, router, totals } = cluster
   const { lease, options, word } = reading
   const { token } = view
   const snapshot = without(view.snapshot, left === undefined ? reading.not : undefined)
@@ -101,7 +104,10 @@ const among = <Conn, A, R>(
   if (target !== undefined && !isOurs(cluster, target)) return isForeign
   const rest = within(options, left)
   // The router wants it, or consistency does, so nobody stands in for anybody.
-  if (target === members.primary) return lease(members.primary.pool, rest)
+  if (target === members.primary) {
+    totals.routes.primary[view.target === undefined ? "read" : "session"]++
+    return lease(members.primary.pool, rest)
+  }
   // A router may have its targets from elsewhere: one that is behind what the read must see, or that has given no connection.
   const isKnown =
     (token === undefined && left === undefined) || (target !== undefined && snapshot.replicas.includes(target))
@@ -111,8 +117,11 @@ const among = <Conn, A, R>(
       return among(cluster, { ...reading, not: undefined }, context, view, left)
     }
     // What no replica has yet only the primary can answer.
-    return token === undefined ? onPrimary(cluster, reading, context, left) : lease(members.primary.pool, rest)
+    if (token === undefined) return onPrimary(cluster, reading, context, left)
+    totals.routes.primary.session++
+    return lease(members.primary.pool, rest)
   }
+  totals.routes.replica.read++
   // Nobody else could be asked.
   if (isStrict(word) && !snapshot.replicas.some((other) => other !== target && isEligible(other))) {
     return lease(target.pool, rest)
@@ -141,10 +150,13 @@ const onPrimary = <Conn, A, R>(
   context: Context.Context<never>,
   left: number | undefined
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { members, primaryReads, targets, timers } = cluster
+  const { members, primaryReads, targets, timers, totals } = cluster
   const { isPacked, lease, options, word } = reading
   // A server that stands alone answers for everybody.
-  if (targets.length === 1) return lease(members.primary.pool, within(options, left))
+  if (targets.length === 1) {
+    totals.routes.primary.read++
+    return lease(members.primary.pool, within(options, left))
+  }
   if (isStrict(word)) return Effect.fail(noReplica(cluster, "always", `"${word}" sends no read to the primary`, STRICT))
   const began = timers.now()
   const total = left ?? patience(cluster, context, options)
@@ -153,6 +165,8 @@ const onPrimary = <Conn, A, R>(
     cluster.rules.primaryReadShare === 0 ? began : began + total,
     (permit) => {
       const waited = timers.now() - began
+      const isBehind = members.snapshot.replicas.some(({ isLagging }) => isLagging)
+      totals.routes.primary[isBehind ? "lag_fallback" : "no_replica"]++
       return lease(members.primary.pool, waited < 1 ? within(options, left) : within(options, total - waited), permit)
     },
     (turn) => {

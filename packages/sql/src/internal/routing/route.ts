@@ -37,22 +37,26 @@ const route = <Conn, A, R>(
   isPacked = false,
   not?: Target<Conn>
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { failoverHold, isDefaultRouter, members, router } = cluster
+  const { failoverHold, isDefaultRouter, members, router, totals } = cluster
   const word = intent === "read" ? cluster.rules.target : intent === undefined ? asRead(cluster) : undefined
   if (word !== undefined) {
     // Where the answer is known a frame less is taken, which is a tenth of what a short statement costs.
-    return isDefaultRouter && cluster.targets.length === 1
-      ? lease(members.primary.pool, options)
-      : Reads.read(cluster, { lease, options, word, isPacked, whenWritable, not })
+    if (!isDefaultRouter || cluster.targets.length > 1) {
+      return Reads.read(cluster, { lease, options, word, isPacked, whenWritable, not })
+    }
+    totals.routes.primary.read++
+    return lease(members.primary.pool, options)
   }
   const open = intent === "write" ? members.writable : members.open
   if (isDefaultRouter) {
     if (open !== undefined && (failoverHold === undefined || open.isUp) && (cluster.target !== "any" || open.isUp)) {
+      totals.routes.primary.write++
       return lease(open.pool, options)
     }
     // Any server that answers.
     const other =
       intent === undefined && cluster.target === "any" ? members.snapshot.replicas.find(isEligible) : undefined
+    totals.routes[other === undefined ? "primary" : "replica"].write++
     return other === undefined
       ? whenWritable(cluster, intent, options, lease)
       : lease((other as Target<Conn>).pool, options)
@@ -62,6 +66,7 @@ const route = <Conn, A, R>(
     const deadline = Deadline.currentIn(currentContext)
     const target = router.choose("write", undefined, snapshot, deadline, currentContext) ?? snapshot.primary
     if (!Reads.isOurs(cluster, target)) return Reads.isForeign
+    totals.routes[target === members.primary ? "primary" : "replica"].write++
     return target === members.primary ? whenWritable(cluster, intent, options, lease) : lease(target.pool, options)
   })
 }

@@ -109,25 +109,29 @@ const send = <Conn>(
   verify: Effect.Effect<SqlReason.CommitFate> | undefined
 ): Effect.Effect<void, SqlError> =>
   Effect.suspend(() => {
-    const { consistency, driver, timers } = block.pin.cluster
+    const { consistency, driver, timers, totals } = block.pin.cluster
     const now = timers.now()
     if (call.deadline - now <= call.floor) return Effect.fail(outOfTime(call))
     const until = Math.min(now + call.options.commitTimeout, call.deadline)
     const end = driver.execute(connection, "COMMIT", [], "command", undefined, until)
     const noted = isReading(block) ? end : (consistency?.marks.around(connection, end) ?? end)
+    const failed = (error: SqlError) => {
+      totals.failedBy(SqlReason.of(error))
+      return Effect.fail(error)
+    }
     return Effect.matchEffect(noted, {
       // The server says ROLLBACK when it could not commit; to the driver that is no error.
-      onSuccess: (tag) => (tag === "ROLLBACK" ? Effect.fail(aborted(block)) : Effect.void),
+      onSuccess: (tag) => (tag === "ROLLBACK" ? failed(aborted(block)) : Effect.void),
       onFailure: (error) => {
         // The driver waits no longer, and the server has not answered.
-        if (driver.status(connection) === "busy") return Effect.fail(unknownCommit(undefined, verify))
+        if (driver.status(connection) === "busy") return failed(unknownCommit(undefined, verify))
         const { _tag, connection: fate, outcome } = SqlReason.of(error)
         // The server has refused, so nothing is written. A server that only reads has answered too, although its connection
         // is of no more use.
-        if (fate !== "destroy" || _tag === "NotWritable") return Effect.fail(error)
-        if (outcome === "none") return Effect.fail(lostBeforeCommit(error))
+        if (fate !== "destroy" || _tag === "NotWritable") return failed(error)
+        if (outcome === "none") return failed(lostBeforeCommit(error))
         // The connection was lost, and the answer with it.
-        return Effect.fail(unknownCommit(error, verify))
+        return failed(unknownCommit(error, verify))
       }
     })
   })

@@ -97,7 +97,9 @@ export const connect = <Conn>(
         ? failLost("a pinned connection whose session had been changed")
         : take(pin, wanted)
     })
-    if (state === "dead" || (isFenced(pin) && (inside === undefined || unopened))) return another
+    const isLeft = isFenced(pin) && (inside === undefined || unopened)
+    if (isLeft) pin.cluster.totals.fences++
+    if (state === "dead" || isLeft) return another
     if (inside === undefined && wanted !== "read" && lease.intent === "read") {
       giveBack(pin)
       return take(pin, wanted)

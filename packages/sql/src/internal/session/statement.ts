@@ -31,12 +31,16 @@ export const ofHolder = <Conn, A>(
     : f(connection, unsentOpening(pin, connection))
 }
 
-/** A statement of any fiber inside a block: waits for its turn, and looks at the connection afterwards. */
+/**
+ * A statement of any fiber inside a block: waits for its turn, and looks at the connection afterwards. `isCounted`: its failure counts
+ * as one that its caller sees.
+ */
 export const run = <Conn, A>(
   block: Block<Conn>,
   asked: Intent | undefined,
   until: Instant,
-  f: (connection: Conn, before: ReadonlyArray<string>) => Effect.Effect<A, SqlError>
+  f: (connection: Conn, before: ReadonlyArray<string>) => Effect.Effect<A, SqlError>,
+  isCounted = false
 ): Effect.Effect<A, SqlError> => {
   const { pin } = block
   let usesPin = false
@@ -54,6 +58,7 @@ export const run = <Conn, A>(
     },
     (failure) => {
       const rest = usesPin ? noteResult(block, failure) : undefined
+      if (isCounted && failure !== undefined) pin.cluster.totals.failed(failure)
       usesPin = false
       unlock(block)
       return rest

@@ -51,6 +51,16 @@ export class AcquireTimeout extends Data.TaggedError("AcquireTimeout")<
   override get message(): string {
     return diagnosis.timeout(this)
   }
+
+  /**
+   * The end of the message: why there was no connection, as far as the snapshot proves it, and what helps. Names no holder, so it can be
+   * shown to everybody. Empty if nothing is proven.
+   *
+   * @since 0.2.0
+   */
+  get likelyCause(): string {
+    return diagnosis.likelyCause(this)
+  }
 }
 
 /**

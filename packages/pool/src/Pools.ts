@@ -8,7 +8,7 @@
 import { Effect } from "effect"
 import { openPools } from "./internal/runtime/openPools.js"
 import { type Pool, TypeId } from "./Pool.js"
-import type { Lease, Queue } from "./PoolStats.js"
+import type { LeakKind, Lease, Queue } from "./PoolStats.js"
 
 /**
  * The pools that are not closed, in the order in which they were made.
@@ -102,3 +102,28 @@ export const holders = <A>(pool: Pool<A>, count: number): Effect.Effect<Readonly
  * @category observability
  */
 export const unsafeHolders = <A>(pool: Pool<A>, count: number): ReadonlyArray<Lease> => pool[TypeId].holders(count)
+
+/**
+ * How many connections are leased for what. One on which nothing was done for `idleAfter` milliseconds is counted by what is open on it,
+ * before that as `busy`.
+ *
+ * **When to use:** to tell connections that work from those that are only held.
+ *
+ * - `idleAfter`: default 200. With 0, each pause between two statements counts.
+ * - Cost: that of `inspect` for each leased connection.
+ *
+ * @see `holders` for the leases themselves.
+ * @since 0.2.0
+ * @category observability
+ */
+export const uses = <A>(pool: Pool<A>, idleAfter?: number): Effect.Effect<Readonly<Record<LeakKind, number>>> =>
+  Effect.sync(() => unsafeUses(pool, idleAfter))
+
+/**
+ * As `uses`, for code that is no effect.
+ *
+ * @since 0.2.0
+ * @category observability
+ */
+export const unsafeUses = <A>(pool: Pool<A>, idleAfter = 200): Readonly<Record<LeakKind, number>> =>
+  pool[TypeId].uses(idleAfter)

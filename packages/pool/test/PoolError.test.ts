@@ -45,6 +45,10 @@ describe("an acquire error", () => {
         assert.deepInclude(error.holders[0]!, { heldMs: 4_200, activity: "idle in transaction" })
         assert.include(error.message, "connection 1 for 4.2 s, idle in transaction")
         assert.include(error.message, "End transactions before slow work")
+        assert.strictEqual(
+          (error as PoolError.AcquireTimeout).likelyCause,
+          "End transactions before slow work, or raise maxSize."
+        )
       })
   )
 

@@ -123,6 +123,31 @@ describe("the holders", () => {
   )
 })
 
+describe("the uses", () => {
+  it.scoped("count each leased connection once, an idle one by what is open on it, after as long as is asked for", () =>
+    Effect.gen(function* () {
+      const timers = yield* Deadline.ofContext
+      const kinds = ["idleInTransaction", "forgotten", "busy"] as const
+      let opened = 0
+      const watched = yield* Pool.make({
+        maxSize: 4,
+        concurrency: 2,
+        connect: () => Effect.sync(() => opened++),
+        inspect: (n) => ({ kind: kinds[n] ?? "busy", since: timers.now() })
+      })
+      yield* Effect.forEach(kinds, () => Pool.acquire(watched))
+      const shared = yield* Effect.forkScoped(
+        Effect.forEach([1, 2], () => Pool.share(watched, () => Effect.never), { concurrency: 2 })
+      )
+      yield* Effect.repeat(Effect.yieldNow(), { until: () => Pool.unsafeStats(watched).using === 4 })
+      const none = { busy: 0, idleInTransaction: 0, forgotten: 0, listener: 0, stream: 0, unknown: 0 }
+      assert.deepStrictEqual(yield* Pools.uses(watched), { ...none, busy: 4 })
+      assert.deepStrictEqual(yield* Pools.uses(watched, 0), { ...none, busy: 2, idleInTransaction: 1, forgotten: 1 })
+      yield* Fiber.interrupt(shared)
+    })
+  )
+})
+
 describe("acquires that fail", () => {
   test(
     "are counted by the tag of their error, and those whose caller has left apart",

@@ -109,10 +109,13 @@ const blocked = (s: Timeout): string =>
     ? ` The process did not run for ${duration(s.elapsedMs - s.timeoutMs)} or more: find what blocks the event loop.`
     : ""
 
+/** Empty if nothing is proven. */
+export const likelyCause = (s: Timeout): string => `${cause(s)}${blocked(s)}`.trimStart()
+
 export const timeout = (s: Timeout): string => {
-  const why = cause(s)
+  const why = likelyCause(s)
   const within = s.restMs === undefined ? s.timeoutMs : s.elapsedMs
-  return `pool "${s.pool}": no connection within ${Math.round(within)} ms (${state(s)}).${holders(s)}${why === "" ? "" : ` ${why}`}${blocked(s)}`
+  return `pool "${s.pool}": no connection within ${Math.round(within)} ms (${state(s)}).${holders(s)}${why === "" ? "" : ` ${why}`}`
 }
 
 export const saturated = (s: Snapshot & { readonly maxWaiters: number }): string =>

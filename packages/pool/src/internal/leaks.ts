@@ -68,14 +68,24 @@ export class Leaks<A> {
     return counters.reclaimed !== before
   }
 
-  /** What a lease is used for, and milliseconds for which nothing was done with it. */
-  inspect(lease: Lease<A>, now: number) {
-    const { config, host } = this.state
-    const found = host.inspect(lease.entry.resource)
+  /** What a lease is used for, and milliseconds for which nothing was done with it. It is busy before nothing was done for `idleAfter`. */
+  inspect(lease: Lease<A>, now: number, idleAfter = Math.min(IDLE, (this.state.config.leakThreshold || Infinity) / 2)) {
+    const found = this.state.host.inspect(lease.entry.resource)
     const idleFor = now - Math.max(lease.since, this.ranSince, found?.since ?? 0)
-    const isIdle = found === undefined || idleFor >= Math.min(IDLE, (config.leakThreshold || Infinity) / 2)
+    const isIdle = found === undefined || idleFor >= idleAfter
     const kind: LeakKind = found === undefined ? "unknown" : isIdle ? found.kind : busyAs(found.kind)
     return { kind, idleFor, remoteId: found?.remoteId }
+  }
+
+  /** How many connections are leased for what. One that is shared is busy, because its holders wait for answers. */
+  uses(now: number, idleAfter: number): Record<LeakKind, number> {
+    const { host, leases } = this.state
+    const uses = { busy: 0, idleInTransaction: 0, forgotten: 0, listener: 0, stream: 0, unknown: 0 }
+    for (let lease = leases.exclusive.oldest; lease !== undefined; lease = lease.newer) {
+      uses[this.inspect(lease, now, idleAfter).kind]++
+    }
+    for (const { resource } of leases.sharedEntries) uses[host.inspect(resource) === undefined ? "unknown" : "busy"]++
+    return uses
   }
 
   /** Gives whether there was something to tell. */

@@ -28,7 +28,7 @@ import type { Snapshot } from "../../PoolError.js"
 import * as PoolError from "../../PoolError.js"
 import type { PoolEvent } from "../../PoolEvent.js"
 import type { ConnectFailureKind, PoolOptions, ResourceStatus, Signals } from "../../PoolOptions.js"
-import type { Holder, Lease } from "../../PoolStats.js"
+import type { Holder, LeakKind, Lease } from "../../PoolStats.js"
 import { isFailing } from "../backoff.js"
 import { text } from "../diagnosis.js"
 import { Engine } from "../engine.js"
@@ -46,6 +46,7 @@ export interface Runtime<A> extends Lender<A> {
   readonly drained: Deferred.Deferred<DrainCounts>
   readonly listen: (listener: (event: PoolEvent) => void) => () => void
   readonly holders: (count: number) => ReadonlyArray<Lease>
+  readonly uses: (idleAfter: number) => Readonly<Record<LeakKind, number>>
   /** The pool is one of the process until it has closed. */
   readonly register: (pool: object) => void
 }
@@ -446,6 +447,7 @@ export const make = <A, E, R>(
           return { ...holders.present(lease, at), kind, idleMs: kind === "busy" ? 0 : Math.round(idleFor), remoteId }
         })
       },
+      uses: (idleAfter) => engine.leaks.uses(now(), idleAfter),
       register: (pool) => {
         unregister = openPools.add(pool)
       }

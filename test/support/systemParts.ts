@@ -17,7 +17,9 @@ const parts: ReadonlyArray<Part> = [
   // The server without the service: `mariadb-server` would start one.
   { program: "mariadbd", debian: "mariadb-server-core", macos: "mariadb" },
   // A client that leaves after a millisecond, as users of a busy site do.
-  { program: "curl", debian: "curl", macos: "curl" }
+  { program: "curl", debian: "curl", macos: "curl" },
+  // Reads our rules and metrics as Prometheus does.
+  { program: "promtool", debian: "prometheus", macos: "prometheus" }
 ]
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"]

@@ -276,6 +276,15 @@ export interface PoolGauge {
    * **When to use** To refuse work at the door, with a time after which to try again, when it would end too late anyway.
    */
   readonly estimate: (priority: Priority) => number
+  /**
+   * Milliseconds that a caller of this class which comes now may wait, if its acquire timeout is `acquireTimeout` milliseconds: as long as
+   * that, or less while the pool is overloaded and `shedding` is `on`. Then whoever waits for longer is sent away.
+   *
+   * - `NaN` for a class that does not exist.
+   *
+   * **When to use** Beside `estimate`, to refuse work at the door that the pool would send away later.
+   */
+  readonly patience: (priority: Priority, acquireTimeout: number) => number
 }
 
 /**

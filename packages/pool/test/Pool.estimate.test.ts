@@ -95,3 +95,51 @@ describe("the estimate of a wait", () => {
     Effect.sync(() => assert.isNaN(Pool.gauge(f.pool).estimate("urgent" as Priority.Priority)))
   )
 })
+
+describe("the patience of a newcomer", () => {
+  const shedding = { mode: "on", target: 50, interval: 500 } as const
+  const all: ReadonlyArray<Priority.Priority> = ["critical", "high", "normal", "low", "background"]
+  const patience = (f: Fixture, acquireTimeout: number) =>
+    all.map((priority) => Pool.gauge(f.pool).patience(priority, acquireTimeout))
+
+  /** The only connection is held, and so many have waited for too long. */
+  const late = (f: Fixture, waiters: number) =>
+    Effect.gen(function* () {
+      yield* f.hold()
+      for (let i = 0; i < waiters; i++) yield* f.park({ acquireTimeout: "1 minute", priority: "critical" })
+      yield* f.pass(549)
+      assert.deepStrictEqual(patience(f, 1_000), [1_000, 1_000, 1_000, 1_000, 1_000])
+      yield* f.pass(1)
+      assert.isTrue(f.stats().isOverloaded)
+    })
+
+  test(
+    "is what an overloaded pool leaves it that sheds, but for class critical, which is never shed",
+    { maxSize: 1, shedding },
+    (f) =>
+      Effect.gen(function* () {
+        yield* late(f, 4)
+        assert.deepStrictEqual(patience(f, 1_000), [1_000, 100, 100, 100, 100])
+        // Half of the time that a caller has, and its own time where that is less.
+        assert.deepStrictEqual(patience(f, 100), [100, 50, 50, 50, 50])
+      })
+  )
+
+  test("is its own while fewer wait than are kept in any case", { maxSize: 1, shedding }, (f) =>
+    Effect.gen(function* () {
+      yield* late(f, 3)
+      assert.deepStrictEqual(patience(f, 1_000), [1_000, 1_000, 1_000, 1_000, 1_000])
+    })
+  )
+
+  test("is its own where the pool only counts whom it would shed", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      yield* late(f, 10)
+      assert.deepStrictEqual(patience(f, 1_000), [1_000, 1_000, 1_000, 1_000, 1_000])
+    })
+  )
+
+  test("is NaN for a class that does not exist", { maxSize: 1 }, (f) =>
+    Effect.sync(() => assert.isNaN(Pool.gauge(f.pool).patience("urgent" as Priority.Priority, 1_000)))
+  )
+})

@@ -75,6 +75,9 @@ export interface Health {
 export interface Forecast {
   /** Milliseconds, estimated; 0 if a connection is idle; `Infinity` if the pool drains or is closed. */
   readonly waitMs: number
-  /** Milliseconds that it may wait: the acquire timeout, or the rest until the declared deadline if that is less. */
+  /**
+   * Milliseconds that it may wait: the acquire timeout, or the rest until the declared deadline if that is less, or what an overloaded pool
+   * leaves it that sends away whoever waits for too long (`shedding`).
+   */
   readonly patienceMs: number
 }

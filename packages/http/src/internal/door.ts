@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import * as Refusal from "../Refusal.js"
 import type { Asked } from "./asked.js"
 import { settled } from "./holder.js"
+import { turned } from "./turn.js"
 
 /**
  * The part of its patience that a request may be expected to wait. What it waits for is an estimate, and after the wait it still has its
@@ -16,11 +17,14 @@ const PART = 0.8
 /** Seconds. A client that is told to wait longer does not come back, and the estimate is not worth more. */
 const LONGEST = 60
 
-/** Why the request is not let in: the pool cannot serve it in time. Acquires nothing, and never waits. */
+/** What the forecast leads to. An estimate that is no number refuses nobody. */
+const refusalOf = ({ patienceMs, waitMs }: SqlHealth.Forecast): Refusal.Refusal | undefined => {
+  if (!(waitMs > patienceMs * PART)) return undefined
+  return waitMs === Infinity
+    ? Refusal.make(503, "PoolClosed", 1)
+    : Refusal.make(503, "PoolSaturated", Math.min(LONGEST, Math.max(1, Math.ceil(waitMs / 1_000))))
+}
+
+/** Why the request is not let in: the pool cannot serve it in time. Acquires nothing, and waits only until the event loop has turned. */
 export const enter = (asked: Asked): Effect.Effect<Refusal.Refusal | undefined, never, Sql.Sql> =>
-  Effect.map(settled(asked, SqlHealth.forecast), ({ patienceMs, waitMs }) => {
-    if (waitMs <= patienceMs * PART) return undefined
-    return waitMs === Infinity
-      ? Refusal.make(503, "PoolClosed", 1)
-      : Refusal.make(503, "PoolSaturated", Math.min(LONGEST, Math.max(1, Math.ceil(waitMs / 1_000))))
-  })
+  Effect.zipRight(turned, Effect.map(settled(asked, SqlHealth.forecast), refusalOf))

@@ -75,7 +75,7 @@ const ended = <A, B, E, R>(
     if (Either.isLeft(asked)) return refused(asked.left)
     const isInside = yield* IsServed
     if (policy.hasDoor && !isInside) {
-      const refusal = yield* Door.enter(asked.right)
+      const refusal = yield* restore(Door.enter(asked.right))
       if (refusal !== undefined) return refused(refusal)
     }
     const holder = yield* Holder.open(policy, asked.right)

@@ -88,6 +88,16 @@ export class Admission<A> {
     return this.queue.sizeUpTo(rank)
   }
 
+  /**
+   * Milliseconds after which a newcomer of the class that has `timeout` would be sent away, by what is seen now; `Infinity` if nobody of
+   * its class is. The waiters that are never shed are not enough for it: they wait already.
+   */
+  shedsAfter(rank: number, timeout: number): number {
+    const { maxSize, shedding } = this.state.config
+    const spares = rank === 0 || this.queue.size < Shedding.floorOf(maxSize)
+    return shedding.mode !== "on" || !this.isOverloaded || spares ? Infinity : Shedding.limitOf(shedding, timeout)
+  }
+
   /** Whether a caller waits for a shared lease. */
   get hasSharers(): boolean {
     return this.queue.sharers.size !== 0

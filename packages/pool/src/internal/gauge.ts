@@ -46,4 +46,11 @@ export class Gauge implements PoolGauge {
     const rank = this.ranks[priority]
     return rank === undefined ? Number.NaN : estimate(state, admission, rank, host.now())
   }
+
+  patience(priority: Priority, acquireTimeout: number): number {
+    const rank = this.ranks[priority]
+    return rank === undefined
+      ? Number.NaN
+      : Math.min(acquireTimeout, this.engine.admission.shedsAfter(rank, acquireTimeout))
+  }
 }

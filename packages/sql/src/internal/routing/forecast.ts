@@ -14,14 +14,17 @@ import type { Target } from "./target.js"
 export const forecast = <Conn>(cluster: Cluster<Conn>): Effect.Effect<Forecast> =>
   Effect.withFiberRuntime(({ currentContext }) => {
     const { members } = cluster
-    const priority = currentContext.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
+    const asked = currentContext.unsafeMap.get(Priority.CurrentPriority.key) as Priority.Priority | undefined
+    const priority = asked ?? "normal"
     const replicas =
       intentOf(currentContext) === "read"
         ? (members.snapshot.replicas.filter(isEligible) as unknown as ReadonlyArray<Target<Conn>>)
         : []
     const targets = replicas.length > 0 ? replicas : [members.primary]
-    return Effect.succeed({
-      waitMs: Math.min(...targets.map((target) => target.estimate(priority ?? "normal"))),
-      patienceMs: patience(cluster, currentContext, undefined)
-    })
+    const longest = patience(cluster, currentContext, undefined)
+    const forecasts = targets.map((target) => ({
+      waitMs: target.estimate(priority),
+      patienceMs: target.patience(priority, longest)
+    }))
+    return Effect.succeed(forecasts.reduce((least, one) => (one.waitMs < least.waitMs ? one : least)))
   })

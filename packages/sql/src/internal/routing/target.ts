@@ -28,7 +28,8 @@ export interface Target<Conn> extends Topology.Target {
   readonly phase: PoolGauge["phase"]
   /** When its server has last sent something. */
   readonly heardAt: Instant
-  readonly estimate: (priority: Priority) => number
+  readonly estimate: PoolGauge["estimate"]
+  readonly patience: PoolGauge["patience"]
   /** Sends away everybody who waits for a connection of its pool. */
   readonly dismiss: () => void
   /** Each open connection must pass a check before it is handed out again. */
@@ -100,6 +101,10 @@ export class PoolTarget<Conn> implements Target<Conn> {
 
   estimate(priority: Priority): number {
     return this.gauge.estimate(priority)
+  }
+
+  patience(priority: Priority, acquireTimeout: number): number {
+    return this.gauge.patience(priority, acquireTimeout)
   }
 
   dismiss(): void {

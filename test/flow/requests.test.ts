@@ -15,7 +15,7 @@
  */
 import { request as send } from "node:http"
 import { connect, type Socket } from "node:net"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { type HttpApp, HttpRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { SqlClient } from "@effect/sql"
 import { assert } from "@effect/vitest"
 import { Health, RequestConnection } from "@sluice/http"
@@ -45,10 +45,23 @@ const served = ({ sleep }: Pick<Scenario, "sleep">) =>
       yield* Sql.query("select 1 as n")
       return HttpServerResponse.text(body)
     })
+    const rows = Effect.as(Sql.query("select 1 as n"), HttpServerResponse.stream(numbers))
+    /** Runs what it is around in a fiber of its own, which ends before the body of the response is sent. */
+    const inFiber = <E, R>(app: HttpApp.Default<E, R>) => Effect.flatMap(Effect.fork(app), Fiber.join)
+    const around = HttpRouter.empty.pipe(
+      HttpRouter.get("/around/rows", rows),
+      HttpRouter.use(withConnection),
+      HttpRouter.use(inFiber)
+    )
+    const inside = HttpRouter.empty.pipe(
+      HttpRouter.get("/inside/rows", rows),
+      HttpRouter.use(inFiber),
+      HttpRouter.use(withConnection)
+    )
     const routes = HttpRouter.empty.pipe(
       HttpRouter.get("/one", Effect.as(Sql.query("select 1 as n"), done)),
       HttpRouter.all("/slow", Effect.as(sleep(30), done)),
-      HttpRouter.get("/rows", Effect.as(Sql.query("select 1 as n"), HttpServerResponse.stream(numbers))),
+      HttpRouter.get("/rows", rows),
       HttpRouter.get("/large", Effect.as(Sql.query("select 1 as n"), HttpServerResponse.text("x".repeat(50_000_000)))),
       HttpRouter.post("/echo", echo),
       HttpRouter.use(withConnection)
@@ -60,7 +73,9 @@ const served = ({ sleep }: Pick<Scenario, "sleep">) =>
       HttpRouter.use(inTransaction)
     )
     const url = yield* serving(
-      HttpRouter.concat(routes, transactions).pipe(HttpRouter.mount("/health", Health.router)) as HttpRouter.HttpRouter
+      HttpRouter.concatAll(routes, transactions, around, inside).pipe(
+        HttpRouter.mount("/health", Health.router)
+      ) as HttpRouter.HttpRouter
     )
     return { table, url }
   })
@@ -219,6 +234,36 @@ scenarios("F11: requests whose clients hang up", ({ it, run, sleep }) => {
         // A response to HEAD has the same handler and no body.
         assert.strictEqual((yield* get(`${url}/rows`, { method: "HEAD" })).status, 200)
         yield* booksBalance
+      })
+    )
+  )
+
+  it.effect("rows are given up with their client, also where a middleware runs the handler in a fiber of its own", () =>
+    run({ pool: { maxSize: 2 } }, ({ sessions }) =>
+      Effect.gen(function* () {
+        const { url } = yield* served({ sleep })
+        const reads = (using: number) => statsAre("they are read", (stats) => stats.using === using)
+        const isOver = Effect.zipRight(booksBalance, eventually("nothing runs", running(0, sessions)))
+        for (const path of ["/around/rows", "/inside/rows"]) {
+          const rows = `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
+          const alone = yield* socketTo(url)
+          alone.resume().write(rows)
+          yield* eventually(
+            `${path}: some are here`,
+            Effect.sync(() => alone.bytesRead > 100_000)
+          )
+          alone.pause()
+          yield* reads(1)
+          alone.destroy()
+          yield* isOver
+          // Node tells nobody of the end of a client whose answer waits behind another one.
+          const behind = yield* socketTo(url)
+          behind.write(`GET /slow HTTP/1.1\r\nHost: x\r\n\r\n${rows}`)
+          yield* reads(2)
+          behind.destroy()
+          yield* isOver
+        }
+        assert.strictEqual((yield* get(`${url}/one`)).status, 200)
       })
     )
   )

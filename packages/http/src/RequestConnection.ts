@@ -20,13 +20,13 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Sql from "@sluice/sql/Sql"
-import { Effect, type Scope } from "effect"
+import { Effect, type Scope, Stream } from "effect"
 import { socketOf, type Transport, watch } from "./internal/gone.js"
 import type { Head } from "./internal/head.js"
 import type { Holder } from "./internal/holder.js"
 import * as Policy from "./internal/policy.js"
 import * as Rows from "./internal/rows.js"
-import { type Answered, type Binding, type Refused, serve } from "./internal/serve.js"
+import { type Binding, serve } from "./internal/serve.js"
 import * as Refusal from "./Refusal.js"
 import type { RequestOptions } from "./RequestOptions.js"
 
@@ -77,9 +77,10 @@ export const make = (options: RequestOptions = {}): Effect.Effect<Middleware, Sq
     ([policy, sql]): Middleware =>
       (app) => {
         const requested = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-          const served = Effect.provideService(serve(policy, headOf(request), app, binding), Sql.Sql, sql)
           const socket = socketOf(request.source)
-          return socket === undefined ? served : Effect.zipRight(untilGone(socket), served)
+          const ends = socket === undefined ? Effect.void : untilGone(socket)
+          const served = serve(policy, headOf(request), app, bindingOf(ends))
+          return Effect.zipRight(ends, Effect.provideService(served, Sql.Sql, sql))
         })
         return App.withPreResponseHandler(interruptible(requested), misplaced) as any
       }
@@ -90,7 +91,7 @@ const headOf = ({ headers, method }: HttpServerRequest.HttpServerRequest): Head 
   header: (name) => headers[name]
 })
 
-/** Interrupts the fiber of the request when its client has hung up, until the response is sent: see `gone.ts`. */
+/** Interrupts the fiber that runs it when the client has hung up, until the scope closes: see `gone.ts`. */
 const untilGone = (socket: Transport): Effect.Effect<void, never, Scope.Scope> =>
   Effect.withFiberRuntime((fiber) =>
     Effect.asVoid(
@@ -115,22 +116,21 @@ const misplaced: App.PreResponseHandler = () =>
     )
   )
 
-function respond(
-  served: Answered<HttpServerResponse.HttpServerResponse> | Refused
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, Scope.Scope> {
-  if (served._tag === "Refused") {
-    const { body, headers, status } = Refusal.toResponse(served.refusal)
-    return Effect.succeed(withHeaders(HttpServerResponse.text(body, { status, headers }), served.headers))
-  }
-  const response = withHeaders(served.value, served.headers)
-  return served.holder === undefined ? Effect.succeed(response) : streamed(response, served.holder)
-}
-
-const binding: Binding<HttpServerResponse.HttpServerResponse, HttpServerResponse.HttpServerResponse> = {
+/** `ends` is run by the fiber that sends a body in pieces. A middleware may have run the handler in another one, which has ended by then. */
+const bindingOf = (
+  ends: Effect.Effect<void, never, Scope.Scope>
+): Binding<HttpServerResponse.HttpServerResponse, HttpServerResponse.HttpServerResponse> => ({
   isSuccess: ({ status }) => status < 400,
   isRead: ({ body }) => body._tag === "Stream",
-  respond
-}
+  respond: (served) => {
+    if (served._tag === "Refused") {
+      const { body, headers, status } = Refusal.toResponse(served.refusal)
+      return Effect.succeed(withHeaders(HttpServerResponse.text(body, { status, headers }), served.headers))
+    }
+    const response = withHeaders(served.value, served.headers)
+    return served.holder === undefined ? Effect.succeed(response) : streamed(response, served.holder, ends)
+  }
+})
 
 const withHeaders = (
   response: HttpServerResponse.HttpServerResponse,
@@ -146,11 +146,13 @@ const withHeaders = (
 
 const streamed = (
   response: HttpServerResponse.HttpServerResponse,
-  holder: Holder
+  holder: Holder,
+  ends: Effect.Effect<void, never, Scope.Scope>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, Scope.Scope> => {
   const { body } = response
   if (body._tag !== "Stream") return Effect.as(holder.close, response)
-  return Effect.map(Rows.onConnection(body.stream, holder), (stream) =>
-    HttpServerResponse.setBody(response, HttpBody.stream(stream, body.contentType, body.contentLength))
-  )
+  return Effect.map(Rows.onConnection(body.stream, holder), (rows) => {
+    const stream = Stream.unwrapScoped(Effect.as(ends, rows))
+    return HttpServerResponse.setBody(response, HttpBody.stream(stream, body.contentType, body.contentLength))
+  })
 }

@@ -9,7 +9,7 @@
  * @since 0.2.0
  */
 import { databases } from "./internal/catalog/databases.js"
-import type { Definition } from "./internal/catalog/model.js"
+import type { Definition, Unnamed } from "./internal/catalog/model.js"
 import { pools } from "./internal/catalog/pools.js"
 
 export type {
@@ -34,8 +34,18 @@ export type {
   Instrument
 } from "./internal/catalog/model.js"
 
+const unnamed = { ...pools, ...databases } satisfies Unnamed
+
 /**
- * All metrics, by a short name.
+ * The names of all metrics.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Name = keyof typeof unnamed
+
+/**
+ * All metrics, by their names.
  *
  * **When to use:** to name a metric in a rule or a panel.
  *
@@ -43,10 +53,12 @@ export type {
  * @since 0.2.0
  * @category constants
  */
-export const metrics = { ...pools, ...databases }
+export const metrics = Object.fromEntries(
+  Object.entries(unnamed).map(([name, metric]) => [name, { name, ...metric }])
+) as unknown as { readonly [K in Name]: (typeof unnamed)[K] & { readonly name: K } }
 
 /**
- * All metrics, in the order of this file.
+ * All metrics: those of pools, then those of databases.
  *
  * @since 0.2.0
  * @category constants

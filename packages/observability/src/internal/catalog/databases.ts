@@ -1,5 +1,5 @@
 import { tags } from "@sluice/sql/SqlReason"
-import { type Definition, oneOf, pool, reason, some } from "./model.js"
+import { oneOf, pool, reason, some, type Unnamed } from "./model.js"
 
 const endpoint = some("endpoint")
 const role = oneOf("role", "primary", "replica")
@@ -7,8 +7,7 @@ const database = [some("db.system.name"), some("db.namespace"), some("server.add
 
 /** The metrics of every `Sql`, and of the process. */
 export const databases = {
-  operationDuration: {
-    name: "db.client.operation.duration",
+  "db.client.operation.duration": {
     instrument: "histogram",
     unit: "s",
     attributes: [pool, ...database, some("db.operation.name"), oneOf("error.type", ...tags, "interrupted")],
@@ -16,16 +15,14 @@ export const databases = {
     description: "How long statements took as their callers see it, with what they have waited for.",
     level: "full"
   },
-  errors: {
-    name: "sluice.errors",
+  "sluice.errors": {
     instrument: "counter",
     unit: "{error}",
     attributes: [pool, reason],
     description: "Statements and commits that have failed after the last retry, by why.",
     level: "full"
   },
-  retries: {
-    name: "sluice.retries",
+  "sluice.retries": {
     instrument: "counter",
     unit: "{retry}",
     // `denied`: there was none, because the retry budget was used up.
@@ -33,112 +30,98 @@ export const databases = {
     description: "Executions that were repeated, by why, and what came of it.",
     level: "full"
   },
-  routes: {
-    name: "sluice.routes",
+  "sluice.routes": {
     instrument: "counter",
     unit: "{query}",
     attributes: [pool, role, oneOf("reason", "write", "read", "session", "lag_fallback", "no_replica")],
     description: "Where statements, pins and transactions were sent, and why.",
     level: "full"
   },
-  replicaLag: {
-    name: "sluice.replica.lag",
+  "sluice.replica.lag": {
     instrument: "gauge",
     unit: "s",
     attributes: [pool, endpoint],
     description: "How far a replica is behind; not there while it cannot be told.",
     level: "full"
   },
-  endpointState: {
-    name: "sluice.endpoint.state",
+  "sluice.endpoint.state": {
     instrument: "upDownCounter",
     unit: "{endpoint}",
     attributes: [pool, endpoint, role, oneOf("state", "up", "down", "silent", "lagging")],
     description: "1 for the state in which an endpoint is, 0 for the others.",
     level: "full"
   },
-  endpointLatency: {
-    name: "sluice.endpoint.latency",
+  "sluice.endpoint.latency": {
     instrument: "gauge",
     unit: "s",
     attributes: [pool, endpoint],
     description: "From the sending of a statement until its answer, a mean of the last second.",
     level: "full"
   },
-  roleChanges: {
-    name: "sluice.role.changes",
+  "sluice.role.changes": {
     instrument: "counter",
     unit: "{change}",
     attributes: [pool],
     description: "How often another server, or none, has taken the writes.",
     level: "full"
   },
-  roleFences: {
-    name: "sluice.role.fences",
+  "sluice.role.fences": {
     instrument: "counter",
     unit: "{lease}",
     attributes: [pool],
     description: "Leases that were exchanged before a write, because they were older than a change of the roles.",
     level: "full"
   },
-  packedStatements: {
-    name: "sluice.packing.statements",
+  "sluice.packing.statements": {
     instrument: "counter",
     unit: "{query}",
     attributes: [pool],
     description: "Reads that shared their connection with others.",
     level: "full"
   },
-  packedBatches: {
-    name: "sluice.packing.batches",
+  "sluice.packing.batches": {
     instrument: "counter",
     unit: "{batch}",
     attributes: [pool],
     description: "Writes to a socket in which these reads left.",
     level: "full"
   },
-  readsElsewhere: {
-    name: "sluice.reads.elsewhere",
+  "sluice.reads.elsewhere": {
     instrument: "counter",
     unit: "{query}",
     attributes: [pool, oneOf("outcome", "sent", "denied")],
     description: "Reads that were held up: sent on a second connection as well, or not, because too many were.",
     level: "full"
   },
-  controlConnects: {
-    name: "sluice.control.connects",
+  "sluice.control.connects": {
     instrument: "counter",
     unit: "{connection}",
     attributes: [pool],
     description: "How often a control connection was opened, which no pool counts.",
     level: "full"
   },
-  cancels: {
-    name: "sluice.cancels",
+  "sluice.cancels": {
     instrument: "counter",
     unit: "{query}",
     attributes: [pool],
     description: "Statements that were cancelled on the server.",
     level: "full"
   },
-  serverConnections: {
-    name: "sluice.server.connections",
+  "sluice.server.connections": {
     instrument: "gauge",
     unit: "{connection}",
     attributes: [pool],
     description: "Connections as the server counts them, whoever has opened them; not there unless it is asked.",
     level: "full"
   },
-  serverConnectionsMax: {
-    name: "sluice.server.connections.max",
+  "sluice.server.connections.max": {
     instrument: "gauge",
     unit: "{connection}",
     attributes: [pool],
     description: "The most connections that the server allows; not there unless it is asked.",
     level: "full"
   },
-  stall: {
-    name: "sluice.stall",
+  "sluice.stall": {
     instrument: "histogram",
     unit: "s",
     attributes: [],
@@ -146,4 +129,4 @@ export const databases = {
     description: "How late the event loop of the process was, looked at once a second.",
     level: "full"
   }
-} as const satisfies Record<string, Definition>
+} as const satisfies Unnamed

@@ -35,6 +35,9 @@ export interface Definition {
   readonly level: "basic" | "full"
 }
 
+/** Metrics by their names. */
+export type Unnamed = Readonly<Record<string, Omit<Definition, "name">>>
+
 export const some = (name: string): Attribute => ({ name, values: undefined })
 export const oneOf = (name: string, ...values: ReadonlyArray<string>): Attribute => ({ name, values })
 

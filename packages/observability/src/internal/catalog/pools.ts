@@ -1,4 +1,4 @@
-import { type Definition, oneOf, pool, reason } from "./model.js"
+import { oneOf, pool, reason, type Unnamed } from "./model.js"
 
 const classes = ["critical", "high", "normal", "low", "background"] as const
 const priority = oneOf("priority", ...classes)
@@ -9,24 +9,21 @@ const waits = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 
 /** The metrics of every pool. */
 export const pools = {
-  connectionCount: {
-    name: "db.client.connection.count",
+  "db.client.connection.count": {
     instrument: "upDownCounter",
     unit: "{connection}",
     attributes: [pool, oneOf("db.client.connection.state", "idle", "used")],
     description: "Open connections, by whether somebody uses them.",
     level: "basic"
   },
-  connectionIdleMax: {
-    name: "db.client.connection.idle.max",
+  "db.client.connection.idle.max": {
     instrument: "upDownCounter",
     unit: "{connection}",
     attributes: [pool],
     description: "The most connections that may be idle: as many as there may be.",
     level: "basic"
   },
-  connectionIdleMin: {
-    name: "db.client.connection.idle.min",
+  "db.client.connection.idle.min": {
     instrument: "upDownCounter",
     unit: "{connection}",
     attributes: [pool],
@@ -34,41 +31,36 @@ export const pools = {
     level: "basic"
   },
   /** The name until version 1.44 of the conventions. Dashboards of others still use it. */
-  connectionMax: {
-    name: "db.client.connection.max",
+  "db.client.connection.max": {
     instrument: "upDownCounter",
     unit: "{connection}",
     attributes: [pool],
     description: "The most connections that there may be (maxSize as it is in force).",
     level: "basic"
   },
-  /** The same as `connectionMax`, under the name that it has since version 1.45 of the conventions. */
-  connectionLimit: {
-    name: "db.client.connection.limit",
+  /** The same as `db.client.connection.max`, under the name that it has since version 1.45 of the conventions. */
+  "db.client.connection.limit": {
     instrument: "upDownCounter",
     unit: "{connection}",
     attributes: [pool],
     description: "The most connections that there may be (maxSize as it is in force).",
     level: "basic"
   },
-  pendingRequests: {
-    name: "db.client.connection.pending_requests",
+  "db.client.connection.pending_requests": {
     instrument: "upDownCounter",
     unit: "{request}",
     attributes: [pool],
     description: "Callers that wait for a connection.",
     level: "basic"
   },
-  timeouts: {
-    name: "db.client.connection.timeouts",
+  "db.client.connection.timeouts": {
     instrument: "counter",
     unit: "{timeout}",
     attributes: [pool],
     description: "Acquires that got no connection within their acquire timeout.",
     level: "basic"
   },
-  createTime: {
-    name: "db.client.connection.create_time",
+  "db.client.connection.create_time": {
     instrument: "histogram",
     unit: "s",
     attributes: [pool],
@@ -76,8 +68,7 @@ export const pools = {
     description: "How long connects took that have succeeded.",
     level: "basic"
   },
-  waitTime: {
-    name: "db.client.connection.wait_time",
+  "db.client.connection.wait_time": {
     instrument: "histogram",
     unit: "s",
     attributes: [pool],
@@ -85,8 +76,7 @@ export const pools = {
     description: "How long acquires have waited that got a connection.",
     level: "basic"
   },
-  useTime: {
-    name: "db.client.connection.use_time",
+  "db.client.connection.use_time": {
     instrument: "histogram",
     unit: "s",
     attributes: [pool],
@@ -94,8 +84,7 @@ export const pools = {
     description: "How long leases were held.",
     level: "basic"
   },
-  acquires: {
-    name: "sluice.acquires",
+  "sluice.acquires": {
     instrument: "counter",
     unit: "{request}",
     attributes: [
@@ -119,40 +108,35 @@ export const pools = {
     description: "Acquires that have ended, by how.",
     level: "basic"
   },
-  acquiresWouldShed: {
-    name: "sluice.acquires.would_shed",
+  "sluice.acquires.would_shed": {
     instrument: "counter",
     unit: "{request}",
     attributes: [pool],
     description: "Acquires that would have been shed if shedding were on and not in mode shadow.",
     level: "basic"
   },
-  acquiresLate: {
-    name: "sluice.acquires.late",
+  "sluice.acquires.late": {
     instrument: "counter",
     unit: "{request}",
     attributes: [pool],
     description: "Leases that were granted after the acquire timeout: none, unless the process did not run.",
     level: "basic"
   },
-  queueDepth: {
-    name: "sluice.queue.depth",
+  "sluice.queue.depth": {
     instrument: "upDownCounter",
     unit: "{request}",
     attributes: [pool, priority],
     description: "Callers that wait for a connection, by class.",
     level: "basic"
   },
-  queueOldestAge: {
-    name: "sluice.queue.oldest_age",
+  "sluice.queue.oldest_age": {
     instrument: "gauge",
     unit: "s",
     attributes: [pool, priority],
     description: "How long the caller of a class that has waited longest waits; 0 if nobody waits.",
     level: "basic"
   },
-  queueWaitTime: {
-    name: "sluice.queue.wait_time",
+  "sluice.queue.wait_time": {
     instrument: "histogram",
     unit: "s",
     attributes: [pool, priority],
@@ -160,32 +144,28 @@ export const pools = {
     description: "How long those acquires have waited, by class, that had to wait and got a connection.",
     level: "basic"
   },
-  queueDepthMax: {
-    name: "sluice.queue.depth.max",
+  "sluice.queue.depth.max": {
     instrument: "gauge",
     unit: "{request}",
     attributes: [pool],
     description: "The most callers that have waited at once in the last 60 seconds.",
     level: "basic"
   },
-  connectionUsedMax: {
-    name: "sluice.connection.used.max",
+  "sluice.connection.used.max": {
     instrument: "gauge",
     unit: "{connection}",
     attributes: [pool],
     description: "The most connections that were in use at once in the last 60 seconds.",
     level: "basic"
   },
-  connectionInTransit: {
-    name: "sluice.connection.in_transit",
+  "sluice.connection.in_transit": {
     instrument: "upDownCounter",
     unit: "{connection}",
     attributes: [pool, oneOf("state", "connecting", "validating", "resetting", "quarantined", "closing")],
     description: "Connections that are neither idle nor in use, by what happens to them.",
     level: "basic"
   },
-  connectionsClosed: {
-    name: "sluice.connections.closed",
+  "sluice.connections.closed": {
     instrument: "counter",
     unit: "{connection}",
     attributes: [
@@ -207,60 +187,60 @@ export const pools = {
     description: "Connections that were closed, by why.",
     level: "basic"
   },
-  connectFailures: {
-    name: "sluice.connect.failures",
+  "sluice.connect.failures": {
     instrument: "counter",
     unit: "{failure}",
     attributes: [pool, reason],
     description: "Connects that have failed, by why.",
     level: "basic"
   },
-  leaseOldestAge: {
-    name: "sluice.lease.oldest_age",
+  "sluice.lease.oldest_age": {
     instrument: "gauge",
     unit: "s",
     attributes: [pool],
     description: "How long the lease is held that was granted first; 0 if there is none.",
     level: "basic"
   },
-  leaks: {
-    name: "sluice.leaks",
+  "sluice.leaks": {
     instrument: "counter",
     unit: "{lease}",
     attributes: [pool, kind],
     description: "Leases that were held longer than leakThreshold, by what they were used for.",
     level: "basic"
   },
-  reclaimed: {
-    name: "sluice.leaks.reclaimed",
+  "sluice.leaks.reclaimed": {
     instrument: "counter",
     unit: "{lease}",
     attributes: [pool, kind],
     description: "Leases that were taken away because nobody did anything with them.",
     level: "basic"
   },
-  poolPhase: {
-    name: "sluice.pool.phase",
+  "sluice.pool.phase": {
     instrument: "upDownCounter",
     unit: "{pool}",
     attributes: [pool, oneOf("phase", "running", "suspended", "draining")],
     description: "Pools of this name that are in this phase.",
     level: "basic"
   },
-  poolHost: {
-    name: "sluice.pool.host",
+  "sluice.pool.suspended": {
+    instrument: "gauge",
+    unit: "s",
+    attributes: [pool],
+    description: "For how long the pool has been suspended; 0 if it is not.",
+    level: "basic"
+  },
+  "sluice.pool.host": {
     instrument: "upDownCounter",
     unit: "{pool}",
     attributes: [pool, oneOf("host", "up", "failing", "down")],
     description: "Pools of this name, by whether their host can be connected to.",
     level: "basic"
   },
-  poolOverloaded: {
-    name: "sluice.pool.overloaded",
+  "sluice.pool.overloaded": {
     instrument: "upDownCounter",
     unit: "{pool}",
     attributes: [pool],
     description: "Pools of this name to which more work comes than their connections finish.",
     level: "basic"
   }
-} as const satisfies Record<string, Definition>
+} as const satisfies Unnamed

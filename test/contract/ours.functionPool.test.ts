@@ -70,8 +70,12 @@ ours("a process that its platform suspends", ({ database, it, onPool, sleep, wor
           const awaited = all.flatMap(({ awaited }) => awaited)
           assert.isAtLeast(awaited.length, 1, what)
           yield* Effect.promise(() => Promise.all(awaited))
-          // Now the platform suspends the process.
-          assert.strictEqual((yield* Sql.stats).write.size, 0, what)
+          // Now the platform suspends the process. By its own timers, which on a busy machine are early by a turn or two.
+          yield* eventually(
+            `${what}: every connection is closed`,
+            Effect.map(Sql.stats, ({ write }) => write.size === 0),
+            "5 seconds"
+          )
           yield* eventually(
             `${what}: the control connection is closed, long before its own time`,
             Effect.map(Sql.stats, ({ control }) => control.every(({ open }) => open === 0)),

@@ -455,3 +455,36 @@ it.effect("a router that insists on a target without a connection gets the prima
     { pool: { maxSize: 1, acquireTimeout: "1 second" } }
   )
 })
+
+describe("a read whose connection was lost at a replica", () => {
+  const lost = (cause: object) =>
+    SqlReason.toError(
+      SqlReason.make("ConnectionLost", { connection: "destroy", outcome: "unknown", retry: "idempotent", cause }),
+      "lost"
+    )
+
+  /** Where a read goes on that has lost its connection at r1, which is the only replica and stays up. */
+  const goesOn = (router: Router.Service) => {
+    const { fake, run } = cluster()
+    const read = Effect.gen(function* () {
+      assert.strictEqual(yield* Sql.read(host), "r1")
+      const cause = new Error("r1 stops")
+      fake.connections.find((one) => one.host === "r1")!.signals.broken(cause)
+      fake.failures.set("a", [lost(cause)])
+      return yield* played(Sql.read(host))
+    })
+    return run(read, router, { replicas: ["r1"] })
+  }
+
+  it.effect("goes on at another server", () =>
+    Effect.map(goesOn(Router.leastBusy()), (where) => assert.strictEqual(where, "primary"))
+  )
+
+  it.effect("goes on at the same one, if the primary takes no reads", () =>
+    Effect.map(goesOn(Router.leastBusy({ primaryReadShare: 0 })), (where) => assert.strictEqual(where, "r1"))
+  )
+
+  it.effect("goes on at the same one, if the word of the router keeps it from the primary", () =>
+    Effect.map(goesOn(Router.leastBusy({ target: "standby" })), (where) => assert.strictEqual(where, "r1"))
+  )
+})

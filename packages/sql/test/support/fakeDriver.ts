@@ -1,6 +1,6 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
-import type { ConnectionState, Driver, Mode } from "@sluice/sql/driver/Driver"
+import type { ConnectionState, Driver, Mode, Signals } from "@sluice/sql/driver/Driver"
 import * as SqlReason from "@sluice/sql/SqlReason"
 import { Effect } from "effect"
 
@@ -9,6 +9,7 @@ export interface FakeConnection {
   readonly id: number
   readonly host: string
   readonly timers: Deadline.Timers["Type"]
+  readonly signals: Signals
   readonly log: Array<string>
   hasBaseline: boolean
   state: ConnectionState
@@ -75,7 +76,7 @@ export const make = (): Fake => {
     driver: {
       name: "Fake",
       endpoint: (host) => ({ key: `fake-${host}-${process.pid}`, label: host }),
-      connect: (host) =>
+      connect: (host, signals) =>
         Effect.flatMap(Deadline.ofContext, (timers) =>
           fake.silent.has(host)
             ? Effect.never
@@ -93,6 +94,7 @@ export const make = (): Fake => {
                     id: fake.connections.length,
                     host,
                     timers,
+                    signals,
                     log: [],
                     hasBaseline: false,
                     state: "idle",

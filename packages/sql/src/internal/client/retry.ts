@@ -6,6 +6,7 @@ import { Cause, type Context, Effect, Option, type Schedule, ScheduleDecision, S
 import * as SqlReason from "../../SqlReason.js"
 import { acquired, type Cluster } from "../routing/cluster.js"
 import { intentOf } from "../routing/intent.js"
+import { LostOn } from "../routing/lostOn.js"
 import { acquireTimeout } from "../routing/patience.js"
 import * as Route from "../routing/route.js"
 import { type Call, hasNotBegun } from "../session/options.js"
@@ -85,6 +86,13 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
       }
     })
 
+  /** `once`, away from the server that has lost it, if reads have another one. */
+  const elsewhere = <A, E, R>(reason: SqlReason.SqlReason, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+    const cause = lostBy(reason)
+    const target = cause && cluster.lostOn(cause)
+    return target === undefined ? once : Effect.provideService(once, LostOn, target)
+  }
+
   const repeat = <A, E, R>(first: Cause.Cause<E>, plan: Plan, once: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.clockWith((clock) => {
       const began = timers.now()
@@ -111,7 +119,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
             return end(true)
           }
           state = changed
-          const again = counted(reason, once, (cause) => next(cause, attempts + 1))
+          const again = counted(reason, elsewhere(reason, once), (cause) => next(cause, attempts + 1))
           const run = isRefusedByStandby(failure.value) ? whenWritable(plan.until, again, end(false)) : again
           return pause > 0 ? Effect.zipRight(Effect.sleep(pause), run) : run
         })

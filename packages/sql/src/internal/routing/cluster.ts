@@ -53,6 +53,8 @@ export interface Cluster<Conn> {
   readonly primaryReads: PrimaryReads
   /** The target that a connection belongs to. */
   readonly targetOf: (connection: Conn) => Target<Conn> | undefined
+  /** The target on which a connection was lost, by what has ended it. */
+  readonly lostOn: (cause: object) => Target<Conn> | undefined
   /** The router is one of this library, so that each write goes to the primary without being asked about. */
   readonly isDefaultRouter: boolean
   /** What fibers have written, and how far the servers are. `undefined`: there is only one server, so nobody can be behind. */
@@ -109,6 +111,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
   const targets = new Map<string, Target<Conn>>()
   const endpoints = new Map<Target<Conn>, Endpoint>()
   const keys = new WeakMap<object, string>()
+  const losses = new WeakMap<object, Target<Conn>>()
   const identities = new Map<Target<Conn>, Identity.Identity<Conn>>()
   const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
   // The pools may connect before every target is there.
@@ -167,6 +170,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     const identity = Identity.make(driver, info, registered, ({ broken, fatal, isEnding }) => {
       const lost = (tell: (cause: unknown) => void) => (cause: unknown) => {
         tell(cause)
+        if (typeof cause === "object" && cause !== null) losses.set(cause, made)
         // It may have crashed, and be a little behind where it was when it is back.
         if (known !== undefined) made.position = undefined
         sign()
@@ -272,6 +276,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     rules,
     primaryReads,
     targetOf: (connection) => targets.get(keys.get(connection as object) ?? ""),
+    lostOn: (cause) => losses.get(cause),
     isDefaultRouter: isOwn(router),
     leftOpen,
     reading,

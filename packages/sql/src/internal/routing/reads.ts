@@ -5,7 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Deadline from "@sluice/pool/Deadline"
 import type * as Pool from "@sluice/pool/Pool"
 import type { AcquireError } from "@sluice/pool/PoolError"
-import { type Context, Effect } from "effect"
+import { Context, Effect } from "effect"
 import * as SqlReason from "../../SqlReason.js"
 import type { Snapshot } from "../../Topology.js"
 import { invalidUse, isAcquireError } from "../client/errors.js"
@@ -14,6 +14,7 @@ import type { Cluster } from "./cluster.js"
 import * as Consistency from "./consistency.js"
 import type { Intent } from "./intent.js"
 import { levelOf } from "./level.js"
+import { LostOn, lostOn } from "./lostOn.js"
 import { patience } from "./patience.js"
 import type { Permit } from "./primaryReads.js"
 import type { Target } from "./target.js"
@@ -99,7 +100,8 @@ const among = <Conn, A, R>(
   const { members, router, totals } = cluster
   const { lease, options, word } = reading
   const { token } = view
-  const snapshot = without(view.snapshot, left === undefined ? reading.not : undefined)
+  const not = left === undefined ? (reading.not ?? lostOn(context)) : undefined
+  const snapshot = without(view.snapshot, not)
   const target = view.target ?? router.choose("read", token, snapshot, Deadline.currentIn(context), context)
   if (target !== undefined && !isOurs(cluster, target)) return isForeign
   const rest = within(options, left)
@@ -113,11 +115,13 @@ const among = <Conn, A, R>(
     (token === undefined && left === undefined) || (target !== undefined && snapshot.replicas.includes(target))
   if (target === undefined || !isKnown) {
     // Another connection to the same server is better than none.
-    if (reading.not !== undefined && left === undefined && isStrict(word)) {
-      return among(cluster, { ...reading, not: undefined }, context, view, left)
-    }
+    const back =
+      not === undefined
+        ? undefined
+        : () => among(cluster, { ...reading, not: undefined }, Context.omit(LostOn)(context), view, left)
+    if (back !== undefined && isStrict(word)) return back()
     // What no replica has yet only the primary can answer.
-    if (token === undefined) return onPrimary(cluster, reading, context, left)
+    if (token === undefined) return onPrimary(cluster, reading, context, left, back)
     totals.routes.primary.session++
     return lease(members.primary.pool, rest)
   }
@@ -143,12 +147,13 @@ const among = <Conn, A, R>(
 const within = (options: Pool.AcquireOptions | undefined, left: number | undefined): Pool.AcquireOptions | undefined =>
   left === undefined ? options : { ...options, acquireTimeout: Math.max(1, left) }
 
-/** There is no replica for this read. */
+/** There is no replica for this read. `back`: there is one, which is not as good as the primary, and better than to wait for it. */
 const onPrimary = <Conn, A, R>(
   cluster: Cluster<Conn>,
   reading: Reading<Conn, A, R>,
   context: Context.Context<never>,
-  left: number | undefined
+  left: number | undefined,
+  back?: () => Effect.Effect<A, AcquireError | SqlError, R>
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
   const { members, primaryReads, targets, timers, totals } = cluster
   const { isPacked, lease, options, word } = reading
@@ -162,7 +167,7 @@ const onPrimary = <Conn, A, R>(
   const total = left ?? patience(cluster, context, options)
   return primaryReads.take(
     isPacked ? 1 : primaryReads.depth,
-    cluster.rules.primaryReadShare === 0 ? began : began + total,
+    cluster.rules.primaryReadShare === 0 || back !== undefined ? began : began + total,
     (permit) => {
       const waited = timers.now() - began
       const isBehind = members.snapshot.replicas.some(({ isLagging }) => isLagging)
@@ -170,6 +175,7 @@ const onPrimary = <Conn, A, R>(
       return lease(members.primary.pool, waited < 1 ? within(options, left) : within(options, total - waited), permit)
     },
     (turn) => {
+      if (back !== undefined) return back()
       const waited = timers.now() - began
       return turn === "replica" && waited < total
         ? read(cluster, { ...reading, options: within(options, total - waited) })

@@ -164,7 +164,7 @@ describe("other words of a url", () => {
           // A socket that never connects: `mysql2` would connect at once.
           { mysql2: { timezone: "Z", decimalNumbers: true, stream: () => new Socket() } }
         )
-        const { config } = (yield* primary.client(undefined)) as any
+        const { config } = (yield* primary.client(undefined))() as any
         yield* Effect.sync(() => undefined)
         assert.deepInclude(config, {
           timezone: "+02:00",

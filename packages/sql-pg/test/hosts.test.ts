@@ -17,7 +17,9 @@ const resolve = (url: string, more: PgSqlConfig = {}) => endpoint.resolve({ url:
 const triedBy = (config: PgSqlConfig) =>
   Effect.gen(function* () {
     const { primary, replicas } = yield* endpoint.resolve(config)
-    const clients = yield* Effect.forEach([primary, ...replicas], (one) => one.client(undefined))
+    const clients = yield* Effect.forEach([primary, ...replicas], (one) =>
+      Effect.map(one.client(undefined), (make) => make())
+    )
     return clients.map(({ host, port }): readonly [host: string, port: number] => [host, port])
   })
 
@@ -100,7 +102,7 @@ describe("several hosts in a url", () => {
       for (const one of [primary, ...replicas]) {
         assert.deepStrictEqual([one.ways.map((way) => way?.check), one.user, one.database], [["identity"], "u", "d"])
         assert.strictEqual(Redacted.value(one.password!), "s3cret")
-        assert.deepInclude((yield* one.client(one.ways[0])).connectionParameters as object, {
+        assert.deepInclude((yield* one.client(one.ways[0]))().connectionParameters as object, {
           application_name: "pay",
           options: "-c geqo=off"
         })

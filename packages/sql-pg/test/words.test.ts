@@ -146,7 +146,7 @@ describe("TLS", () => {
     Effect.gen(function* () {
       const ssl = Object.defineProperty({ cert: "c", key: "k" }, "key", { enumerable: false })
       const { primary } = yield* endpoint.resolve({ host: "h", ssl })
-      const client = yield* primary.client(primary.ways[0])
+      const client = (yield* primary.client(primary.ways[0]))()
       assert.strictEqual((client.ssl as { readonly key?: unknown }).key, "k")
     })
   )
@@ -173,7 +173,7 @@ describe("TLS", () => {
 describe("the environment", () => {
   const applicationName = (config: PgSqlConfig) =>
     Effect.flatMap(endpoint.resolve(config), ({ primary }) =>
-      Effect.map(primary.client(undefined), (client) => (client.connectionParameters as any).application_name)
+      Effect.map(primary.client(undefined), (make) => (make().connectionParameters as any).application_name)
     )
 
   it.scoped("PGAPPNAME names the sessions, unless the program or the url does", () =>
@@ -268,7 +268,7 @@ describe("the address in a url, as pg-connection-string and libpq read it", () =
       Effect.gen(function* () {
         const theirs = new Pg.Client(parse(url)) as any
         const { primary } = yield* at(url)
-        const ours = (yield* primary.client(undefined)) as any
+        const ours = (yield* primary.client(undefined))() as any
         for (const name of ["host", "port", "user", "database", "password"]) {
           assert.strictEqual(ours[name], theirs[name], name)
         }

@@ -45,22 +45,31 @@ class Library extends EventEmitter implements Connect.Client, Connect.Wire {
 const refused = (cause: unknown): SqlError =>
   SqlReason.toError(SqlReason.make("ConnectFailed", { connection: "none", retry: "always", cause }), "refused")
 
-const opening = (library: Library, more: Partial<Connect.Means<Library, Library>> = {}) =>
+/** Of a fiber, until it lets others run. With fewer it would never come to an end. */
+const OPERATIONS = 11
+
+type Means = Connect.Means<Library, Library>
+
+const connect = (means: Pick<Means, "client"> & Partial<Means>) =>
+  Connect.open<Library, Library>({
+    signals: { broken: () => {}, fatal: () => {}, isEnding: () => false },
+    wireOf: (client) => client,
+    connection: (client) => () => {
+      client.on("error", () => {})
+      return client
+    },
+    refused,
+    stop: () => Effect.void,
+    ...means
+  })
+
+const opening = (library: Library, more: Partial<Means> = {}) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const connect = Connect.open<Library, Library>({
-      signals: { broken: () => {}, fatal: () => {}, isEnding: () => library.isEnding },
-      client: Effect.succeed(library),
-      wireOf: (client) => client,
-      connection: (client) => () => {
-        client.on("error", () => {})
-        return client
-      },
-      refused,
-      stop: () => Effect.void,
-      ...more
-    })
-    const fiber = yield* Effect.fork(Scope.extend(connect, scope))
+    const signals = { broken: () => {}, fatal: () => {}, isEnding: () => library.isEnding }
+    const fiber = yield* Effect.fork(
+      Scope.extend(connect({ client: Effect.succeed(() => library), signals, ...more }), scope)
+    )
     yield* Effect.yieldNow()
     return { fiber, scope }
   })
@@ -175,5 +184,58 @@ it.effect("a connect is interrupted while its first statement runs: the connecti
     yield* Deferred.await(begun)
     yield* Fiber.interrupt(fiber)
     assert.isAtLeast(library.destroyed, 1)
+  })
+)
+
+it.effect("a connect is interrupted at any moment: a socket that its library opens with the client is closed", () =>
+  Effect.gen(function* () {
+    let finished = 0
+    const signals = { broken: () => {}, fatal: () => {}, isEnding: () => true }
+    for (let ahead = 0; ahead < OPERATIONS; ahead++) {
+      for (let step = 0; step < 200; step++) {
+        let library: Library | undefined
+        const client = Effect.succeed(() => {
+          library = new Library()
+          return library
+        })
+        const scope = yield* Scope.make()
+        const fiber = yield* Effect.repeatN(Effect.void, ahead).pipe(
+          Effect.zipRight(Scope.extend(connect({ client, signals }), scope)),
+          Effect.withMaxOpsBeforeYield(OPERATIONS),
+          Effect.fork
+        )
+        for (let i = 0; i < step; i++) {
+          yield* Effect.yieldNow()
+          library?.accept(null)
+        }
+        const exit = yield* Fiber.interrupt(fiber)
+        yield* Scope.close(scope, Exit.void)
+        if (library !== undefined) {
+          assert.isAtLeast(library.destroyed, 1, `${ahead} operations ahead, ${step} steps`)
+        }
+        if (Exit.isFailure(exit)) continue
+        finished++
+        break
+      }
+    }
+    assert.strictEqual(finished, OPERATIONS, "every connect has seen its end, so every step was tried")
+  })
+)
+
+it.effect("a scope that another fiber closes before the password is known: no client is made", () =>
+  Effect.gen(function* () {
+    const password = yield* Deferred.make<void>()
+    const scope = yield* Scope.make()
+    let made = 0
+    const client = Effect.as(Deferred.await(password), () => {
+      made++
+      return new Library()
+    })
+    const fiber = yield* Effect.fork(Scope.extend(connect({ client }), scope))
+    yield* Effect.yieldNow()
+    yield* Scope.close(scope, Exit.void)
+    yield* Deferred.succeed(password, undefined)
+    assert.strictEqual(SqlReason.of(yield* Effect.flip(Fiber.join(fiber)))._tag, "ConnectFailed")
+    assert.strictEqual(made, 0)
   })
 )

@@ -112,8 +112,8 @@ it.effect("a url says what it says, and the fields beside it say the rest", () =
       [primary, ...replicas].map(({ key }) => key),
       ["fake://app@db-1:1/pay", "fake://reader@::1:7/other", "fake://app@localhost:9/pay"]
     )
-    assert.deepStrictEqual(yield* primary.client(undefined), { password: "s3cret" })
-    assert.deepStrictEqual(yield* replicas[0]!.client(undefined), { password: "p@ss" })
+    assert.deepStrictEqual((yield* primary.client(undefined))(), { password: "s3cret" })
+    assert.deepStrictEqual((yield* replicas[0]!.client(undefined))(), { password: "p@ss" })
   })
 )
 
@@ -181,8 +181,8 @@ it.effect("a password that is an effect is read for each client, and its failure
         return next === undefined ? Effect.fail("no more") : Effect.succeed(next)
       })
     })
-    assert.deepStrictEqual(yield* primary.client(undefined), { password: "one" })
-    assert.deepStrictEqual(yield* primary.client(undefined), { password: "two" })
+    assert.deepStrictEqual((yield* primary.client(undefined))(), { password: "one" })
+    assert.deepStrictEqual((yield* primary.client(undefined))(), { password: "two" })
     const error = yield* Effect.flip(primary.client(undefined))
     assert.deepInclude(SqlReason.of(error), { _tag: "ConnectFailed", retry: "always", connection: "none" })
     assert.match(error.message, /^Fake at db:1: the password could not be read/)

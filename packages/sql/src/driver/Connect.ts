@@ -70,8 +70,8 @@ export interface Connection {
  */
 export interface Means<C extends Client, Conn extends Connection> {
   readonly signals: Signals
-  /** Makes what opens the connection, with the password that is valid now. */
-  readonly client: Effect.Effect<C, SqlError>
+  /** Finds out the password that is valid now, and gives what makes the client. A library may open the socket when that is called. */
+  readonly client: Effect.Effect<() => C, SqlError>
   readonly wireOf: (client: C) => Wire
   /**
    * Called before the client connects. The function that it gives is called when the server has accepted; from then on the
@@ -103,21 +103,31 @@ export const open = <C extends Client, Conn extends Connection>(
     const timers = yield* Deadline.ofContext
     const scope = yield* Effect.scope
     const fork = yield* Fork.make
-    const client = yield* means.client
-    const cut = () => means.wireOf(client).stream.destroy()
     let connection: Conn | undefined
-    // Before connecting, because an interruption may come after the server has accepted and before the fiber knows.
+    let isClosed = false
+    let cut = () => {}
+    // Before the client is made, because an interruption may come at any later moment: also when the server has accepted and the
+    // fiber does not know it yet.
     yield* Scope.addFinalizer(
       scope,
-      Effect.suspend(() =>
-        connection === undefined ? Effect.sync(cut) : Effect.uninterruptible(close(connection, timers, means))
-      )
+      Effect.suspend(() => {
+        isClosed = true
+        return connection === undefined
+          ? Effect.sync(() => cut())
+          : Effect.uninterruptible(close(connection, timers, means))
+      })
     )
-    const accepted = means.connection(client, timers, fork)
-    // `connect` reports its first error to the callback and later ones as events.
-    const ignore = () => {}
-    client.on("error", ignore)
+    const make = yield* means.client
     const opened = yield* Effect.async<Conn, SqlError>((resume) => {
+      // The scope may be closed by another fiber, which does not interrupt this one. A socket that is connected after it was
+      // destroyed would come to life again.
+      if (isClosed) return resume(Effect.fail(means.refused(new Error("Connection closed"))))
+      const client = make()
+      cut = () => means.wireOf(client).stream.destroy()
+      const accepted = means.connection(client, timers, fork)
+      // `connect` reports its first error to the callback and later ones as events.
+      const ignore = () => {}
+      client.on("error", ignore)
       client.connect((cause) => {
         if (cause) {
           cut()

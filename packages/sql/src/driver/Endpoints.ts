@@ -51,7 +51,7 @@ export interface Reading<out Client, out More> {
   readonly password: string | null | undefined
   /** The ways to connect that were asked for, or what is wrong with what was asked. */
   readonly ways: Either.Either<Tls.Ways, string>
-  /** Makes what opens a connection, and opens none yet. The password is the one that is read for each connection. */
+  /** Makes what opens a connection, and may open its socket. The password is the one that is read for each connection. */
   readonly client: (way: Tls.Way | undefined, password?: string) => Client
   /** What the driver itself adds to the endpoint. */
   readonly more: More
@@ -81,8 +81,8 @@ export interface Endpoint<out Client> extends EndpointInfo {
   readonly counts: Counts
   /** Whether connections are encrypted: see `Tls.first`. */
   readonly ways: Tls.Ways
-  /** Makes what opens a connection, with the password that is valid now. */
-  readonly client: (way: Tls.Way | undefined) => Effect.Effect<Client, SqlError>
+  /** Gives what makes a client with the password that is valid now: see `Connect.Means`. */
+  readonly client: (way: Tls.Way | undefined) => Effect.Effect<() => Client, SqlError>
 }
 
 /**
@@ -163,9 +163,9 @@ const endpointOf = <At extends Options.Fields, Client, More>(
       Effect.isEffect(secret)
         ? Effect.mapBoth(secret as Effect.Effect<Redacted.Redacted, unknown>, {
             onFailure: (cause) => unreadablePassword(means.database, label, cause),
-            onSuccess: (password) => client(way, Redacted.value(password))
+            onSuccess: (password) => () => client(way, Redacted.value(password))
           })
-        : Effect.sync(() => client(way)),
+        : Effect.succeed(() => client(way)),
     ...more
   }
 }

@@ -425,7 +425,11 @@ scenarios("F21: health checks while every connection is in use", ({ it, run, sle
         Effect.gen(function* () {
           const { url } = yield* served({ sleep })
           const status = Effect.map(get(`${url}/health/ready`), ({ status }) => status)
-          assert.strictEqual(yield* status, 200)
+          const isReady = eventually(
+            "it is ready",
+            Effect.map(status, (status) => status === 200)
+          )
+          yield* isReady
           yield* path.blackhole()
           yield* eventually(
             "it is not ready",
@@ -433,10 +437,7 @@ scenarios("F21: health checks while every connection is in use", ({ it, run, sle
           )
           yield* path.reset
           yield* path.heal
-          yield* eventually(
-            "it is ready",
-            Effect.map(status, (status) => status === 200)
-          )
+          yield* isReady
         })
       )
     )

@@ -16,11 +16,14 @@ export interface Transition {
   /** The name of the alert, as in the rules for Prometheus. */
   readonly alert: string
   readonly severity: "warning" | "critical"
-  /** What people call the process. `undefined`: the alert is about all processes together. */
+  /** What people call the process. `undefined`: the alert is about a server, and all processes that have pools to it. */
   readonly pod: string | undefined
-  readonly database: string
-  /** Name of the pool; for an alert about a database, of the pool of its primary. */
-  readonly pool: string
+  /** `undefined`: the alert is about the process, or about a server. */
+  readonly database: string | undefined
+  /** `undefined`: the alert is about the process, or about a server. */
+  readonly pool: string | undefined
+  /** Host, port and database. `undefined`: the alert is about the process. */
+  readonly endpoint: string | undefined
   /** The number that was above the threshold: now, or when it was so last. */
   readonly value: number
   readonly threshold: number

@@ -5,6 +5,7 @@ import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Alerts } from "@sluice/observability"
 import { Effect, Logger, Redacted, Schedule } from "effect"
+import { endpointLabel } from "../src/internal/alerts/signals.js"
 
 const transition: Alerts.Transition = {
   state: "fired",
@@ -13,6 +14,7 @@ const transition: Alerts.Transition = {
   pod: "pod-1",
   database: "pay",
   pool: "orders",
+  endpoint: "db-1:5432/pay",
   value: 1,
   threshold: 0.95,
   unit: "share",
@@ -97,6 +99,7 @@ describe("Alerts.webhook", () => {
         severity: "critical",
         database: "pay",
         db_client_connection_pool_name: "orders",
+        [endpointLabel]: "db-1:5432/pay",
         pod: "pod-1"
       })
       assert.deepInclude(body.alerts[0], {

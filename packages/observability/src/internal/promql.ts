@@ -1,39 +1,40 @@
-/** Queries for Prometheus. They name metrics and labels by the catalogue, so a query cannot name one that does not exist. */
-import * as Catalog from "./names.js"
+/** Queries for Prometheus. Their metrics are given as definitions of the catalogue, so a query cannot name one that does not exist. */
+import * as Catalog from "../Catalog.js"
 
-/** Values of labels: the one value, or one of several. */
+/** Values of attributes: the one value, or one of several. */
 export type Matchers = Readonly<Record<string, string | ReadonlyArray<string>>>
 
-/** The label of the metrics that says which pool they are of. */
-export const POOL = "db.client.connection.pool.name"
+/** The attribute that says which pool a metric is of. */
+const POOL = "db.client.connection.pool.name"
 
-/** How Prometheus writes the name of an attribute. */
-export const label = (attribute: string): string => attribute.replaceAll(/[^A-Za-z0-9_]/g, "_")
+/** Its label. */
+export const poolLabel: string = Catalog.prometheusLabel(POOL)
 
-const quoted = (value: string): string => JSON.stringify(value)
-
-/** A value of a regular expression in which the value stands for itself. */
+/** A value of a regular expression that stands for itself. */
 const literal = (value: string): string => value.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&")
 
 const matcher = ([attribute, value]: readonly [string, Matchers[string]]): string =>
   typeof value === "string"
-    ? `${label(attribute)}=${quoted(value)}`
-    : `${label(attribute)}=~${quoted(value.map(literal).join("|"))}`
+    ? `${Catalog.prometheusLabel(attribute)}=${JSON.stringify(value)}`
+    : `${Catalog.prometheusLabel(attribute)}=~${JSON.stringify(value.map(literal).join("|"))}`
 
-/** The series of a metric. `extra` is put between the braces as it is. */
+/** The series of a metric. `extra` are more matchers, as they are written in a query. */
 export const series = (
-  name: Catalog.Name,
+  metric: Catalog.Definition,
   matchers: Matchers = {},
-  options: { readonly suffix?: "_bucket" | "_count" | "_sum"; readonly extra?: string | undefined } = {}
+  options: {
+    readonly suffix?: "_bucket" | "_count" | "_sum"
+    readonly extra?: ReadonlyArray<string | undefined>
+  } = {}
 ): string => {
-  const inside = [...Object.entries(matchers).map(matcher), ...(options.extra === undefined ? [] : [options.extra])]
+  const inside = [...Object.entries(matchers).map(matcher), ...(options.extra ?? [])].filter((one) => one !== undefined)
   const selector = inside.length === 0 ? "" : `{${inside.join(",")}}`
-  return `${Catalog.prometheusName(name)}${options.suffix ?? ""}${selector}`
+  return `${Catalog.prometheusName(metric)}${options.suffix ?? ""}${selector}`
 }
 
 /** The labels in which the series of one pool in one process differ. */
-export const ownLabels = (name: Catalog.Name): ReadonlyArray<string> =>
-  Catalog.metrics[name].attributes.filter((attribute) => attribute !== POOL).map(label)
+export const ownLabels = ({ attributes }: Catalog.Definition): ReadonlyArray<string> =>
+  attributes.filter(({ name }) => name !== POOL).map(({ name }) => Catalog.prometheusLabel(name))
 
 /** The bound of a bucket as a matcher: Prometheus 3 writes a whole number with `.0`, and Prometheus 2 without. */
 export const within = (seconds: number): string =>

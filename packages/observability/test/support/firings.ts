@@ -15,8 +15,8 @@ export const firings = (story: Story): ReadonlyArray<Moment> => {
   const evaluator = new Evaluator(alerts, target, slowMs)
   const firing = new Map<string, string>()
   return told(story).moments.map(({ reports, seconds }) => {
-    for (const { alert, isFiring, pod } of evaluator.step(seconds * 1_000, AT + seconds * 1_000, reports)) {
-      const key = `${alert.name} ${pod}`
+    for (const { alert, isFiring, place } of evaluator.step(seconds * 1_000, AT + seconds * 1_000, reports)) {
+      const key = `${alert.name} ${place.pod}`
       if (isFiring) firing.set(key, alert.name)
       else firing.delete(key)
     }

@@ -3,6 +3,7 @@
  * the same processes. The counters of both come from the same events.
  */
 import type { Report } from "@sluice/observability"
+import { endpointLabel } from "../../src/internal/alerts/signals.js"
 import { AT, database, pool, report } from "./reports.js"
 
 /** Seconds from one moment of a story to the next, unless it says otherwise. */
@@ -162,12 +163,15 @@ const valuesOf = (
   ] as const) {
     put("sluice_acquires_total", count, `priority="normal",outcome="${outcome}"`)
   }
-  put("sluice_leaks_total", counters.leaks, 'class="forgotten"')
+  put("sluice_leaks_total", counters.leaks, 'kind="forgotten"')
   put("sluice_connect_failures_total", counters.connectFailures, 'reason="ConnectFailed"')
-  put("sluice_retries_total", counters.retries, 'reason="Deadlock",outcome="ok"')
+  put("sluice_retries_total", counters.retries, 'reason="Deadlock",outcome="succeeded"')
   put("sluice_lease_oldest_age_seconds", oldestLeaseMs / 1_000)
   put("sluice_pool_suspended_seconds", (moment.suspendedMs ?? 0) / 1_000)
-  put("sluice_replica_lag_seconds", moment.lagMs === undefined ? undefined : moment.lagMs / 1_000, 'endpoint="db-2"')
+  const at = `${endpointLabel}="db-1:5432/pay"`
+  put("sluice_replica_lag_seconds", moment.lagMs === undefined ? undefined : moment.lagMs / 1_000, at)
+  put("sluice_endpoint_state", 1, `${at},role="primary",state="up"`)
+  put("sluice_endpoint_state", 0, `${at},role="primary",state="down"`)
   put("sluice_server_connections", moment.server?.connections)
   put("sluice_server_connections_max", moment.server?.maxConnections)
   return values

@@ -7,29 +7,37 @@ export type Severity = "warning" | "critical"
 /** How a number is written for people. */
 export type Unit = "share" | "seconds" | "count"
 
-export interface Condition {
-  readonly signal: signals.Signal
+export interface Condition<S> {
+  readonly signal: signals.Signal<S>
   /** A value that is exactly this is still right. */
   readonly above: number
 }
 
-export interface Alert {
+interface Common {
   readonly name: string
   readonly severity: Severity
-  /** What there is one for: each pool of a process, each database of a process, or each database of all processes together. */
-  readonly of: "pool" | "database" | "fleet"
   /** For how long all conditions must hold. */
   readonly forMs: number
-  /** The first one is the number that the alert shows. */
-  readonly when: readonly [Condition, ...ReadonlyArray<Condition>]
   readonly unit: Unit
-  /** One line. `{pool}` and `{value}` are filled in. */
+  /** One line. `{pool}`, `{endpoint}` and `{value}` are filled in. */
   readonly summary: string
   /** What has caused it, as far as the numbers say. */
   readonly cause: string
   /** What to do, first things first. */
   readonly remedy: string
 }
+
+/** What an alert of this kind watches. */
+interface Watching<Of extends keyof signals.Subjects> extends Common {
+  /** What there is one alert for: each pool of a process, each process, or each server. */
+  readonly of: Of
+  /** The first one is the number that the alert shows. */
+  readonly when: readonly [Condition<signals.Subjects[Of]>, ...ReadonlyArray<Condition<signals.Subjects[Of]>>]
+}
+
+export type Alert = { readonly [Of in keyof signals.Subjects]: Watching<Of> }[keyof signals.Subjects]
+
+export type AlertOf<Of extends keyof signals.Subjects> = Watching<Of>
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -155,11 +163,11 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
     {
       name: "SluiceFleetOvercommitted",
       severity: "critical",
-      of: "fleet",
+      of: "server",
       forMs: MINUTE,
       when: [{ signal: signals.committed, above: 1 }],
       unit: "share",
-      summary: "The pools {pool} of all processes may open {value} of the connections that the database has.",
+      summary: "The pools of all processes may open {value} of the connections that {endpoint} has.",
       cause:
         "The sum of maxSize over all processes is greater than what the server allows. As long as they are not all in use nothing fails; in a rush, or when a deploy doubles the processes, the server refuses.",
       remedy:
@@ -168,11 +176,11 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
     {
       name: "SluiceServerConnectionsHigh",
       severity: "warning",
-      of: "fleet",
+      of: "server",
       forMs: MINUTE,
       when: [{ signal: signals.serverUtilization, above: t.serverConnections.warning }],
       unit: "share",
-      summary: "The server of pool {pool} has {value} of its max_connections open.",
+      summary: "{endpoint} has {value} of its max_connections open.",
       cause:
         "The server counts all connections, also those of other programs, of administrators and of processes that are being replaced.",
       remedy:
@@ -181,11 +189,11 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
     {
       name: "SluiceServerConnectionsExhausted",
       severity: "critical",
-      of: "fleet",
+      of: "server",
       forMs: MINUTE,
       when: [{ signal: signals.serverUtilization, above: t.serverConnections.critical }],
       unit: "share",
-      summary: "The server of pool {pool} has {value} of its max_connections open, and will soon refuse.",
+      summary: "{endpoint} has {value} of its max_connections open, and will soon refuse.",
       cause:
         "The server counts all connections, also those of other programs, of administrators and of processes that are being replaced.",
       remedy:
@@ -245,11 +253,11 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
     {
       name: "SluiceRetriesMany",
       severity: "warning",
-      of: "database",
+      of: "process",
       forMs: 5 * MINUTE,
       when: [{ signal: signals.retries, above: t.retries }],
       unit: "share",
-      summary: "Pool {pool}: statements are executed again after {value} of the acquires.",
+      summary: "Statements are executed again after {value} of the acquires.",
       cause:
         "Transactions conflict (deadlocks, serialization failures), or the server ends connections: a failover, a restart, a proxy that cuts them.",
       remedy:

@@ -1,19 +1,31 @@
 /** Tells which alerts have begun and which have ended, from one look at the reports to the next. */
 import type { Database, PoolReport, Report } from "../../Report.js"
-import type { Alert } from "./definitions.js"
-import { burnSpans, KEEP } from "./definitions.js"
+import { type Alert, type AlertOf, burnSpans, type Condition, KEEP } from "./definitions.js"
 import { History } from "./history.js"
-import { type Subject, slowCounters, type Target, WAIT_SPANS, waitBounds, waitCounters } from "./signals.js"
+import {
+  type ServerSubject,
+  type Subjects,
+  slowCounters,
+  type Target,
+  WAIT_SPANS,
+  waitBounds,
+  waitCounters
+} from "./signals.js"
+
+/** What an alert is about. What is `undefined` does not tell it from others. */
+export interface Place {
+  readonly pod: string | undefined
+  readonly database: string | undefined
+  readonly pool: string | undefined
+  readonly endpoint: string | undefined
+}
 
 /** An alert has begun or ended. */
 export interface Change {
   readonly isFiring: boolean
   readonly alert: Alert
-  /** `undefined`: it is about all processes. */
-  readonly pod: string | undefined
-  readonly database: string
-  readonly pool: string
-  /** The number of the first condition when the alert began, or when its conditions held last. */
+  readonly place: Place
+  /** The number of the first condition when its conditions have held last. */
   readonly value: number
   /** When its conditions began to hold, in milliseconds since the epoch. */
   readonly since: number
@@ -34,17 +46,22 @@ interface Active {
   look: number
 }
 
-interface Place {
-  readonly pod: string | undefined
-  readonly database: string
-  readonly pool: string
-  readonly key: string
-}
-
+/** The past of a pool. */
 interface Known {
   readonly waits: History
   readonly slow: History
+  /** The look in which the pool was there last. */
   look: number
+}
+
+/** One look at the reports. */
+interface Look {
+  readonly number: number
+  readonly now: number
+  readonly at: number
+  /** Milliseconds since the look before, as far as they count. */
+  readonly passed: number
+  readonly changes: Array<Change>
 }
 
 /**
@@ -59,8 +76,8 @@ const LONGEST_GAP = 60_000
 export class Evaluator {
   private readonly active: Map<string, Active> = new Map()
   private readonly known: Map<string, Known> = new Map()
-  private readonly alerts: Readonly<Record<Alert["of"], ReadonlyArray<Alert>>>
-  private look = 0
+  private readonly alerts: { readonly [Of in keyof Subjects]: ReadonlyArray<AlertOf<Of>> }
+  private looks = 0
   private last: number | undefined
 
   constructor(
@@ -69,117 +86,92 @@ export class Evaluator {
     /** What slow is, for `slowShare`. */
     private readonly slowMs: number
   ) {
-    const of = (of: Alert["of"]) => alerts.filter((alert) => alert.of === of)
-    this.alerts = { pool: of("pool"), database: of("database"), fleet: of("fleet") }
+    this.alerts = {
+      pool: alerts.filter((alert) => alert.of === "pool"),
+      process: alerts.filter((alert) => alert.of === "process"),
+      server: alerts.filter((alert) => alert.of === "server")
+    }
   }
 
   /** `now` is an instant of the monotonic clock, `at` the same moment in milliseconds since the epoch. */
   step(now: number, at: number, reports: ReadonlyArray<Report>): ReadonlyArray<Change> {
     const passed = Math.min(LONGEST_GAP, Math.max(0, now - (this.last ?? now)))
+    const look: Look = { number: ++this.looks, now, at, passed, changes: [] }
     this.last = now
-    this.look++
-    const changes: Array<Change> = []
-    for (const { databases, pod } of reports) {
-      for (const database of databases) this.ofProcess(pod, database, now, at, passed, changes)
+    for (const report of reports) this.process(report, look)
+    for (const [endpoint, subject] of byServer(reports)) {
+      const place = { pod: undefined, database: undefined, pool: undefined, endpoint }
+      this.check(this.alerts.server, place, endpoint, subject, look)
     }
-    for (const [endpoint, shared] of byEndpoint(reports)) this.ofServer(endpoint, shared, at, passed, changes)
-    for (const [key, known] of this.known) if (known.look !== this.look) this.known.delete(key)
-    this.end(passed, changes)
-    return changes
+    for (const [key, { look: last }] of this.known) if (last !== look.number) this.known.delete(key)
+    this.end(look)
+    return look.changes
   }
 
-  private ofProcess(
-    pod: string,
-    database: Database,
-    now: number,
-    at: number,
-    passed: number,
-    changes: Array<Change>
-  ): void {
+  private process(report: Report, look: Look): void {
+    const { databases, pod } = report
+    const none = { pod, database: undefined, pool: undefined, endpoint: undefined }
+    this.check(this.alerts.process, none, JSON.stringify([pod]), report, look)
+    // Two pools of one name are told apart by their order.
     const names = new Map<string, number>()
-    for (const pool of database.pools) {
-      // Two pools of one name are told apart by their order.
-      const same = names.get(pool.name) ?? 0
-      names.set(pool.name, same + 1)
-      const place = placeOf(pod, database.name, pool.name, same)
-      const { slow, waits } = this.historyOf(place.key, pool, now)
-      this.check(this.alerts.pool, place, { database, pool, fleetMax: 0, waits, slow }, at, passed, changes)
+    for (const { name: database, pools } of databases) {
+      for (const pool of pools) {
+        const { endpoint, name } = pool
+        const same = names.get(name) ?? 0
+        names.set(name, same + 1)
+        const key = JSON.stringify([pod, database, name, same])
+        const { slow, waits } = this.historyOf(key, pool, look)
+        this.check(this.alerts.pool, { pod, database, pool: name, endpoint }, key, { pool, waits, slow }, look)
+      }
     }
-    const pool = primaryOf(database)
-    if (pool === undefined) return
-    const subject = { database, pool, fleetMax: 0, ...nothing }
-    this.check(this.alerts.database, placeOf(pod, database.name, pool.name, 0), subject, at, passed, changes)
   }
 
-  private ofServer(
-    endpoint: string,
-    { databases, fleetMax }: Shared,
-    at: number,
-    passed: number,
-    changes: Array<Change>
-  ): void {
-    const [first] = databases
-    if (first === undefined) return
-    const servers = databases.map(({ server }) => server).filter((server) => server !== undefined)
-    const server = servers[0] && {
-      ...servers[0],
-      connections: Math.max(...servers.map(({ connections }) => connections)),
-      maxConnections: Math.max(...servers.map(({ maxConnections }) => maxConnections))
-    }
-    const pool = primaryOf(first)!
-    const subject = { database: { ...first, server }, pool, fleetMax, ...nothing }
-    this.check(this.alerts.fleet, placeOf(undefined, first.name, pool.name, endpoint), subject, at, passed, changes)
-  }
-
-  private historyOf(key: string, pool: PoolReport, now: number): Known {
+  private historyOf(key: string, pool: PoolReport, { now, number }: Look): Known {
     let known = this.known.get(key)
     if (known === undefined) {
-      known = { waits: new History(WAIT_SPANS, waitBounds.length + 1), slow: new History(burnSpans, 2), look: 0 }
+      known = { waits: new History(WAIT_SPANS, waitBounds.length + 1), slow: new History(burnSpans, 2), look: number }
       this.known.set(key, known)
     }
-    known.look = this.look
+    known.look = number
     known.waits.push(now, waitCounters(pool))
     known.slow.push(now, slowCounters(pool, this.slowMs))
     return known
   }
 
-  private check(
-    alerts: ReadonlyArray<Alert>,
+  private check<Of extends keyof Subjects>(
+    alerts: ReadonlyArray<AlertOf<Of>>,
     place: Place,
-    subject: Subject,
-    at: number,
-    passed: number,
-    changes: Array<Change>
+    key: string,
+    subject: Subjects[Of],
+    look: Look
   ): void {
+    const holds = ({ above, signal }: Condition<Subjects[Of]>) => signal.value(subject, this.target) > above
     for (const alert of alerts) {
-      const [first, ...others] = alert.when
-      const value = first.signal.value(subject, this.target)
-      if (!(value > first.above)) continue
-      if (others.some(({ above, signal }) => !(signal.value(subject, this.target) > above))) continue
-      this.hold(alert, place, value, at, passed, changes)
+      if (!alert.when.every(holds)) continue
+      const value = alert.when[0].signal.value(subject, this.target)
+      this.hold(alert as unknown as Alert, place, `${alert.name} ${key}`, value, look)
     }
   }
 
   /** The conditions of this alert hold. */
-  private hold(alert: Alert, place: Place, value: number, at: number, passed: number, changes: Array<Change>): void {
-    const key = `${alert.name}\n${place.key}`
+  private hold(alert: Alert, place: Place, key: string, value: number, { at, changes, number, passed }: Look): void {
     let active = this.active.get(key)
     if (active === undefined) {
-      active = { alert, place, since: at, value, heldMs: 0, missedMs: undefined, isFiring: false, look: this.look }
+      active = { alert, place, since: at, value, heldMs: 0, missedMs: undefined, isFiring: false, look: number }
       this.active.set(key, active)
     } else active.heldMs += passed
     active.value = value
     active.missedMs = undefined
-    active.look = this.look
+    active.look = number
     if (active.isFiring || active.heldMs < alert.forMs) return
     active.isFiring = true
     changes.push(changeOf(active))
   }
 
   /** Ends what has not held in this look. One that fires goes on for `KEEP`. */
-  private end(passed: number, changes: Array<Change>): void {
+  private end({ changes, number, passed }: Look): void {
     for (const [key, active] of this.active) {
-      if (active.look === this.look) continue
+      if (active.look === number) continue
       active.missedMs = active.missedMs === undefined ? 0 : active.missedMs + passed
       if (active.isFiring && active.missedMs < KEEP) continue
       this.active.delete(key)
@@ -190,45 +182,34 @@ export class Evaluator {
   }
 }
 
-/** For alerts that look at no history. */
-const nothing = { waits: new History([], 0), slow: new History([], 0) }
-
-const placeOf = (pod: string | undefined, database: string, pool: string, same: number | string): Place => ({
-  pod,
-  database,
-  pool,
-  key: JSON.stringify([pod, database, pool, same])
+const changeOf = ({ alert, isFiring, place, since, value }: Active): Change => ({
+  isFiring,
+  alert,
+  place,
+  value,
+  since
 })
 
 const primaryOf = ({ pools }: Database): PoolReport | undefined => pools.find(({ role }) => role === "primary")
 
-/** The pools to one server, and the databases of which it is the primary. */
-interface Shared {
-  readonly databases: Array<Database>
-  fleetMax: number
-}
+const highest = (a: Database["server"], b: Database["server"]): Database["server"] =>
+  a === undefined || b === undefined
+    ? (a ?? b)
+    : {
+        ...a,
+        connections: Math.max(a.connections, b.connections),
+        maxConnections: Math.max(a.maxConnections, b.maxConnections)
+      }
 
-const byEndpoint = (reports: ReadonlyArray<Report>): ReadonlyMap<string, Shared> => {
-  const all = new Map<string, Shared>()
-  const at = (endpoint: string): Shared => {
-    const known = all.get(endpoint) ?? { databases: [], fleetMax: 0 }
-    all.set(endpoint, known)
-    return known
-  }
+/** What is known of each server: a database tells of the server that is its primary. */
+const byServer = (reports: ReadonlyArray<Report>): ReadonlyMap<string, ServerSubject> => {
+  const all = new Map<string, ServerSubject>()
+  const at = (endpoint: string): ServerSubject => all.get(endpoint) ?? { max: 0, server: undefined }
   for (const database of reports.flatMap(({ databases }) => databases)) {
-    for (const { endpoint, max } of database.pools) at(endpoint).fleetMax += max
-    const primary = primaryOf(database)
-    if (primary !== undefined) at(primary.endpoint).databases.push(database)
+    for (const { endpoint, max } of database.pools) all.set(endpoint, { ...at(endpoint), max: at(endpoint).max + max })
+    const endpoint = primaryOf(database)?.endpoint
+    if (endpoint === undefined) continue
+    all.set(endpoint, { ...at(endpoint), server: highest(at(endpoint).server, database.server) })
   }
   return all
 }
-
-const changeOf = ({ alert, isFiring, place, since, value }: Active): Change => ({
-  isFiring,
-  alert,
-  pod: place.pod,
-  database: place.database,
-  pool: place.pool,
-  value,
-  since
-})

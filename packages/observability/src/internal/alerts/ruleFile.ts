@@ -1,8 +1,8 @@
 /** The rules as Prometheus reads them. */
 
-import { time } from "../promql.js"
+import { poolLabel, time } from "../promql.js"
 import { type Alert, KEEP, type Unit } from "./definitions.js"
-import { poolLabel, type Target } from "./signals.js"
+import { endpointLabel, type Signal, type Target } from "./signals.js"
 import { descriptionOf } from "./text.js"
 
 /** What a rule file says of one alert. */
@@ -22,20 +22,26 @@ const shown: Readonly<Record<Unit, string>> = {
 }
 
 /** Several conditions hold together if there is a series for each of them with the same labels. */
-const expressionOf = ({ when }: Alert, target: Target): string =>
-  when.map(({ above, signal }) => `(${signal.promql(target)} > ${above})`).join(" and ")
+export const expressionOf = ({ when }: Alert, target: Target): string => {
+  const conditions: ReadonlyArray<{ readonly signal: Pick<Signal<never>, "promql">; readonly above: number }> = when
+  const written = conditions.map(({ above, signal }) => `${signal.promql(target)} > ${above}`)
+  return written.length === 1 ? written[0]! : written.map((one) => `(${one})`).join(" and ")
+}
 
 /** The place of an alert on the page of runbooks. */
 export const anchorOf = ({ name }: Pick<Alert, "name">): string => name.toLowerCase()
 
 export const ruleOf = (alert: Alert, target: Target, runbooks: string): Rule => ({
   alert: alert.name,
-  expr: alert.when.length === 1 ? expressionOf(alert, target).slice(1, -1) : expressionOf(alert, target),
+  expr: expressionOf(alert, target),
   for: time(alert.forMs),
   keep_firing_for: time(KEEP),
   labels: { severity: alert.severity },
   annotations: {
-    summary: alert.summary.replace("{pool}", `{{ $labels.${poolLabel} }}`).replace("{value}", shown[alert.unit]),
+    summary: alert.summary
+      .replace("{pool}", `{{ $labels.${poolLabel} }}`)
+      .replace("{endpoint}", `{{ $labels.${endpointLabel} }}`)
+      .replace("{value}", shown[alert.unit]),
     description: descriptionOf(alert),
     runbook_url: `${runbooks}#${anchorOf(alert)}`
   }

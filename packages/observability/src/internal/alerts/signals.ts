@@ -2,22 +2,31 @@
  * The numbers that alerts watch. Each is written once, as what Prometheus computes from the metrics and, beside it, as what the
  * process computes from its report: in seconds, shares and counts, as the metrics are.
  */
-
-import type { Database, PoolReport } from "../../Report.js"
-import * as Catalog from "../names.js"
-import { label, type Matchers, ownLabels, POOL, series, time, within } from "../promql.js"
+import { type Definition, metrics } from "../../Catalog.js"
+import type { Database, PoolReport, Report } from "../../Report.js"
+import { type Matchers, ownLabels, poolLabel, series, time, within } from "../promql.js"
 import type { History } from "./history.js"
 
-/** What an alert is about. */
-export interface Subject {
-  /** For an alert of the fleet: with the highest numbers of the server that one of the processes has seen. */
-  readonly database: Database
-  /** For an alert of a database: the pool of its primary, by whose name Prometheus knows the database. */
+/** A pool of a process. */
+export interface PoolSubject {
   readonly pool: PoolReport
-  /** For an alert of the fleet: the sum of `maxSize` of all pools to the server, in all processes that report. */
-  readonly fleetMax: number
   readonly waits: History
   readonly slow: History
+}
+
+/** A server, and all pools to it in all processes that report. */
+export interface ServerSubject {
+  /** The sum of `maxSize` of the pools. */
+  readonly max: number
+  /** The highest numbers that one of the processes has read. `undefined`: none has. */
+  readonly server: Database["server"]
+}
+
+/** What the subject of an alert is, by what it is of. */
+export interface Subjects {
+  readonly pool: PoolSubject
+  readonly process: Report
+  readonly server: ServerSubject
 }
 
 /** What a rule file is made for. */
@@ -26,38 +35,55 @@ export interface Target {
   readonly minuteMs: number
   /** Labels that tell the processes of a fleet apart. */
   readonly processLabels: ReadonlyArray<string>
-  /** Connections that the database has for the pools. `undefined`: as many as the server says. */
+  /** Connections that the server has for the pools. `undefined`: as many as it says. */
   readonly capacity: number | undefined
+  /** Matchers for every series, as they are written in a query. */
+  readonly filter?: string | undefined
 }
 
-export interface Signal {
+export interface Signal<S> {
   readonly promql: (target: Target) => string
   /** NaN: not known, and above no threshold. */
-  readonly value: (subject: Subject, target: Target) => number
+  readonly value: (subject: S, target: Target) => number
 }
 
-/** Series of one pool in one process as one series, whatever other labels the metric has. */
-const perPool = (name: Catalog.Name, expression: string, kept: ReadonlyArray<string> = []): string => {
-  const dropped = ownLabels(name).filter((own) => !kept.includes(own))
-  return dropped.length === 0 ? expression : `sum without (${dropped.join(", ")}) (${expression})`
-}
+/** The series of a metric in one process as one, whatever labels they differ in. */
+const together = (
+  metric: Definition,
+  expression: string,
+  dropped: ReadonlyArray<string> = ownLabels(metric)
+): string => (dropped.length === 0 ? expression : `sum without (${dropped.join(", ")}) (${expression})`)
 
 const gauge = (
-  name: Catalog.Name,
-  read: (subject: Subject) => number | undefined,
+  metric: Definition,
+  read: (pool: PoolReport) => number | undefined,
   matchers: Matchers = {}
-): Signal => ({
-  promql: () => perPool(name, series(name, matchers)),
-  value: (subject) => read(subject) ?? Number.NaN
+): Signal<PoolSubject> => ({
+  promql: ({ filter }) => together(metric, series(metric, matchers, { extra: [filter] })),
+  value: ({ pool }) => read(pool) ?? Number.NaN
 })
 
+const increase = (metric: Definition, matchers: Matchers, span: string, { filter }: Target): string =>
+  `increase(${series(metric, matchers, { extra: [filter] })}[${span}])`
+
 /** What a counter has counted in the last minute. */
-const lastMinute = (name: Catalog.Name, read: (subject: Subject) => number, matchers: Matchers = {}): Signal => ({
-  promql: ({ minuteMs }) => perPool(name, `increase(${series(name, matchers)}[${time(minuteMs)}])`),
+const lastMinute = (
+  metric: Definition,
+  read: (pool: PoolReport) => number,
+  matchers: Matchers = {}
+): Signal<PoolSubject> => ({
+  promql: (target) => together(metric, increase(metric, matchers, time(target.minuteMs), target)),
+  value: ({ pool }) => read(pool)
+})
+
+/** The same of all pools of a process. */
+const ofProcess = (metric: Definition, read: (report: Report) => number, matchers: Matchers = {}): Signal<Report> => ({
+  promql: (target) =>
+    together(metric, increase(metric, matchers, time(target.minuteMs), target), [poolLabel, ...ownLabels(metric)]),
   value: read
 })
 
-const ratio = (part: Signal, whole: Signal): Signal => ({
+const ratio = <S>(part: Signal<S>, whole: Signal<S>): Signal<S> => ({
   promql: (target) => `${part.promql(target)} / ${whole.promql(target)}`,
   value: (subject, target) => part.value(subject, target) / whole.value(subject, target)
 })
@@ -68,49 +94,62 @@ const REFUSED = { timeout: "AcquireTimeout", saturated: "PoolSaturated", shed: "
 const refusedOf = (failures: Readonly<Record<string, number>>): number =>
   Object.values(REFUSED).reduce((sum, tag) => sum + (failures[tag] ?? 0), 0)
 
-const used = gauge("db.client.connection.count", ({ pool }) => pool.using, { "db.client.connection.state": "used" })
+const used = gauge(metrics["db.client.connection.count"], (pool) => pool.using, {
+  "db.client.connection.state": "used"
+})
 
-const max = gauge("db.client.connection.max", ({ pool }) => pool.max)
+const max = gauge(metrics["db.client.connection.max"], (pool) => pool.max)
 
-export const waiting: Signal = gauge("db.client.connection.pending_requests", ({ pool }) => pool.waiting)
+export const waiting: Signal<PoolSubject> = gauge(
+  metrics["db.client.connection.pending_requests"],
+  (pool) => pool.waiting
+)
 
-export const utilization: Signal = ratio(used, max)
+export const utilization: Signal<PoolSubject> = ratio(used, max)
 
 /** Acquires that failed because there was no connection for them. */
-export const refused: Signal = lastMinute("sluice.acquires", ({ pool }) => refusedOf(pool.lastMinute.acquireFailures), {
-  outcome: Object.keys(REFUSED)
-})
+export const refused: Signal<PoolSubject> = lastMinute(
+  metrics["sluice.acquires"],
+  (pool) => refusedOf(pool.lastMinute.acquireFailures),
+  {
+    outcome: Object.keys(REFUSED)
+  }
+)
 
 const served = { outcome: ["ok", ...Object.keys(REFUSED)] }
 
 /** Acquires that a connection was found for, or should have been. */
 const acquires = lastMinute(
-  "sluice.acquires",
-  ({ pool }) => pool.lastMinute.acquired + refusedOf(pool.lastMinute.acquireFailures),
+  metrics["sluice.acquires"],
+  (pool) => pool.lastMinute.acquired + refusedOf(pool.lastMinute.acquireFailures),
   served
 )
 
-export const refusedShare: Signal = ratio(refused, acquires)
+export const refusedShare: Signal<PoolSubject> = ratio(refused, acquires)
 
-export const leaks: Signal = lastMinute("sluice.leaks", ({ pool }) => pool.lastMinute.leaks)
+export const leaks: Signal<PoolSubject> = lastMinute(metrics["sluice.leaks"], (pool) => pool.lastMinute.leaks)
 
-export const connectFailures: Signal = lastMinute(
-  "sluice.connect.failures",
-  ({ pool }) => pool.lastMinute.connectFailures
+export const connectFailures: Signal<PoolSubject> = lastMinute(
+  metrics["sluice.connect.failures"],
+  (pool) => pool.lastMinute.connectFailures
 )
 
-export const oldestLease: Signal = gauge("sluice.lease.oldest_age", ({ pool }) => pool.oldestLeaseMs / 1_000)
+export const oldestLease: Signal<PoolSubject> = gauge(
+  metrics["sluice.lease.oldest_age"],
+  (pool) => pool.oldestLeaseMs / 1_000
+)
 
-export const suspended: Signal = gauge("sluice.pool.suspended", ({ pool }) => pool.suspendedMs / 1_000)
+export const suspended: Signal<PoolSubject> = gauge(
+  metrics["sluice.pool.suspended"],
+  (pool) => pool.suspendedMs / 1_000
+)
 
-export const lag: Signal = gauge("sluice.replica.lag", ({ pool }) =>
+export const lag: Signal<PoolSubject> = gauge(metrics["sluice.replica.lag"], (pool) =>
   pool.lagMs === undefined ? undefined : pool.lagMs / 1_000
 )
 
-const WAIT = "db.client.connection.wait_time"
-
 /** The bounds of the buckets of waits, in milliseconds. */
-export const waitBounds: ReadonlyArray<number> = Catalog.metrics[WAIT].buckets!.map((seconds) =>
+export const waitBounds: ReadonlyArray<number> = metrics["db.client.connection.wait_time"].buckets.map((seconds) =>
   Math.round(seconds * 1_000)
 )
 
@@ -139,12 +178,11 @@ const quantileOf = (share: number, counts: ReadonlyArray<number>): number => {
 }
 
 /** A percentile of the waits of the last minute. */
-export const waitQuantile = (share: number): Signal => ({
-  promql: ({ minuteMs }) =>
-    `histogram_quantile(${share}, ${perPool(
-      WAIT,
-      `increase(${series(WAIT, {}, { suffix: "_bucket" })}[${time(minuteMs)}])`
-    )})`,
+export const waitQuantile = (share: number): Signal<PoolSubject> => ({
+  promql: ({ filter, minuteMs }) => {
+    const buckets = series(metrics["db.client.connection.wait_time"], {}, { suffix: "_bucket", extra: [filter] })
+    return `histogram_quantile(${share}, ${together(metrics["db.client.connection.wait_time"], `increase(${buckets}[${time(minuteMs)}])`)})`
+  },
   value: ({ waits }) =>
     quantileOf(
       share,
@@ -159,24 +197,37 @@ export const slowCounters = (pool: PoolReport, ms: number): ReadonlyArray<number
 }
 
 /** Share of the acquires of a span that were not served within `ms`: they have waited longer, or have failed. */
-export const slowShare = (ms: number, spanMs: number): Signal => ({
-  promql: () => {
-    const span = `[${time(spanMs)}]`
-    const fast = `increase(${series(WAIT, {}, { suffix: "_bucket", extra: within(ms / 1_000) })}${span})`
+export const slowShare = (ms: number, spanMs: number): Signal<PoolSubject> => ({
+  promql: (target) => {
+    const span = time(spanMs)
+    const bucket = series(
+      metrics["db.client.connection.wait_time"],
+      {},
+      { suffix: "_bucket", extra: [within(ms / 1_000), target.filter] }
+    )
     // `le` is the label of a bucket, which the catalogue does not list: it is taken away here, so that the two sides match.
-    const all = perPool("sluice.acquires", `increase(${series("sluice.acquires", served)}${span})`)
-    return `1 - sum without (${[...ownLabels(WAIT), "le"].join(", ")}) (${fast}) / ${all}`
+    const fast = together(metrics["db.client.connection.wait_time"], `increase(${bucket}[${span}])`, [
+      ...ownLabels(metrics["db.client.connection.wait_time"]),
+      "le"
+    ])
+    return `1 - ${fast} / ${together(metrics["sluice.acquires"], increase(metrics["sluice.acquires"], served, span, target))}`
   },
   value: ({ slow }) => 1 - slow.increase(spanMs, 0) / slow.increase(spanMs, 1)
 })
 
-/** Statements that were executed again, for each acquire. */
-export const retries: Signal = ratio(
-  lastMinute("sluice.retries", ({ database }) => database.lastMinute.retries.total),
-  lastMinute(
-    "sluice.acquires",
-    ({ database }) =>
-      database.pools.reduce(
+const poolsOf = ({ databases }: Report): ReadonlyArray<PoolReport> => databases.flatMap(({ pools }) => pools)
+
+/** Statements that were executed again, for each acquire: of a process, because replicas have pools of their own. */
+export const retries: Signal<Report> = ratio(
+  ofProcess(
+    metrics["sluice.retries"],
+    ({ databases }) => databases.reduce((sum, { lastMinute }) => sum + lastMinute.retries.total, 0),
+    { outcome: ["succeeded", "failed"] }
+  ),
+  ofProcess(
+    metrics["sluice.acquires"],
+    (report) =>
+      poolsOf(report).reduce(
         (sum, { lastMinute }) => sum + lastMinute.acquired + refusedOf(lastMinute.acquireFailures),
         0
       ),
@@ -184,34 +235,40 @@ export const retries: Signal = ratio(
   )
 )
 
-/** One number for all processes. */
-const acrossFleet = (how: "sum" | "max", expression: string, { processLabels }: Target): string =>
-  `${how} without (${processLabels.join(", ")}) (${expression})`
+/** The label that says which server a pool connects to. */
+export const endpointLabel: string = ownLabels(metrics["sluice.replica.lag"])[0]!
 
-const serverMax: Signal = {
-  promql: (target) => acrossFleet("max", series("sluice.server.connections.max"), target),
-  value: ({ database }) => database.server?.maxConnections ?? Number.NaN
+/** A metric of pools, for each server. Which pool connects to which server is told by another metric. */
+const atServer = (how: "sum" | "max", metric: Definition, { filter, processLabels }: Target): string => {
+  const states = series(metrics["sluice.endpoint.state"], {}, { extra: [filter] })
+  const others = ownLabels(metrics["sluice.endpoint.state"]).filter((own) => own !== endpointLabel)
+  const places = `max without (${others.join(", ")}) (${states})`
+  const value = series(metric, {}, { extra: [filter] })
+  return `${how} without (${[...processLabels, poolLabel].join(", ")}) (${places} * ignoring (${endpointLabel}) group_left () ${value})`
+}
+
+const serverMax: Signal<ServerSubject> = {
+  promql: (target) => atServer("max", metrics["sluice.server.connections.max"], target),
+  value: ({ server }) => server?.maxConnections ?? Number.NaN
 }
 
 /** Share of the connections that the server allows which are open. */
-export const serverUtilization: Signal = ratio(
+export const serverUtilization: Signal<ServerSubject> = ratio(
   {
-    promql: (target) => acrossFleet("max", series("sluice.server.connections"), target),
-    value: ({ database }) => database.server?.connections ?? Number.NaN
+    promql: (target) => atServer("max", metrics["sluice.server.connections"], target),
+    value: ({ server }) => server?.connections ?? Number.NaN
   },
   serverMax
 )
 
-/** `maxSize` of all pools of the fleet, for each connection that the database has. */
-export const committed: Signal = ratio(
+/** `maxSize` of all pools to a server, for each connection that it has. */
+export const committed: Signal<ServerSubject> = ratio(
   {
-    promql: (target) => acrossFleet("sum", series("db.client.connection.max"), target),
-    value: ({ fleetMax }) => fleetMax
+    promql: (target) => atServer("sum", metrics["db.client.connection.max"], target),
+    value: ({ max }) => max
   },
   {
     promql: (target) => (target.capacity === undefined ? serverMax.promql(target) : String(target.capacity)),
     value: (subject, target) => target.capacity ?? serverMax.value(subject, target)
   }
 )
-
-export const poolLabel: string = label(POOL)

@@ -12,14 +12,15 @@ import { descriptionOf, summaryOf } from "./text.js"
 const BUFFER = 1_000
 
 const transitionOf = (change: Change, at: number, runbooks: string): Transition => {
-  const { alert, database, isFiring, pod, pool, since, value } = change
+  const { alert, isFiring, place, since, value } = change
   return {
     state: isFiring ? "fired" : "resolved",
     alert: alert.name,
     severity: alert.severity,
-    pod,
-    database,
-    pool,
+    pod: place.pod,
+    database: place.database,
+    pool: place.pool,
+    endpoint: place.endpoint,
     value,
     threshold: alert.when[0].above,
     unit: alert.unit,

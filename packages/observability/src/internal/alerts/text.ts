@@ -9,8 +9,11 @@ const shown: Readonly<Record<Unit, (value: number) => string>> = {
   count: (value) => String(Math.round(value))
 }
 
-export const summaryOf = ({ alert, pool, value }: Change): string =>
+export const summaryOf = ({ alert, place, value }: Change): string =>
   // By functions, because `$` means something in a text that is put in place of another.
-  alert.summary.replace("{pool}", () => pool).replace("{value}", () => shown[alert.unit](value))
+  alert.summary
+    .replace("{pool}", () => place.pool ?? "")
+    .replace("{endpoint}", () => place.endpoint ?? "")
+    .replace("{value}", () => shown[alert.unit](value))
 
 export const descriptionOf = ({ cause, remedy }: Alert): string => `${cause} ${remedy}`

@@ -3,7 +3,8 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { Data, Duration, Effect, Redacted, Schedule } from "effect"
 import type { Receiver, Transition, WebhookOptions } from "../../Alert.js"
-import { poolLabel } from "./signals.js"
+import { poolLabel } from "../promql.js"
+import { endpointLabel } from "./signals.js"
 
 /** What one request has come to, if not to an answer that says that the alert was taken. */
 class Refused extends Data.TaggedError("Refused")<{ readonly why: string; readonly isFinal: boolean }> {}
@@ -15,17 +16,18 @@ const iso = (millis: number): string => new Date(millis).toISOString()
 
 /** The body of version 4, with one alert in it. */
 const bodyOf = (transition: Transition): unknown => {
-  const { alert, at, database, description, pod, pool, runbook, severity, since, summary } = transition
+  const { alert, at, database, description, endpoint, pod, pool, runbook, severity, since, summary } = transition
   const status = transition.state === "fired" ? "firing" : "resolved"
   const labels = {
     alertname: alert,
     severity,
-    database,
-    [poolLabel]: pool,
-    ...(pod === undefined ? {} : { pod })
+    ...(pod === undefined ? {} : { pod }),
+    ...(database === undefined ? {} : { database }),
+    ...(pool === undefined ? {} : { [poolLabel]: pool }),
+    ...(endpoint === undefined ? {} : { [endpointLabel]: endpoint })
   }
   const annotations = { summary, description, runbook_url: runbook }
-  const key = JSON.stringify([alert, pod ?? "", database, pool])
+  const key = JSON.stringify([alert, pod, database, pool, endpoint])
   return {
     version: "4",
     groupKey: key,

@@ -2,7 +2,7 @@
 // that lead to its `src`, which is published too, and a copy of the changelog.
 // `node scripts/build.mjs [package ...]`: only those packages; without a name, all.
 import { spawnSync } from "node:child_process"
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -61,6 +61,11 @@ for (const name of wanted) {
   const compiledTo = join(out, "packages", name, "src")
   rmSync(dist, { recursive: true, force: true })
   cpSync(compiledTo, dist, { recursive: true })
+  // What is no TypeScript is read by the program as it is: the parts of a page.
+  cpSync(join(home, "src"), dist, {
+    recursive: true,
+    filter: (source) => statSync(source).isDirectory() || !source.endsWith(".ts")
+  })
   const files = readdirSync(dist, { recursive: true })
   for (const file of files.filter((file) => file.endsWith(".d.ts"))) {
     writeFileSync(join(dist, file), forOlderEffect(readFileSync(join(dist, file), "utf8")))

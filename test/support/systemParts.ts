@@ -5,11 +5,14 @@
 import { spawnSync } from "node:child_process"
 import { accessSync, constants } from "node:fs"
 import { delimiter, join } from "node:path"
+import { chromiumPath } from "./chromium.js"
 
 interface Part {
   readonly program: string
   readonly debian: string
   readonly macos: string
+  /** Whether it is there, where the name of the program does not say it. */
+  readonly isThere?: () => boolean
 }
 
 const parts: ReadonlyArray<Part> = [
@@ -19,7 +22,9 @@ const parts: ReadonlyArray<Part> = [
   // A client that leaves after a millisecond, as users of a busy site do.
   { program: "curl", debian: "curl", macos: "curl" },
   // Reads our rules and metrics as Prometheus does.
-  { program: "promtool", debian: "prometheus", macos: "prometheus" }
+  { program: "promtool", debian: "prometheus", macos: "prometheus" },
+  // Looks at the web board.
+  { program: "chromium", debian: "chromium", macos: "--cask chromium", isThere: () => chromiumPath() !== undefined }
 ]
 
 const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"]
@@ -41,7 +46,7 @@ const apt = (...args: ReadonlyArray<string>): boolean =>
   }).status === 0
 
 export default (): void => {
-  const missing = parts.filter(({ program }) => !has(program))
+  const missing = parts.filter(({ isThere, program }) => !(isThere?.() ?? has(program)))
   if (missing.length === 0) return
   const packages = missing.map(({ debian }) => debian)
   if (process.getuid?.() === 0 && has("apt-get")) {

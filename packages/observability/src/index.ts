@@ -2,6 +2,7 @@
  * @since 0.2.0
  */
 export * as Alerts from "./Alerts.js"
+export * as Board from "./Board.js"
 export * as Catalog from "./Catalog.js"
 export * as Panels from "./Panels.js"
 export type * as Reason from "./Reason.js"

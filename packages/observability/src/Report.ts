@@ -78,6 +78,8 @@ export interface Server {
  * @category models
  */
 export interface PoolReport extends PoolStats {
+  /** The number of the pool in its process: two pools may have one name. */
+  readonly id: number
   readonly name: string
   /** Host, port and database. */
   readonly endpoint: string
@@ -183,7 +185,8 @@ export interface Outage {
 }
 
 /**
- * Times, none of them missing: each value is exact or at most 5 % too high, `maxMs` and `meanMs` are exact. All 0 if `count` is.
+ * Percentiles are at most 5 % too high or too low, and what takes less than 0.01 milliseconds is 0 in them. `meanMs` and `maxMs` are
+ * exact. All are 0 if `count` is.
  *
  * @since 0.2.0
  * @category models

@@ -144,7 +144,7 @@ describe("Verdict", () => {
     }
 
     it("an event loop that stands still: the stall is the reason, and the queue is none of its own", () => {
-      const stalled = { ...of({ ...queue, oldestWaitMs: 2_000 }), stallMs: 2_200 }
+      const stalled = { ...of({ ...queue, using: 4, doing: doing({ busy: 2 }), oldestWaitMs: 2_000 }), stallMs: 2_200 }
       assert.deepStrictEqual(
         Verdict.of([stalled]).reasons.map(({ cause }) => cause),
         ["stall"]

@@ -33,6 +33,7 @@ export const holder = (
 })
 
 const calm: Report.PoolReport = {
+  id: 1,
   name: "orders",
   endpoint: "db-1:5432/pay",
   role: "primary",

@@ -3,7 +3,7 @@ import type { Database, HolderReport, Outage, PoolReport, Report } from "../../R
 import type { Thresholds } from "../../Thresholds.js"
 import { count, duration, percent } from "../words.js"
 import { type Finding, levelOf } from "./finding.js"
-import { effectOf, pressure } from "./pressure.js"
+import { effectOf, pressure, usedOf } from "./pressure.js"
 
 /** Milliseconds after an outage for which a queue is what is left of it. */
 const AFTERMATH = 15_000
@@ -214,16 +214,15 @@ const lostOf = (pool: PoolReport): Array<Found> => {
       ]
 }
 
-/** The waits of this pool are no longer than the process did not run for. */
-const isOfStall = (report: Report, pool: PoolReport, { stallMs }: Thresholds): boolean =>
-  report.stallMs > stallMs && Math.max(pool.waits.p95Ms, pool.oldestWaitMs) <= report.stallMs
+/** The waits of this pool are no longer than the process did not run for, and its connections were not all in use. */
+const isOfStall = (report: Report, pool: PoolReport, { stallMs, utilization }: Thresholds): boolean =>
+  report.stallMs > stallMs &&
+  Math.max(pool.waits.p95Ms, pool.oldestWaitMs) <= report.stallMs &&
+  usedOf(pool) < pool.max * utilization.warning
 
-const busyOf = ({ doing, max, name, using }: PoolReport, { utilization }: Thresholds): Array<Found> => {
-  const used = Math.max(
-    0,
-    Object.values(doing).reduce((all, n) => all + n, 0)
-  )
-  const share = used / max
+const busyOf = (pool: PoolReport, { utilization }: Thresholds): Array<Found> => {
+  const { max, name, using } = pool
+  const share = usedOf(pool) / max
   return share <= utilization.warning
     ? []
     : [

@@ -32,7 +32,7 @@ interface Pressure {
 }
 
 /** How many connections were leased in the last ten seconds, on average. */
-const usedOf = ({ doing }: PoolReport): number => Object.values(doing).reduce((all, n) => all + n, 0)
+export const usedOf = ({ doing }: PoolReport): number => Object.values(doing).reduce((all, n) => all + n, 0)
 
 const pressureOf = (pool: PoolReport, thresholds: Thresholds): Pressure | undefined => {
   const { isOverloaded, lastMinute, max, oldestWaitMs, using, waiting, waits } = pool

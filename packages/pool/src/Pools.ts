@@ -5,7 +5,7 @@
  *
  * @since 0.2.0
  */
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { openPools } from "./internal/runtime/openPools.js"
 import { type Pool, TypeId } from "./Pool.js"
 import type { LeakKind, Lease, Queue } from "./PoolStats.js"
@@ -36,7 +36,7 @@ export const all: Effect.Effect<ReadonlyArray<Pool<unknown>>> = Effect.sync(
  * @example
  * ```ts
  * import { Pool, Pools } from "@sluice/pool"
- * import { Effect } from "effect"
+ * import { Duration, Effect } from "effect"
  *
  * const program = Effect.gen(function* () {
  *   const stop = Pools.unsafeWatch((pool) => {
@@ -127,3 +127,22 @@ export const uses = <A>(pool: Pool<A>, idleAfter?: number): Effect.Effect<Readon
  */
 export const unsafeUses = <A>(pool: Pool<A>, idleAfter = 200): Readonly<Record<LeakKind, number>> =>
   pool[TypeId].uses(idleAfter)
+
+/**
+ * Stops what a leased connection does: a statement that runs fails for its caller. The lease goes on, and so does the connection.
+ *
+ * **When to use:** when somebody has looked at `holders` and decided that one of them has worked for long enough.
+ *
+ * - `heldFor`: the lease must be at least as old. The connection may have gone to somebody else since one looked.
+ * - Gives false, and does nothing, if there is no such lease, or if the pool has no option `abort`.
+ * - Returns at once. The server may take a moment, and nothing happens where nothing runs.
+ *
+ * @see `Pool.drain` for all of them, at the end of a pool.
+ * @since 0.2.0
+ * @category control
+ */
+export const cancel = <A>(
+  pool: Pool<A>,
+  connection: number,
+  heldFor: Duration.DurationInput = 0
+): Effect.Effect<boolean> => Effect.sync(() => pool[TypeId].engine.cancel(connection, Duration.toMillis(heldFor)))

@@ -192,3 +192,30 @@ describe("acquires that fail", () => {
       })
   )
 })
+
+describe("cancelling what a leased connection does", () => {
+  test("stops the work and keeps the lease; a younger lease of the same connection is not meant", { maxSize: 1 }, (f) =>
+    Effect.gen(function* () {
+      const lease = yield* f.hold()
+      yield* f.pass(1_000)
+      assert.isTrue(yield* Pools.cancel(f.pool, lease.connection.id, "1 second"))
+      yield* settle
+      assert.deepStrictEqual(f.host.aborted, [lease.connection.id])
+      assert.strictEqual((yield* Pool.stats(f.pool)).using, 1)
+      assert.isFalse(yield* Pools.cancel(f.pool, lease.connection.id, "2 seconds"))
+      assert.isFalse(yield* Pools.cancel(f.pool, lease.connection.id + 1))
+      yield* lease.release
+      assert.isFalse(yield* Pools.cancel(f.pool, lease.connection.id))
+      yield* settle
+      assert.deepStrictEqual(f.host.aborted, [lease.connection.id])
+    })
+  )
+
+  test("does nothing where a pool cannot stop work", { maxSize: 1, aborts: false }, (f) =>
+    Effect.gen(function* () {
+      const lease = yield* f.hold()
+      assert.isFalse(yield* Pools.cancel(f.pool, lease.connection.id))
+      yield* lease.release
+    })
+  )
+})

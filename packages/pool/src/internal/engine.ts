@@ -234,6 +234,18 @@ export class Engine<A> {
     this.flush()
   }
 
+  /** Stops what a leased connection does, if one of its leases is at least this old. The lease goes on. */
+  cancel(connection: number, heldMs: number): boolean {
+    const { host, leases } = this.state
+    const before = host.now() - heldMs
+    for (const { entry, since } of leases) {
+      if (entry.id !== connection || since > before) continue
+      if (host.canAbort) host.cancel(entry)
+      return host.canAbort
+    }
+    return false
+  }
+
   stats(now: number): PoolStats {
     return snapshot(this.state, this.admission, now)
   }

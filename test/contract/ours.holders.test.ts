@@ -22,7 +22,7 @@ type Work = Effect.Effect<unknown, unknown, Sql.Sql | SqlClient.SqlClient>
 /** The span of the program, around everything that a test does with a connection. */
 const SPAN = "sync"
 
-ours("what holds the only connection", ({ dialect, it, onPool, optionsOf, words }) => {
+ours("what holds the only connection", ({ database, dialect, it, onPool, optionsOf, words }) => {
   const long = words.sleep(20)
 
   const waiting = (within: Duration.DurationInput) => Effect.flip(Sql.withAcquireTimeout(within)(Sql.query("select 1")))
@@ -118,6 +118,51 @@ ours("what holds the only connection", ({ dialect, it, onPool, optionsOf, words 
         said(yield* timeoutBeside(Sql.withTransaction(Effect.zipRight(one, stream)), idle), idle)
       })
     )
+  )
+
+  /** Work that keeps every connection from a caller, and what its failure says is the cause. */
+  const causes: ReadonlyArray<readonly [work: Work, says: string]> = [
+    [Sql.query(long), "find slow statements, or raise maxSize."],
+    [Sql.withTransaction(Sql.query(long)), "find slow statements, or raise maxSize."],
+    [Sql.withTransaction(held(one)), "End transactions before slow work, or raise maxSize."],
+    [Sql.withConnection(held(one)), "Nothing is done on leased connections: release each as soon as its work is done."],
+    [stream, "read it faster, end it earlier, or raise maxSize."],
+    [
+      Effect.all(
+        Array.from({ length: 100 }, () => Effect.forever(Sql.withConnection(Sql.query(words.sleep(0.02))))),
+        { concurrency: "unbounded" }
+      ),
+      "More work arrives than these connections finish: send less, make it shorter, or raise maxSize."
+    ],
+    ...(database === "postgresql"
+      ? [
+          [
+            Sql.withConnection(held(Sql.query("listen news"))),
+            "A listener holds its connection for as long as it listens: listen on a connection that belongs to no pool."
+          ] as const
+        ]
+      : [])
+  ]
+
+  it.effect(
+    "the cause that a failure names: slow statements, transactions, forgotten leases, streams, listeners, load",
+    () =>
+      onPool({ pool: { maxSize: 1, acquireTimeout: "1 minute" } }, () =>
+        Effect.gen(function* () {
+          for (const [work, says] of causes) {
+            yield* booksBalance
+            const holder = yield* Effect.fork(work)
+            // It does something else first, and on a busy machine for a while.
+            const asked = Effect.match(Sql.withAcquireTimeout("500 millis")(one), {
+              onFailure: ({ message }) => message,
+              onSuccess: () => "served"
+            })
+            const told = yield* Effect.repeat(asked, { until: (message) => message.endsWith(says), times: 20 })
+            assert.isTrue(told.endsWith(says), told)
+            yield* Fiber.interrupt(holder)
+          }
+        })
+      )
   )
 
   it.effect("a statement in the reader of a stream: the failure names the stream that its own fiber reads", () =>

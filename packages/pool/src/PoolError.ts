@@ -5,7 +5,7 @@
  */
 import { Data } from "effect"
 import * as diagnosis from "./internal/diagnosis.js"
-import type { ConnectFailure, Snapshot } from "./PoolStats.js"
+import type { ConnectFailure, LeakKind, Snapshot } from "./PoolStats.js"
 import type { Priority } from "./Priority.js"
 
 export type {
@@ -33,6 +33,7 @@ export type {
  * - `priority`: the class of the caller.
  * - `reserveKept`: one connection was idle, and kept for shared leases.
  * - `heldBack`: the class had as many connections as `classLimits` or `reserved` leave it.
+ * - `held`: what those leases were used for that had been held for all of the time that the caller has waited.
  * - `restMs`: there was a connection for the caller, and its declared deadline left only so much time: less than leases take.
  *
  * @since 0.1.0
@@ -45,6 +46,7 @@ export class AcquireTimeout extends Data.TaggedError("AcquireTimeout")<
     readonly priority: Priority
     readonly reserveKept?: boolean | undefined
     readonly heldBack?: "classLimit" | "reserved" | undefined
+    readonly held?: Readonly<Record<LeakKind, number>> | undefined
     readonly restMs?: number | undefined
   }
 > {

@@ -10,6 +10,7 @@ type Timeout = Snapshot & {
   readonly priority: string
   readonly reserveKept?: boolean | undefined
   readonly heldBack?: "classLimit" | "reserved" | undefined
+  readonly held?: Readonly<Record<LeakKind, number>> | undefined
   readonly restMs?: number | undefined
 }
 
@@ -54,9 +55,29 @@ const holders = (s: Snapshot): string =>
 const failure = (f: ConnectFailure): string =>
   `connecting fails since ${new Date(f.since).toISOString()} (${f.attempts} ${f.attempts === 1 ? "attempt" : "attempts"}): ${text(f.cause)}`
 
-/** Whether a holder does this. The rest of an activity may be the text of a statement, which proves nothing. */
-const holds = (s: Snapshot, activity: string): boolean =>
-  s.holders.some((holder) => holder.activity?.startsWith(activity) === true)
+/** What most of the leases are used for that were held while the caller has waited. */
+const heldFor = (s: Timeout): LeakKind | undefined => {
+  const uses = Object.entries(s.held ?? {}) as Array<[LeakKind, number]>
+  const [kind, most] = uses.reduce((a, b) => (b[1] > a[1] ? b : a), ["unknown", 0])
+  if (most > 0 && kind !== "unknown") return kind
+  // What a pool says of its connections that cannot tell more. The rest of an activity may be the text of a statement, which proves nothing.
+  const does = (activity: string) =>
+    s.holders.some((holder) => holder.heldMs >= s.timeoutMs && holder.activity?.startsWith(activity) === true)
+  if (does("idle in transaction")) return "idleInTransaction"
+  if (does("reading a stream")) return "stream"
+  return s.stats.using > 0 && s.stats.oldestLeaseMs >= s.timeoutMs ? "unknown" : undefined
+}
+
+/** Who has held connections while the caller has waited, and what to do about it. */
+const heldBy: Readonly<Record<LeakKind, string>> = {
+  busy: "Work on leased connections takes longer than the acquire timeout: find slow statements, or raise maxSize.",
+  idleInTransaction: "End transactions before slow work, or raise maxSize.",
+  forgotten: "Nothing is done on leased connections: release each as soon as its work is done.",
+  listener:
+    "A listener holds its connection for as long as it listens: listen on a connection that belongs to no pool.",
+  stream: "A stream holds its connection until it was read: read it faster, end it earlier, or raise maxSize.",
+  unknown: "Leases are held longer than the acquire timeout: find slow or forgotten work, or raise maxSize."
+}
 
 const cause = (s: Timeout): string => {
   const { lastConnectFailure, stats } = s
@@ -78,18 +99,13 @@ const cause = (s: Timeout): string => {
     return "Connecting takes longer than the acquire timeout: look at the network and the host."
   }
   if (s.phase === "validating") return "Idle connections do not answer: look at the network and the host."
-  if (holds(s, "idle in transaction")) return "End transactions before slow work, or raise maxSize."
-  if (holds(s, "reading a stream")) {
-    return "A stream holds its connection until it was read: read it faster, end it earlier, or raise maxSize."
-  }
-  if (stats.using > 0 && stats.oldestLeaseMs >= s.timeoutMs) {
-    return "Leases are held longer than the acquire timeout: find slow or forgotten work, or raise maxSize."
-  }
-  if (s.phase === "connecting") {
-    return "One more connection was being opened when the time was over: allow an acquire more time than a connect takes."
-  }
   if (s.reserveKept === true) {
     return "The idle connection is kept for short shared work while that comes: make exclusive work shorter, or raise maxSize."
+  }
+  const held = heldFor(s)
+  if (held !== undefined) return heldBy[held]
+  if (s.phase === "connecting") {
+    return "One more connection was being opened when the time was over: allow an acquire more time than a connect takes."
   }
   const cleaning = stats.resetting + stats.quarantined + stats.closing
   if (cleaning > 0) {

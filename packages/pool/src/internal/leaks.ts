@@ -88,6 +88,19 @@ export class Leaks<A> {
     return uses
   }
 
+  /** As `uses`, of the leases alone that have been held for `age` milliseconds or more: each with what its connection is used for. */
+  usesSince(now: number, age: number): Record<LeakKind, number> {
+    const { leases } = this.state
+    const uses = { busy: 0, idleInTransaction: 0, forgotten: 0, listener: 0, stream: 0, unknown: 0 }
+    for (const list of [leases.exclusive, leases.shared]) {
+      let lease = list.oldest
+      for (; lease !== undefined && Math.round(now - lease.since) >= Math.round(age); lease = lease.newer) {
+        uses[this.inspect(lease, now, Math.min(IDLE, age)).kind]++
+      }
+    }
+    return uses
+  }
+
   /** Gives whether there was something to tell. */
   private look(lease: Lease<A>, isRepeated: boolean, now: number): boolean {
     const { config, counters, host } = this.state

@@ -299,6 +299,15 @@ export const make = <A, E, R>(
       return noted.holders
     }
 
+    let held: { at: number; timeout: number; uses: Record<LeakKind, number> } | undefined
+    /** What those leases are used for that a caller has waited for all the time. As `holdersAt`. */
+    const heldAt = (at: number, timeout: number): Record<LeakKind, number> => {
+      if (held === undefined || held.at !== at || held.timeout !== timeout) {
+        held = { at, timeout, uses: engine.leaks.usesSince(at, timeout) }
+      }
+      return held.uses
+    }
+
     const snapshotOf = (waited: number, at: number): Snapshot => {
       const { attempts, cause, since } = engine.state.backoff
       return {
@@ -320,7 +329,8 @@ export const make = <A, E, R>(
         case "AcquireTimeout": {
           const { _tag, timeout, rest, ...why } = refusal
           const restMs = rest === undefined ? undefined : Math.floor(rest)
-          return new PoolError.AcquireTimeout({ ...snapshot, ...why, timeoutMs: Math.round(timeout), restMs })
+          const held = heldAt(at, timeout)
+          return new PoolError.AcquireTimeout({ ...snapshot, ...why, held, timeoutMs: Math.round(timeout), restMs })
         }
         case "PoolShed":
           return new PoolError.PoolShed({ ...snapshot, targetMs: config.shedding.target })

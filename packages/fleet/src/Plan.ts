@@ -101,9 +101,11 @@ export const plan = (input: PlanInput, options: PlanOptions = {}): PlanReport =>
   const limits = limitsOf(database)
   const counted = input.services.map((service) => count(service))
   const recommended = recommendedOf(limits.usable, counted, ({ service }) => service.maxSize)
+  const isMixed = counted.some(({ service }) => service.maxSize === undefined)
   const services = counted.map((one): ServicePlan => {
     const { maxSize, name } = one.service
-    const own = recommended * one.weight
+    // A size that is given beside others that are not is taken as it is: the others have what it leaves.
+    const own = isMixed && maxSize !== undefined ? maxSize : recommended * one.weight
     // If nothing fits, the arithmetic is shown for the smallest pool there is.
     const size = { maxSize: maxSize ?? Math.max(1, own), recommended: own, isGiven: maxSize !== undefined }
     return sized(one, size, Object.hasOwn(sources, name) ? sources[name] : undefined)

@@ -231,6 +231,8 @@ const valueAt = (input: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
 
 const isNone = (share: number | string): boolean => Number.parseFloat(String(share)) === 0
 
+export const STUCK = "a rollout could not begin"
+
 /** A rollout that may neither add a pod nor miss one never begins. */
 export const isStuck = ({ surge = "25%", unavailable = "25%" }: Pick<Service, "surge" | "unavailable">): boolean =>
   isNone(surge) && isNone(unavailable)
@@ -239,7 +241,7 @@ export const isStuck = ({ surge = "25%", unavailable = "25%" }: Pick<Service, "s
 const contradictions = ({ services }: PlanInput): ReadonlyArray<string> => {
   const names = services.map(({ name }) => name)
   return services.flatMap((service, i) => [
-    ...(isStuck(service) ? [`services[${i}].surge and unavailable are both 0: a rollout could not begin`] : []),
+    ...(isStuck(service) ? [`services[${i}].surge and unavailable are both 0: ${STUCK}`] : []),
     ...(names.indexOf(service.name) < i
       ? [`services[${i}].name is ${JSON.stringify(service.name)}, as of another one`]
       : [])

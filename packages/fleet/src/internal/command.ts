@@ -2,6 +2,7 @@
 import { Args, Command, HelpDoc, Options } from "@effect/cli"
 import { Top } from "@sluice/observability"
 import { Duration, Option } from "effect"
+import { planCommand } from "./planCommand.js"
 import { top } from "./top.js"
 
 const urls = Args.text({ name: "url" }).pipe(
@@ -73,6 +74,6 @@ const topCommand = Command.make("top", { urls, interval, sort, filter, once, jso
 )
 
 export const sluice = Command.make("sluice").pipe(
-  Command.withDescription("Looks at the connection pools of programs that use Sluice."),
-  Command.withSubcommands([topCommand])
+  Command.withDescription("Plans and watches the connection pools of programs that use Sluice."),
+  Command.withSubcommands([topCommand, planCommand])
 )

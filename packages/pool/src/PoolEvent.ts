@@ -16,6 +16,8 @@ import type { Priority } from "./Priority.js"
  * @category models
  */
 export type PoolEvent = Data.TaggedEnum<{
+  /** A caller has to wait. Together with it `waiting` callers do. */
+  Queued: { readonly waiting: number; readonly priority: Priority }
   /** A lease was granted after `waitMs`. `priority` is absent if the caller did not have to wait. */
   Acquired: { readonly connection: number; readonly waitMs: number; readonly priority: Priority | undefined }
   /** A lease ended after `heldMs`. */

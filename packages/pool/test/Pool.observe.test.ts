@@ -33,17 +33,26 @@ describe("events", () => {
         yield* (yield* waiter.lease).release
         yield* Pool.drain(f.pool)
         const events = Chunk.toReadonlyArray(yield* Fiber.join(fiber))
-        assert.deepStrictEqual(tags(events).slice(0, 9), [
+        assert.deepStrictEqual(tags(events).slice(0, 11), [
+          "Queued",
           "Host",
           "ConnectFailed",
           "Host",
           "Connected",
           "Acquired",
+          "Queued",
           "Released",
           "Acquired",
           "Released",
           "Closed"
         ])
+        assert.deepStrictEqual(
+          events.flatMap((event) => (event._tag === "Queued" ? [[event.waiting, event.priority]] : [])),
+          [
+            [1, "normal"],
+            [1, "normal"]
+          ]
+        )
         const granted = events.filter((event) => event._tag === "Acquired")
         assert.deepStrictEqual(
           granted.map((event) => event.waitMs),
@@ -82,7 +91,7 @@ describe("events", () => {
       const one = yield* f.listen
       const two = yield* f.listen
       yield* Pool.use(f.pool, () => Effect.void)
-      assert.deepStrictEqual(tags(one), ["Connected", "Acquired", "Released"])
+      assert.deepStrictEqual(tags(one), ["Queued", "Connected", "Acquired", "Released"])
       assert.deepStrictEqual(one, two)
     })
   )

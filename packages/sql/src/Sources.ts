@@ -51,6 +51,10 @@ export interface Source {
  */
 export interface Target extends Topology.Target {
   readonly pool: Pool<unknown>
+  /** Host, or path of the socket. */
+  readonly address: string | undefined
+  /** `undefined` for a socket. */
+  readonly port: number | undefined
 }
 
 /**
@@ -58,7 +62,7 @@ export interface Target extends Topology.Target {
  *
  * - `write`: it was a write, or was not marked as a read.
  * - `read`: it was a read, and the router chose.
- * - `session`: it was a read that had to see more than any replica that can be read from had.
+ * - `session`: it was a read that had to see more than any replica had, or everything, and there were replicas to read from.
  * - `lag_fallback`: the primary stands in for replicas, one of which is too far behind.
  * - `no_replica`: the primary stands in, because there is no replica that answers.
  *

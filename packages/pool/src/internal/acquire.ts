@@ -54,6 +54,8 @@ export class Acquire<A> {
       this.admission.fail(waiter, { _tag: "NestedAcquire" }, now)
     }
     if (!waiter.queued) return
+    const { priority } = waiter
+    this.state.emit({ _tag: "Queued", waiting: this.admission.size, priority })
     this.state.wakeBy(waiter.deadline)
     this.admission.planLook(now)
   }

@@ -80,10 +80,12 @@ const none: ReadonlyArray<string> = []
 
 export const driver: Driver<Endpoint, MysqlConnection> = {
   name: "MySQL",
-  endpoint: ({ counts, host, key, label, path, roundTrip }) => ({
+  endpoint: ({ counts, host, key, label, path, port, roundTrip }) => ({
     key,
     label,
     host: path === undefined ? host : undefined,
+    address: path ?? host,
+    port: path === undefined ? port : undefined,
     times: roundTrip,
     counts
   }),

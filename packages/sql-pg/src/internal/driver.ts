@@ -135,10 +135,12 @@ const begin = ({ deferrable, isolation, readOnly }: BeginOptions): ReadonlyArray
 
 export const driver: Driver<Endpoint, PgConnection> = {
   name: "PostgreSQL",
-  endpoint: ({ counts, host, key, label, path, roundTrip }) => ({
+  endpoint: ({ counts, host, key, label, path, port, roundTrip }) => ({
     key,
     label,
     host: path === undefined ? host : undefined,
+    address: path ?? host,
+    port: path === undefined ? port : undefined,
     times: roundTrip,
     counts
   }),

@@ -137,6 +137,10 @@ export interface EndpointInfo {
   readonly label: string
   /** The name or the number under which the server is reached, if it is not a socket. */
   readonly host?: string | undefined
+  /** `server.address` of OpenTelemetry: the host, or the path of the socket. Default unknown. */
+  readonly address?: string | undefined
+  /** `server.port` of OpenTelemetry; `undefined` for a socket. */
+  readonly port?: number | undefined
   /** How long its statements take. Without it routers compare the numbers of connections only. */
   readonly times?: {
     /** Milliseconds, a mean of the last second or so; 0 until a statement was answered. Read often, so reading must cost nothing. */

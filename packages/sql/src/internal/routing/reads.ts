@@ -15,6 +15,7 @@ import * as Consistency from "./consistency.js"
 import type { Intent } from "./intent.js"
 import { levelOf } from "./level.js"
 import { LostOn, lostOn } from "./lostOn.js"
+import type { Members } from "./members.js"
 import { patience } from "./patience.js"
 import type { Permit } from "./primaryReads.js"
 import type { Target } from "./target.js"
@@ -58,6 +59,14 @@ export const isOurs = <Conn>({ targets }: Cluster<Conn>, target: object): target
   targets.includes(target as Target<Conn>)
 
 export const isForeign: Effect.Effect<never, SqlError> = Effect.fail(foreign)
+
+/** Why the primary stands in for the replicas. */
+const inPlaceOf = <Conn>({ snapshot }: Members<Conn>): "lag_fallback" | "no_replica" =>
+  snapshot.replicas.some(({ isLagging }) => isLagging) ? "lag_fallback" : "no_replica"
+
+/** Why the primary answers a read that must have seen something. */
+const becauseOf = <Conn>(members: Members<Conn>): "session" | "lag_fallback" | "no_replica" =>
+  members.snapshot.replicas.some(isEligible) ? "session" : inPlaceOf(members)
 
 /** The same without one replica. The primary stays, because a snapshot without one has no meaning. */
 const without = (snapshot: Snapshot, target: object | undefined): Snapshot =>
@@ -107,7 +116,7 @@ const among = <Conn, A, R>(
   const rest = within(options, left)
   // The router wants it, or consistency does, so nobody stands in for anybody.
   if (target === members.primary) {
-    totals.routes.primary[view.target === undefined ? "read" : "session"]++
+    totals.routes.primary[view.target === undefined ? "read" : becauseOf(members)]++
     return lease(members.primary.pool, rest)
   }
   // A router may have its targets from elsewhere: one that is behind what the read must see, or that has given no connection.
@@ -122,7 +131,7 @@ const among = <Conn, A, R>(
     if (back !== undefined && isStrict(word)) return back()
     // What no replica has yet only the primary can answer.
     if (token === undefined) return onPrimary(cluster, reading, context, left, back)
-    totals.routes.primary.session++
+    totals.routes.primary[becauseOf(members)]++
     return lease(members.primary.pool, rest)
   }
   totals.routes.replica.read++
@@ -170,8 +179,7 @@ const onPrimary = <Conn, A, R>(
     cluster.rules.primaryReadShare === 0 || back !== undefined ? began : began + total,
     (permit) => {
       const waited = timers.now() - began
-      const isBehind = members.snapshot.replicas.some(({ isLagging }) => isLagging)
-      totals.routes.primary[isBehind ? "lag_fallback" : "no_replica"]++
+      totals.routes.primary[inPlaceOf(members)]++
       return lease(members.primary.pool, waited < 1 ? within(options, left) : within(options, total - waited), permit)
     },
     (turn) => {

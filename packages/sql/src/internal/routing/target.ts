@@ -13,6 +13,8 @@ export interface Target<Conn> extends Topology.Target {
   readonly info: EndpointInfo
   readonly pool: Pool.Pool<Conn>
   readonly control: Control<Conn>
+  readonly address: string | undefined
+  readonly port: number | undefined
   role: "primary" | "replica"
   lag: number | undefined
   position: string | undefined
@@ -38,6 +40,8 @@ export interface Target<Conn> extends Topology.Target {
 
 export class PoolTarget<Conn> implements Target<Conn> {
   readonly label: string
+  readonly address: string | undefined
+  readonly port: number | undefined
   isOut = false
   lag: number | undefined = undefined
   position: string | undefined = undefined
@@ -55,6 +59,8 @@ export class PoolTarget<Conn> implements Target<Conn> {
     public upSince: Instant
   ) {
     this.label = info.label
+    this.address = info.address
+    this.port = info.port
     this.gauge = Pool.gauge(pool)
   }
 

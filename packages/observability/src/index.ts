@@ -4,6 +4,7 @@
 export * as Alerts from "./Alerts.js"
 export * as Board from "./Board.js"
 export * as Catalog from "./Catalog.js"
+export * as Grafana from "./Grafana.js"
 export * as Panels from "./Panels.js"
 export type * as Reason from "./Reason.js"
 export * as Recorder from "./Recorder.js"

@@ -1,6 +1,6 @@
 /** The rules as the real Prometheus understands them. */
 import { assert, describe, it } from "@effect/vitest"
-import { Alerts } from "@sluice/observability"
+import { Alerts, Grafana } from "@sluice/observability"
 import { Array, Either, Record } from "effect"
 import { firings } from "./support/firings.js"
 import { promtool } from "./support/promtool.js"
@@ -39,5 +39,21 @@ describe("Alerts.rules", () => {
       })
       assert.isTrue(isOk, output.slice(0, 5_000))
     }
+  })
+})
+
+describe("Grafana.dashboard", () => {
+  it("asks nothing that promtool cannot read", () => {
+    const { panels } = Either.getOrThrow(Grafana.dashboard())
+    const queries = panels.flatMap((panel) => (panel.type === "text" ? [] : panel.targets))
+    const named = queries.map(({ expr }, index) => ({
+      record: `query:${index}`,
+      expr: expr.replaceAll("$__rate_interval", "1m")
+    }))
+    const { isOk, output } = promtool(["check", "rules", "queries.yml"], {
+      "queries.yml": JSON.stringify({ groups: [{ name: "queries", rules: named }] })
+    })
+    assert.isTrue(isOk, output)
+    assert.include(output, `SUCCESS: ${queries.length} rules found`)
   })
 })

@@ -4,6 +4,7 @@ import { Either } from "effect"
 import { Evaluator } from "../src/internal/alerts/evaluator.js"
 import { parse } from "../src/internal/alerts/options.js"
 import { firings } from "./support/firings.js"
+import { metricsIn } from "./support/metricsIn.js"
 import { database, of, pool, report } from "./support/reports.js"
 import { stories } from "./support/stories.js"
 
@@ -76,6 +77,15 @@ describe("Alerts.rules", () => {
     assert.include(problems.join(), "did you mean scrapeInterval?")
     assert.include(problems.join(), "(1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000)")
     assert.lengthOf(refused({}, { processLabels: [] }).problems, 1)
+  })
+
+  it("asks for nothing but metrics and labels of the catalogue", () => {
+    const [{ rules }] = JSON.parse(Either.getOrThrow(Alerts.rules())).groups
+    for (const { expr } of rules) {
+      const { impossible, metrics, unknown } = metricsIn(expr)
+      assert.isNotEmpty(metrics, expr)
+      assert.deepStrictEqual({ unknown, impossible }, { unknown: [], impossible: [] }, expr)
+    }
   })
 
   it("takes the thresholds, the capacity and the interval of the program", () => {

@@ -22,12 +22,13 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import type { ServeError } from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as OptionTable from "@sluice/pool/OptionTable"
-import { Data, Effect, Layer, Redacted, type Scope } from "effect"
+import { Data, Effect, Layer, Option, Redacted, type Scope } from "effect"
 import * as Actions from "./internal/board/actions.js"
 import * as Running from "./internal/board/board.js"
 import type { Rights as RightsOf, Viewer as ViewerOf } from "./internal/board/rights.js"
 import { serve } from "./internal/board/serve.js"
 import * as Session from "./internal/board/session.js"
+import * as Recorder from "./Recorder.js"
 import * as Thresholds from "./Thresholds.js"
 
 /**
@@ -78,7 +79,20 @@ export interface Options {
   readonly maxViewers?: number | undefined
   /** From which on something is wrong. Default `Thresholds.standard`. */
   readonly thresholds?: Thresholds.Options | undefined
+  /**
+   * All processes that the board shows, and the names of those that were asked and have not answered. It is run once a second while
+   * somebody looks, and must not take longer. Default: this process alone.
+   */
+  readonly fleet?: Effect.Effect<Fleet> | undefined
 }
+
+/**
+ * Reports of many processes.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Fleet extends Running.Fleet {}
 
 /**
  * Where a board that serves itself listens.
@@ -129,7 +143,8 @@ const table: OptionTable.Table<Options> = {
   authorize: OptionTable.aFunction,
   hosts: OptionTable.listOf(OptionTable.text),
   maxViewers: whole(1, 1_000),
-  thresholds: OptionTable.anObject
+  thresholds: OptionTable.anObject,
+  fleet: OptionTable.that("an effect", Effect.isEffect)
 }
 
 const serveTable: OptionTable.Table<ServeOptions> = { ...table, port: whole(0, 65_535), host: OptionTable.text }
@@ -171,58 +186,41 @@ export interface Board {
   readonly viewers: Effect.Effect<number>
 }
 
-/**
- * Where a board has its reports from.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Source extends Running.Source {}
-
-/**
- * What an admin has asked for.
- *
- * @since 0.2.0
- * @category models
- */
-export type Action = Actions.Action
-
-/**
- * The action could not be done. The message is for the admin.
- *
- * @since 0.2.0
- * @category errors
- */
-export const ActionRefused = Actions.ActionRefused
-
-/**
- * @since 0.2.0
- * @category errors
- */
-export type ActionRefused = Actions.ActionRefused
-
-const started = (source: Source, options: ServeOptions): Effect.Effect<Board, InvalidBoard, Scope.Scope> => {
-  const { authorize, hosts = [], maxViewers = 100, title = "Connection Pool Health", tokens = {} } = options
-  return Thresholds.make(options.thresholds).pipe(
-    Effect.mapError(({ problems }) => new InvalidBoard({ problems })),
-    Effect.flatMap((thresholds) => Running.make({ title, tokens, authorize, hosts, maxViewers, thresholds }, source))
+const started = (options: ServeOptions): Effect.Effect<Board, InvalidBoard, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { authorize, hosts = [], maxViewers = 100, title = "Connection Pool Health", tokens = {} } = options
+    const thresholds = yield* Thresholds.make(options.thresholds)
+    const shared = yield* Effect.serviceOption(Recorder.Recorder)
+    const recorder = Option.isSome(shared) ? shared.value : yield* Recorder.make({ thresholds })
+    const report = recorder.report({ texts: true })
+    const { fleet = Effect.map(report, (report) => ({ reports: [report], silent: [] })) } = options
+    return yield* Running.make(
+      { title, tokens, authorize, hosts, maxViewers, thresholds },
+      { report, fleet, act: Actions.act(recorder) }
+    )
+  }).pipe(
+    Effect.catchTags({
+      InvalidOptions: ({ problems }) => new InvalidBoard({ problems }),
+      InvalidThresholds: ({ problems }) => new InvalidBoard({ problems })
+    })
   )
-}
 
 /**
- * A board for a server of the program's own.
+ * A board for a server of the program's own. It shows every pool of the process, whoever has made it.
  *
  * - Fails with `InvalidBoard`, which lists every problem.
- * - Mount its `app` under a path: `HttpRouter.mountApp("/pools", board.app)`. Leave it outside of `RequestConnection`: it needs no connection.
+ * - Mount its `app` under a path: `HttpRouter.mountApp("/pools", board.app)`. Leave it outside of `RequestConnection`: it needs no
+ *   connection.
  * - Whoever can reach the server can ask for the page. Without `tokens` and `authorize` only those on this machine see something.
- * - When the scope closes, the connections of all viewers end.
+ * - It has a recorder of its own, unless there is a `Recorder` in the context.
+ * - When the scope closes, the page is told so, and its connections end.
  *
  * @see `layer` for a board that serves itself.
  * @since 0.2.0
  * @category constructors
  */
-export const make = (source: Source, options: Options = {}): Effect.Effect<Board, InvalidBoard, Scope.Scope> =>
-  Effect.zipRight(checked(options, table), started(source, options))
+export const make = (options: Options = {}): Effect.Effect<Board, InvalidBoard, Scope.Scope> =>
+  Effect.zipRight(checked(options, table), started(options))
 
 /**
  * A board that serves itself, on `http://127.0.0.1:9470` unless told otherwise. It needs `@effect/platform-node`.
@@ -232,16 +230,27 @@ export const make = (source: Source, options: Options = {}): Effect.Effect<Board
  * - Fails with `InvalidBoard`, which lists every problem, and with `ServeError` if the port is taken.
  * - The address is logged.
  *
+ * @example
+ * ```ts
+ * import { Board } from "@sluice/observability"
+ * import { PgSql } from "@sluice/sql-pg"
+ * import { Layer, Redacted } from "effect"
+ *
+ * const SqlLive = PgSql.layer({ primary: { url: Redacted.make("postgres://app@db-1/pay") } })
+ *
+ * export const Main = SqlLive.pipe(Layer.merge(Board.layer({ port: 0 })))
+ * ```
+ *
  * @see `make` for a board in a server that there is.
  * @since 0.2.0
  * @category layers
  */
-export const layer = (source: Source, options: ServeOptions = {}): Layer.Layer<never, InvalidBoard | ServeError> =>
+export const layer = (options: ServeOptions = {}): Layer.Layer<never, InvalidBoard | ServeError> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       yield* checked(options, serveTable)
       const { host = "127.0.0.1", port = 9470 } = options
-      const { app } = yield* started(source, options)
+      const { app } = yield* started(options)
       const address = yield* serve(app, { host, port })
       yield* Effect.logInfo(`the board of the pools is on ${address}`)
     })

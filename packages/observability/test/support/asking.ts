@@ -19,7 +19,7 @@ export interface Serving {
   readonly made: () => number
 }
 
-/** A board of the fleet, until the scope closes. An action on a pool `nobody` is refused. */
+/** A board of the fleet, until the scope closes. An action on pool 404 is refused. */
 export const serving = (
   settings: Partial<Board.Settings> = {},
   fleet: Effect.Effect<Board.Fleet> = Effect.succeed({ reports: Boards.fleet(1), silent: [] })
@@ -43,11 +43,11 @@ export const serving = (
           made++
         }),
         act: (action) =>
-          action.pool === "nobody"
-            ? Effect.fail(new Actions.ActionRefused({ message: 'There is no pool "nobody".' }))
+          action.pool === 404
+            ? Effect.fail(new Actions.ActionRefused({ message: "This pool is not open any more." }))
             : Effect.sync(() => {
                 done.push(action)
-                return "It is done."
+                return { what: `${action._tag} pool "orders"`, message: "It is done." }
               })
       }
     )

@@ -177,14 +177,11 @@ const act =
       return yield* Effect.matchEffect(act(action), {
         onFailure: ({ message }) =>
           Effect.as(
-            Effect.logWarning(`the board could not ${Actions.show(action)} for ${arrival.who}: ${message}`),
+            Effect.logWarning(`the board could not ${action._tag} for ${arrival.who}: ${message}`),
             Answers.refused(409, message)
           ),
-        onSuccess: (message) =>
-          Effect.as(
-            Effect.logInfo(`${arrival.who} has had the board ${Actions.show(action)}`),
-            Answers.json({ message })
-          )
+        onSuccess: ({ message, what }) =>
+          Effect.as(Effect.logInfo(`${arrival.who} has had the board ${what}`), Answers.json({ message }))
       })
     })
 
@@ -196,5 +193,9 @@ export const make = (parts: Parts): HttpApp.Default =>
     HttpRouter.get("/events", gate(parts, "numbers", events(parts))),
     HttpRouter.get("/stats.json", gate(parts, "numbers", stats(parts))),
     HttpRouter.post("/actions/:action", gate(parts, "admin", act(parts))),
-    Effect.catchTag("RouteNotFound", () => Effect.succeed(Answers.refused(404, "There is nothing here.")))
+    Effect.catchTag("RouteNotFound", () => Effect.succeed(Answers.refused(404, "There is nothing here."))),
+    // Where the board is mounted under a path, `/path?pool=orders` arrives as `?pool=orders`.
+    Effect.updateService(HttpServerRequest.HttpServerRequest, (request) =>
+      request.url.startsWith("/") ? request : request.modify({ url: `/${request.url}` })
+    )
   )

@@ -43,7 +43,8 @@ const ask = (title, text, verb, name, body) => {
 const questions = {
   reset:
     "Every connection that is open now is closed: idle ones at once, leased ones when they are released. The pool opens new ones.",
-  suspend: "Callers wait from now on, until somebody resumes the pool. Leases that are held are not touched.",
+  suspend:
+    "Callers wait from now on, until somebody resumes the pool, at most for a minute. Leases that are held are not touched.",
   resume: "Callers that wait are served again.",
   drain:
     "The pool refuses new callers, waits until all leases are released, and closes. It cannot be opened again: only the program can make a new one."
@@ -51,7 +52,7 @@ const questions = {
 
 const verbs = { reset: "Reset", suspend: "Suspend", resume: "Resume", drain: "Drain" }
 
-export const poolButtons = ({ database, pool, rows }) => {
+export const poolButtons = ({ pool, rows }) => {
   const own = rows.find(({ report }) => isOurs(report))
   if (told.rights !== "admin" || own === undefined) return undefined
   const names = ["reset", own.pool.phase === "suspended" ? "resume" : "suspend", "drain"]
@@ -60,17 +61,13 @@ export const poolButtons = ({ database, pool, rows }) => {
     { class: "buttons small", role: "group", "aria-label": `Actions on pool ${pool.name}` },
     names.map((name) =>
       button(name, verbs[name], "", () =>
-        ask(`${verbs[name]} pool ${pool.name}?`, questions[name], verbs[name], name, {
-          database: database.name,
-          pool: pool.name,
-          endpoint: pool.endpoint
-        })
+        ask(`${verbs[name]} pool ${pool.name}?`, questions[name], verbs[name], name, { pool: own.pool.id })
       )
     )
   )
 }
 
-export const cancelButton = ({ database, holder, pool, report }) => {
+export const cancelButton = ({ holder, pool, report }) => {
   // Where nothing runs, nothing can be cancelled.
   if (!isOurs(report) || (holder.kind !== "busy" && holder.kind !== "unknown")) return "—"
   const name = `connection ${holder.connection} of pool ${pool.name}`
@@ -87,13 +84,7 @@ export const cancelButton = ({ database, holder, pool, report }) => {
             "The server stops the statement that runs there. Its caller gets the error Cancelled.",
             "Cancel the statement",
             "cancel",
-            {
-              database: database.name,
-              pool: pool.name,
-              endpoint: pool.endpoint,
-              connection: holder.connection,
-              serverPid: holder.serverPid
-            }
+            { pool: pool.id, connection: holder.connection, heldMs: holder.heldMs }
           )
       }
     },

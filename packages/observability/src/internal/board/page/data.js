@@ -53,13 +53,12 @@ addEventListener("popstate", () => {
 export const rowsOf = (event) =>
   event.reports.flatMap((report) =>
     report.databases.flatMap((database) =>
-      database.pools.map((pool, i) => ({
+      database.pools.map((pool) => ({
         report,
         database,
         pool,
         key: JSON.stringify([database.name, pool.name, pool.endpoint]),
-        // Two pools may have one name and one endpoint.
-        id: JSON.stringify([report.pod, report.pid, database.name, pool.name, pool.endpoint, i])
+        id: JSON.stringify([report.pod, report.pid, pool.id])
       }))
     )
   )

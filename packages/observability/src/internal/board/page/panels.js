@@ -126,7 +126,7 @@ const holders = ({ rows }) => {
     caption: "The leases that were granted longest ago, the oldest first",
     empty: "No connection is leased.",
     columns,
-    rows: all.map(({ database, holder, id, pool, report }) => ({
+    rows: all.map(({ holder, id, pool, report }) => ({
       key: `${id} ${holder.connection}`,
       kind: mark(holder),
       cells: [
@@ -140,7 +140,7 @@ const holders = ({ rows }) => {
             : h("code", {}, holder.activity)),
         seesTexts && (holder.span ?? "—"),
         holder.serverPid === undefined ? "—" : String(holder.serverPid),
-        told.rights === "admin" && cancelButton({ database, holder, pool, report })
+        told.rights === "admin" && cancelButton({ holder, pool, report })
       ].filter((cell) => cell !== false)
     }))
   })

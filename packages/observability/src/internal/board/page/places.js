@@ -65,7 +65,7 @@ export const flagsOf = (rows) => {
 export const badges = (flags) => flags.map(({ kind, text }) => h("span", { class: `badge ${kind}`, key: text }, text))
 
 export const places = (groups, buttons) =>
-  groups.map(({ database, key, pool, rows, total }) => {
+  groups.map(({ key, pool, rows, total }) => {
     const states = statesOf(total)
     const drawing = total.max <= MOST_PLACES ? squares(states) : bar(states, total.max)
     const inWords = `${states.map(({ count, name }) => `${count} ${name}`).join(", ")}; ${counted(total.waiting, "caller waits", "callers wait")} at the gate`
@@ -95,7 +95,7 @@ export const places = (groups, buttons) =>
         number(told.words.max, total.max),
         number(told.words.oldestWait, duration(total.oldestWaitMs))
       ),
-      buttons({ database, pool, rows })
+      buttons({ pool, rows })
     )
   })
 

@@ -14,6 +14,7 @@ import * as Pool from "@sluice/pool/Pool"
 import * as Pools from "@sluice/pool/Pools"
 import * as Sources from "@sluice/sql/Sources"
 import { Clock, Context, Data, Effect, Layer, Option, type Scope } from "effect"
+import * as Loads from "./internal/recorder/loads.js"
 import { PoolRecord } from "./internal/recorder/poolRecord.js"
 import { alone, type Endpoint, type Moment, poolReport } from "./internal/recorder/poolReport.js"
 import { Replays } from "./internal/recorder/replays.js"
@@ -96,6 +97,8 @@ interface Watched {
  *
  * - Fails with `InvalidOptions`, which lists every problem.
  * - Cost: about a microsecond for each lease, and some for each pool once a second.
+ * - While somebody asks for reports, the server that takes the writes is asked for its connections, on the control connection of its
+ *   pool, at most every 5 seconds. Nobody waits for the answer: it is in a later report.
  *
  * @see `layer` to share one.
  * @since 0.2.0
@@ -113,6 +116,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     const pools = new Map<object, Watched>()
     const sources = new Map<object, SourceRecord>()
     const replays = new Replays(timers)
+    const loads = yield* Loads.make(timers)
     let made = 0
     const watchPools = () =>
       Pools.unsafeWatch((pool) => {
@@ -174,7 +178,12 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
       const owned = new Set<object>()
       for (const record of sources.values()) {
         for (const { pool } of record.source.targets) owned.add(pool)
-        databases.push({ ...database(record, moment), ...record.counts(at), server: undefined })
+        const server = loads.of(record.source)
+        databases.push({
+          ...database(record, moment),
+          ...record.counts(at),
+          server: server && { at: moment.wall(server.at), ...server.load }
+        })
       }
       for (const watched of pools.values()) {
         const { pool } = watched

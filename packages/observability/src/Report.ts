@@ -68,7 +68,8 @@ export interface Server {
   readonly maxConnections: number
   /** Connections of this user that run a statement at this moment. */
   readonly active: number
-  readonly idleInTransaction: number
+  /** Connections of this user that are idle in a transaction. `undefined`: the user may not know. */
+  readonly idleInTransaction: number | undefined
 }
 
 /**

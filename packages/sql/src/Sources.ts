@@ -5,10 +5,21 @@
  */
 import type { Pool } from "@sluice/pool/Pool"
 import * as Registry from "@sluice/pool/Registry"
-import { Effect } from "effect"
+import { Effect, type Option } from "effect"
+import type { ServerLoad } from "./driver/Driver.js"
 import type { Service } from "./Sql.js"
 import type { Tag } from "./SqlReason.js"
 import type * as Topology from "./Topology.js"
+
+export type {
+  /**
+   * What a server counts of the connections to it.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  ServerLoad
+} from "./driver/Driver.js"
 
 /**
  * One `Sql` that is not closed.
@@ -39,6 +50,11 @@ export interface Source {
    * statement pays one comparison.
    */
   readonly unsafeListen: (listener: (end: StatementEnd) => void) => () => void
+  /**
+   * Asks the server that takes the writes how many connections it has, on its control connection. `None`: the driver cannot ask, or the
+   * server did not answer within the abort timeout of the pool.
+   */
+  readonly load: Effect.Effect<Option.Option<ServerLoad>>
   /** A text without its literals, which may be secrets, at most 4,096 characters. */
   readonly shown: (text: string) => string
 }

@@ -13,6 +13,7 @@ import { MysqlConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
 import * as gtid from "./session/gtid.js"
+import { load } from "./session/load.js"
 import * as role from "./session/role.js"
 import * as session from "./session/session.js"
 import { silence } from "./session/silence.js"
@@ -110,6 +111,7 @@ export const driver: Driver<Endpoint, MysqlConnection> = {
   probe: role.probe,
   position: (connection) => connection.position,
   askPosition: role.askPosition,
+  load,
   reached: gtid.reached,
   classify: classify.classify
 }

@@ -13,6 +13,7 @@ import { PgConnection } from "./session/connection.js"
 import * as cursor from "./session/cursor.js"
 import { execute } from "./session/execute.js"
 import { millisOf } from "./session/limit.js"
+import { load } from "./session/load.js"
 import * as position from "./session/position.js"
 import * as role from "./session/role.js"
 import { silence } from "./session/silence.js"
@@ -164,6 +165,7 @@ export const driver: Driver<Endpoint, PgConnection> = {
   takesWrites: role.takesWrites,
   probe: role.probe,
   askPosition: position.ask,
+  load,
   reached: position.reached,
   transactionId,
   classify: classify.classify

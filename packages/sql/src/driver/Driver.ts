@@ -332,6 +332,21 @@ export interface ServerState {
 }
 
 /**
+ * What a server counts of the connections to it, whoever has opened them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ServerLoad {
+  readonly connections: number
+  readonly maxConnections: number
+  /** Connections of the user of this pool that run a statement, without the one that asks. */
+  readonly active: number
+  /** Connections of this user that are idle in a transaction. `undefined`: the user may not know. */
+  readonly idleInTransaction: number | undefined
+}
+
+/**
  * The driver seam.
  *
  * @since 0.1.0
@@ -433,6 +448,11 @@ export interface Driver<Endpoint, Conn> {
   readonly takesWrites: (connection: Conn) => Effect.Effect<boolean, SqlError>
   /** Asks the server what it is. Called on the control connection only. */
   readonly probe: (connection: Conn) => Effect.Effect<ServerState, SqlError>
+  /**
+   * Asks the server how many connections it has. Called on the control connection only, and only while somebody looks. A driver without
+   * it cannot tell.
+   */
+  readonly load?: ((connection: Conn) => Effect.Effect<ServerLoad, SqlError>) | undefined
   /**
    * The position, in the history of the server, of the last transaction that was written on this connection. Only for servers
    * that report it with their answers.

@@ -258,7 +258,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
 
 /** What others see of an `Sql`. */
 const sourceOf = <Conn>(
-  { members, targets, totals }: Cluster.Cluster<Conn>,
+  { driver, members, targets, totals }: Cluster.Cluster<Conn>,
   sql: Service,
   shown: Sources.Source["shown"],
   { pool, roles, spanAttributes }: RuntimeOptions<any>
@@ -286,6 +286,10 @@ const sourceOf = <Conn>(
         controlConnects: sum(({ control }) => control.stats().connects)
       }),
     unsafeListen: (listener) => totals.listen(listener),
+    load: Effect.suspend(() => {
+      const { load } = driver
+      return load === undefined ? Effect.succeedNone : Effect.option(members.primary.control.run(load))
+    }),
     shown
   }
 }

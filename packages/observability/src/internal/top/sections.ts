@@ -300,7 +300,9 @@ const server = (all: ReadonlyArray<Place>, columns: number): Section => {
       [piece(`ours ${ours} of ${connections}`)],
       [piece(`${percent(share)} of ${maxConnections}`, share > 0.9 ? "critical" : share > 0.8 ? "warning" : "plain")],
       [piece(`at work ${active}`)],
-      [piece(`idle in transaction ${idleInTransaction}`, idleInTransaction > 0 ? "warning" : "plain")]
+      ...(idleInTransaction === undefined
+        ? []
+        : [[piece(`idle in transaction ${idleInTransaction}`, idleInTransaction > 0 ? "warning" : "plain")]])
     ] as ReadonlyArray<Line>
   }
   const [first] = found

@@ -2,8 +2,8 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { ServerState } from "@sluice/sql/driver/Driver"
 import { Effect } from "effect"
+import { ask } from "./ask.js"
 import type { MysqlConnection } from "./connection.js"
-import { execute } from "./execute.js"
 
 /** `NO_LOCK` and its like are the words of MariaDB from version 12 on. */
 export const isReadOnly = (mode: unknown): boolean => !["0", "OFF"].includes(String(mode))
@@ -87,10 +87,3 @@ const written = (position: string | null): string | undefined =>
   position === null || position === "" ? undefined : position.replace(/\s/g, "")
 
 const isMariaDb = ({ wire }: MysqlConnection): boolean => /mariadb/i.test(wire._handshakePacket.serverVersion)
-
-const ask = <A = any>(connection: MysqlConnection, sql: string): Effect.Effect<A, SqlError> =>
-  Effect.map(execute(connection, sql, [], "unprepared"), (rows) => {
-    // The text of a question of ours does not change the session.
-    connection.pipeline.renew()
-    return rows[0]
-  })

@@ -270,7 +270,9 @@ const server = ({ rows }) => {
         count(ours),
         ...(server === undefined
           ? ["not asked", "—", "—", "—"]
-          : [server.connections, server.maxConnections, server.active, server.idleInTransaction].map(count))
+          : [server.connections, server.maxConnections, server.active, server.idleInTransaction].map((n) =>
+              n === undefined ? "—" : count(n)
+            ))
       ]
     }))
   })

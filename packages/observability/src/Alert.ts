@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 import { Data, type Duration, type Effect, type Redacted, type Schedule } from "effect"
+import type { Report } from "./Report.js"
 
 /**
  * An alert has begun, or has ended.
@@ -68,6 +69,21 @@ export interface AlertOptions {
    * - Default: the page of this package.
    */
   readonly runbooks?: string | undefined
+}
+
+/**
+ * The options of alerts that the process raises itself.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface StreamOptions<R> extends AlertOptions {
+  /**
+   * What is looked at each second. With the reports of several processes, alerts about a server are about all of their pools.
+   *
+   * - Default: the report of this process, by its `Recorder`.
+   */
+  readonly reports?: Effect.Effect<ReadonlyArray<Report>, never, R> | undefined
 }
 
 /**

@@ -6,7 +6,7 @@
 import * as OptionTable from "@sluice/pool/OptionTable"
 import { Data, Either } from "effect"
 import type { InvalidAlerts } from "./Alert.js"
-import { parse } from "./internal/alerts/options.js"
+import { parseRules } from "./internal/alerts/options.js"
 import { filterOf, make } from "./internal/grafana/dashboard.js"
 import type { Dashboard } from "./internal/grafana/model.js"
 import { type InvalidThresholds, type Options as ThresholdOptions, make as thresholdsOf } from "./Thresholds.js"
@@ -102,7 +102,7 @@ export const dashboard = (
     const problems = OptionTable.problems(options, table)
     if (problems.length > 0) return yield* Either.left(new InvalidDashboard({ problems }))
     const { podLabel = "instance", uid = "sluice-pool-health" } = options
-    const { target } = yield* parse(thresholds)
+    const { target } = yield* parseRules(thresholds)
     const board = {
       thresholds: yield* thresholdsOf(thresholds),
       podLabel,

@@ -28,7 +28,7 @@ describe("Alerts.stream", () => {
   it.effect("tells that an alert has begun, and that it has ended, with the numbers and what to do", () =>
     Effect.gen(function* () {
       const { reports, say } = watched()
-      const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(Alerts.stream(reports), 2)))
+      const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(Alerts.stream({}, { reports }), 2)))
       yield* TestClock.adjust("5 seconds")
       yield* say(of({ ...long, name: "$& orders" }))
       yield* TestClock.adjust("3 seconds")
@@ -59,7 +59,7 @@ describe("Alerts.stream", () => {
   it.effect("is raised by thresholds of the program's own, and for a capacity of its own", () =>
     Effect.gen(function* () {
       const { reports } = watched()
-      const strict = Alerts.stream(reports, { leaseMs: 7 }, { capacity: 9, runbooks: "https://wiki/x" })
+      const strict = Alerts.stream({ leaseMs: 7 }, { reports, capacity: 9, runbooks: "https://wiki/x" })
       const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(strict, 2)))
       yield* TestClock.adjust("61 seconds")
       const all = Chunk.toReadonlyArray(yield* Fiber.join(fiber))
@@ -80,7 +80,7 @@ describe("Alerts.stream", () => {
       const changing = Effect.map(reports, () => Array.from({ length: 600 }, (_, i) => of(long, `pod-${looks()}-${i}`)))
       const seen: Array<string | undefined> = []
       const go = yield* Effect.makeLatch(false)
-      const reading = Stream.runForEach(Alerts.stream(changing), ({ pod }) =>
+      const reading = Stream.runForEach(Alerts.stream({}, { reports: changing }), ({ pod }) =>
         Effect.zipRight(
           go.await,
           Effect.sync(() => void seen.push(pod))
@@ -105,8 +105,8 @@ describe("Alerts.stream", () => {
     Effect.gen(function* () {
       const { reports } = watched()
       const failure = (stream: Stream.Stream<unknown, unknown>) => Effect.flip(Stream.runDrain(stream))
-      assert.propertyVal(yield* failure(Alerts.stream(reports, { leaseMs: 0 })), "_tag", "InvalidThresholds")
-      const problems = yield* failure(Alerts.stream(reports, { waitP95Ms: 80 }, { capacity: 0, runbooks: "wiki" }))
+      assert.propertyVal(yield* failure(Alerts.stream({ leaseMs: 0 }, { reports })), "_tag", "InvalidThresholds")
+      const problems = yield* failure(Alerts.stream({ waitP95Ms: 80 }, { reports, capacity: 0, runbooks: "wiki" }))
       assert.propertyVal(problems, "_tag", "InvalidAlerts")
       assert.lengthOf((problems as Alerts.InvalidAlerts).problems, 3)
     })
@@ -120,7 +120,9 @@ describe("Alerts.layer", () => {
       yield* say(of(long))
       const received: Array<string> = []
       const receiver = Effect.succeed(({ alert }: Alerts.Transition) => Effect.sync(() => void received.push(alert)))
-      yield* Effect.scoped(Effect.zipRight(Layer.build(Alerts.layer(receiver, reports)), TestClock.adjust("3 seconds")))
+      yield* Effect.scoped(
+        Effect.zipRight(Layer.build(Alerts.layer(receiver, {}, { reports })), TestClock.adjust("3 seconds"))
+      )
       assert.deepStrictEqual(received, ["SluiceLeaseLong"])
       const before = looks()
       yield* TestClock.adjust("3 seconds")
@@ -138,7 +140,7 @@ describe("Alerts.layer", () => {
           throw new Error("no paper")
         })
       )
-      yield* Layer.build(Alerts.layer(receiver, reports))
+      yield* Layer.build(Alerts.layer(receiver, {}, { reports }))
       yield* say(of(long))
       yield* TestClock.adjust("3 seconds")
       yield* say(of(long), of(long, "pod-2"))
@@ -153,8 +155,8 @@ describe("Alerts.layer", () => {
         Layer.build(
           Alerts.layer(
             Effect.succeed(() => Effect.void),
-            watched().reports,
-            { retries: 2 }
+            { retries: 2 },
+            { reports: watched().reports }
           )
         )
       )

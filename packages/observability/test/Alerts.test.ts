@@ -2,14 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Alerts } from "@sluice/observability"
 import { Either } from "effect"
 import { Evaluator } from "../src/internal/alerts/evaluator.js"
-import { parse } from "../src/internal/alerts/options.js"
+import { parseRules } from "../src/internal/alerts/options.js"
 import { firings } from "./support/firings.js"
 import { metricsIn } from "./support/metricsIn.js"
 import { database, of, pool, report } from "./support/reports.js"
 import { stories } from "./support/stories.js"
 
 const evaluator = () => {
-  const { alerts, slowMs, target } = Either.getOrThrow(parse(undefined))
+  const { alerts, slowMs, target } = Either.getOrThrow(parseRules())
   return new Evaluator(alerts, target, slowMs)
 }
 
@@ -37,7 +37,7 @@ describe("Alerts in the process", () => {
 
   it("every alert has a story in which it is raised", () => {
     const told = new Set(Object.values(stories).flatMap(({ raises }) => Object.keys(raises)))
-    const all = Either.getOrThrow(parse(undefined)).alerts.map(({ name }) => name)
+    const all = Either.getOrThrow(parseRules()).alerts.map(({ name }) => name)
     assert.sameMembers([...told], all)
     assert.strictEqual(new Set(all).size, all.length)
   })
@@ -51,7 +51,7 @@ describe("Alerts in the process", () => {
 
   it("two pools of one name in a process are two: one that is busy does not speak for the other", () => {
     const alerts = evaluator()
-    const both = report([database([pool(), pool(busy)])])
+    const both = report([database([pool({ id: 1 }), pool({ ...busy, id: 2 })])])
     const changes = Array.from({ length: 10 }, (_, minute) => alerts.step(minute * 60_000, 0, [both])).flat()
     assert.lengthOf(changes, 1)
   })

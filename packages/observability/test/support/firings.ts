@@ -1,7 +1,7 @@
 /** Which alerts fire in the process at each moment of a story. */
 import { Either } from "effect"
 import { Evaluator } from "../../src/internal/alerts/evaluator.js"
-import { parse } from "../../src/internal/alerts/options.js"
+import { parseRules } from "../../src/internal/alerts/options.js"
 import { AT } from "./reports.js"
 import { type Story, told } from "./story.js"
 
@@ -11,7 +11,7 @@ export interface Moment {
 }
 
 export const firings = (story: Story): ReadonlyArray<Moment> => {
-  const { alerts, slowMs, target } = Either.getOrThrow(parse(undefined))
+  const { alerts, slowMs, target } = Either.getOrThrow(parseRules())
   const evaluator = new Evaluator(alerts, target, slowMs)
   const firing = new Map<string, string>()
   return told(story).moments.map(({ reports, seconds }) => {

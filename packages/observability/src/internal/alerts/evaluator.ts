@@ -112,14 +112,10 @@ export class Evaluator {
     const { databases, pod } = report
     const none = { pod, database: undefined, pool: undefined, endpoint: undefined }
     this.check(this.alerts.process, none, JSON.stringify([pod]), report, look)
-    // Two pools of one name are told apart by their order.
-    const names = new Map<string, number>()
     for (const { name: database, pools } of databases) {
       for (const pool of pools) {
-        const { endpoint, name } = pool
-        const same = names.get(name) ?? 0
-        names.set(name, same + 1)
-        const key = JSON.stringify([pod, database, name, same])
+        const { endpoint, id, name } = pool
+        const key = JSON.stringify([pod, id, name])
         const { slow, waits } = this.historyOf(key, pool, look)
         this.check(this.alerts.pool, { pod, database, pool: name, endpoint }, key, { pool, waits, slow }, look)
       }

@@ -1,7 +1,13 @@
 /** The options of alerts, checked once. */
 import * as OptionTable from "@sluice/pool/OptionTable"
-import { Duration, Either, Redacted, Schedule } from "effect"
-import { type AlertOptions, InvalidAlerts, type RuleOptions, type WebhookOptions } from "../../Alert.js"
+import { Duration, Effect, Either, Redacted, Schedule } from "effect"
+import {
+  type AlertOptions,
+  InvalidAlerts,
+  type RuleOptions,
+  type StreamOptions,
+  type WebhookOptions
+} from "../../Alert.js"
 import { type InvalidThresholds, make, type Options as ThresholdOptions } from "../../Thresholds.js"
 import { type Alert, all } from "./definitions.js"
 import { type Target, waitBounds } from "./signals.js"
@@ -42,6 +48,11 @@ const labelName: OptionTable.Check = OptionTable.that(
 
 const alertTable: OptionTable.Table<AlertOptions> = { capacity, runbooks: url }
 
+const streamTable: OptionTable.Table<StreamOptions<never>> = {
+  ...alertTable,
+  reports: OptionTable.that("an Effect", Effect.isEffect)
+}
+
 const ruleTable: OptionTable.Table<RuleOptions> = {
   ...alertTable,
   scrapeInterval: duration(1_000, 300_000, "a duration from 1 second to 5 minutes"),
@@ -67,10 +78,10 @@ const refuse = (problems: ReadonlyArray<string>): Either.Either<void, InvalidAle
   problems.length === 0 ? Either.void : Either.left(new InvalidAlerts({ problems }))
 
 /** The alerts of these thresholds, and what they are for. */
-export const parse = (
+const parse = (
   thresholds: ThresholdOptions | undefined,
-  options: AlertOptions | RuleOptions = {},
-  table: OptionTable.Table = alertTable
+  options: AlertOptions,
+  table: OptionTable.Table
 ): Either.Either<Config, InvalidThresholds | InvalidAlerts> =>
   Either.gen(function* () {
     const parsed = yield* make(thresholds)
@@ -97,9 +108,14 @@ export const parse = (
   })
 
 export const parseRules = (
-  thresholds: ThresholdOptions | undefined,
-  options: RuleOptions | undefined
+  thresholds?: ThresholdOptions,
+  options: RuleOptions = {}
 ): Either.Either<Config, InvalidThresholds | InvalidAlerts> => parse(thresholds, options, ruleTable)
+
+export const parseStream = <R>(
+  thresholds?: ThresholdOptions,
+  options: StreamOptions<R> = {}
+): Either.Either<Config, InvalidThresholds | InvalidAlerts> => parse(thresholds, options, streamTable)
 
 /** What is wrong with the options of a webhook. The address is not shown, because it may contain a secret. */
 export const webhookProblems = (address: string, options: WebhookOptions = {}): ReadonlyArray<string> => [

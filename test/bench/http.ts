@@ -17,11 +17,8 @@ const subjects = {
   [neither]: { admission: false, shedding: false }
 } as const
 
-/**
- * What each load must show. At twelve times the load the process itself is what there is too little of: requests are read when their clients
- * have left already, so that hardly one stays in the queue of the pool, and neither the door nor the pool sees an overload.
- */
-const goalOf = { 3: 1.3, 12: 0.8 } as const
+/** How many times as many useful requests the door must give as shedding in the pool alone. */
+const GOAL = 1.3
 
 const loads = [3, 12] as const
 
@@ -60,7 +57,7 @@ const goals = (results: Results) =>
     atLeast(
       `useful requests at ${load} times the load, against shedding in the pool alone`,
       results.ratio(nameOf(load), pool, door)?.median,
-      goalOf[load]
+      GOAL
     )
   )
 

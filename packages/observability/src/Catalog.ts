@@ -90,8 +90,9 @@ export const prometheusName = ({
   name,
   unit
 }: Pick<Definition, "instrument" | "name" | "unit">): string => {
-  const isCounter = instrument === "counter"
   // A count has no unit, and only what is measured is a ratio.
   const suffix = unit === "1" && instrument !== "gauge" ? "" : (suffixes[unit] ?? "")
-  return `${prometheusLabel(name)}${suffix}${isCounter ? "_total" : ""}`
+  return ended(ended(prometheusLabel(name), suffix), instrument === "counter" ? "_total" : "")
 }
+
+const ended = (name: string, suffix: string): string => (name.endsWith(suffix) ? name : `${name}${suffix}`)

@@ -9,14 +9,19 @@ export interface Answer {
   readonly output: string
 }
 
-/** Runs `promtool` with these files in a folder of its own. The last arguments are names of the files. */
-export const promtool = (words: ReadonlyArray<string>, files: Readonly<Record<string, string>>): Answer => {
+/** Runs `promtool` with these files in a folder of its own, and with this as its input. The last arguments are names of the files. */
+export const promtool = (
+  words: ReadonlyArray<string>,
+  files: Readonly<Record<string, string>>,
+  input?: string
+): Answer => {
   const home = mkdtempSync(join(tmpdir(), "sluice-promtool-"))
   try {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(home, name), text)
     const { error, status, stderr, stdout } = spawnSync("promtool", words, {
       cwd: home,
       encoding: "utf8",
+      ...(input === undefined ? {} : { input }),
       maxBuffer: 64 * 1024 * 1024
     })
     if (error !== undefined) throw error

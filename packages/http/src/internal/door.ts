@@ -1,4 +1,10 @@
-/** Whether a request is let in: before its handler has done anything, and while it has acquired nothing. */
+/**
+ * Whether a request is let in: before its handler has done anything, and while it has acquired nothing.
+ *
+ * Requests that were let in and have not asked for a connection yet are not counted. In a simulation of handlers that wait for 200 ms first,
+ * under 12 times the load, counting them let 1.5 instead of 4 handlers begin for each that the database can take, with the same useful
+ * work; with half a second and 1.5 times the load it gave away a quarter of that work.
+ */
 
 import type * as Sql from "@sluice/sql/Sql"
 import * as SqlHealth from "@sluice/sql/SqlHealth"

@@ -1,5 +1,5 @@
 /** What `sluice plan` makes of deployment files, and how it refuses those that it cannot plan. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "@effect/vitest"
@@ -123,6 +123,17 @@ describe("a sluice.yaml", () => {
         [undefined, 6],
         ["backoffice", 12]
       ])
+    })
+  )
+
+  it.effect("of the README is one", () =>
+    Effect.gen(function* () {
+      const readme = readFileSync(join(import.meta.dirname, "../README.md"), "utf8")
+      const [, shown] = /```yaml\n(# sluice\.yaml\n[\s\S]*?)```/.exec(readme)!
+      const deployed = join(import.meta.dirname, "../examples/deploy/shop.yaml")
+      const plan = yield* planned(deployed, written(shown!, "sluice.yaml"))
+      expect(services(plan)).toEqual(["shop: 20, at worst 30, × 4"])
+      expect(plan).toMatchObject({ recommended: 2, verdict: "warning", limits: { others: 20 } })
     })
   )
 

@@ -10,7 +10,7 @@ import { annotation, github } from "./format/github.js"
 import { markdown } from "./format/markdown.js"
 import { sarif } from "./format/sarif.js"
 import { text } from "./format/text.js"
-import { find } from "./source/files.js"
+import { find, STDIN } from "./source/files.js"
 import { type Asked, flagsOf } from "./source/flags.js"
 import { gather } from "./source/gather.js"
 import { version } from "./version.js"
@@ -42,7 +42,10 @@ const filesOf = ({ files, pods, processes }: Settings) =>
   Effect.gen(function* () {
     // The parser of the command line takes an option that does not exist for the name of a file.
     const option = files.find((file) => /^-./.test(file))
-    if (option !== undefined) return yield* new BadUsage({ problem: `${option} is no option: see sluice plan --help` })
+    if (option !== undefined) {
+      const order = files.includes(STDIN) ? `, or "${STDIN}" stands before it and not after all options` : ""
+      return yield* new BadUsage({ problem: `${option} is no option: see sluice plan --help${order}` })
+    }
     if (files.length > 0 || pods !== undefined || processes !== undefined) return files
     const { exists } = yield* FileSystem.FileSystem
     return (yield* Effect.orElseSucceed(exists(CONFIG), () => false)) ? [CONFIG] : []

@@ -11,7 +11,7 @@ const repeated = (name: string, description: string) =>
 
 const files = Args.text({ name: "file" }).pipe(
   Args.withDescription(
-    "A Kubernetes manifest, a Compose file, a PM2 ecosystem file or a sluice.yaml; - is what is piped into the command, such as the output of helm template. A PM2 file that is JavaScript is run, as PM2 does; all others are only read"
+    "A Kubernetes manifest, a Compose file, a PM2 ecosystem file or a sluice.yaml; - after all options is what is piped into the command, such as the output of helm template. A PM2 file that is JavaScript is run, as PM2 does; all others are only read"
   ),
   Args.repeated
 )
@@ -96,7 +96,7 @@ export const planCommand = Command.make("plan", settings, plan).pipe(
         "sluice plan --max-connections 500 --pods 20 --workers 4",
         "sluice plan --max-connections 500 --pods 20 --workers 4 --max-size 6 --explain",
         "sluice plan sluice.yaml deploy/*.yaml --format github",
-        "helm template ./chart | sluice plan - --max-connections 500 --workers 4",
+        "helm template ./chart | sluice plan --max-connections 500 --workers 4 -",
         "sluice plan sluice.yaml compose.yaml --document adr > docs/background-jobs.md"
       ),
       HelpDoc.h1("EXIT CODES"),

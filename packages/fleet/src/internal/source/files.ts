@@ -1,7 +1,9 @@
 /** Opens the files of a plan and finds out what each of them is. */
+import { createReadStream } from "node:fs"
 import { pathToFileURL } from "node:url"
-import { FileSystem, Path } from "@effect/platform"
-import { Chunk, Effect, Either, Stream } from "effect"
+import { Path } from "@effect/platform"
+import * as NodeStream from "@effect/platform-node/NodeStream"
+import { Effect, Either, Stream } from "effect"
 import { BadConfig, BadFile, UnreadableFile } from "../../PlanError.js"
 import type { Reason } from "../../PlanReport.js"
 import { compose, isCompose } from "./compose.js"
@@ -22,18 +24,27 @@ export interface Found {
 }
 
 /** `-` is what is piped into the command, such as the output of `helm template`. */
-const STDIN = "-"
+export const STDIN = "-"
 
 const nameOf = (file: string): string => (file === STDIN ? "stdin" : file)
 
+/** No further than one byte more than may be read, so that it is known whether there is more. Pipes have no size to ask for. */
+const bytesOf = (file: string) =>
+  NodeStream.fromReadable<UnreadableFile, Uint8Array>(
+    () => (file === STDIN ? process.stdin : createReadStream(file)),
+    (cause) => new UnreadableFile({ file: nameOf(file), cause })
+  ).pipe(
+    Stream.runFoldWhile(
+      Buffer.alloc(0),
+      (read) => read.length <= MOST_BYTES,
+      (read, chunk) => Buffer.concat([read, chunk])
+    ),
+    Effect.map((read) => read.subarray(0, MOST_BYTES + 1))
+  )
+
 const textOf = (file: string) =>
   Effect.gen(function* () {
-    const { stream } = yield* FileSystem.FileSystem
-    // One byte more than may be read, so that it is known whether there is more.
-    const chunks = yield* Stream.runCollect(
-      stream(file === STDIN ? "/dev/stdin" : file, { bytesToRead: MOST_BYTES + 1 })
-    ).pipe(Effect.mapError((cause) => new UnreadableFile({ file: nameOf(file), cause })))
-    const bytes = Buffer.concat(Chunk.toReadonlyArray(chunks))
+    const bytes = yield* bytesOf(file)
     const text = new TextDecoder().decode(bytes)
     if (bytes.length <= MOST_BYTES) return text
     const problem = `the file is larger than ${MOST_BYTES / 1024 / 1024} MB: give only the objects that use the database`

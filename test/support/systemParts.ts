@@ -21,6 +21,8 @@ const parts: ReadonlyArray<Part> = [
   { program: "mariadbd", debian: "mariadb-server-core", macos: "mariadb" },
   // A client that leaves after a millisecond, as users of a busy site do.
   { program: "curl", debian: "curl", macos: "curl" },
+  // A terminal whose screen can be read.
+  { program: "tmux", debian: "tmux", macos: "tmux" },
   // Reads our rules and metrics as Prometheus does.
   { program: "promtool", debian: "prometheus", macos: "prometheus" },
   // Looks at the web board.

@@ -1,6 +1,6 @@
 /** `sluice top`: a live board on a terminal, else one plain report. */
 import { Top, Verdict } from "@sluice/observability"
-import { Clock, Console, type Duration, Effect, Option, Stream } from "effect"
+import { Clock, Console, Duration, Effect, Option, Stream } from "effect"
 import { hasColours, isScreen } from "./colours.js"
 import * as Exit from "./exit.js"
 import * as Live from "./live.js"
@@ -15,6 +15,9 @@ export interface Settings {
   readonly json: boolean
 }
 
+/** After this a live board shows what it has. */
+const FIRST = Duration.seconds(1)
+
 /** What is printed where there is no terminal that says how wide it is. */
 const WIDTH = 100
 
@@ -22,9 +25,9 @@ export const top = ({ filter, interval, json, once, sort, urls }: Settings) =>
   Effect.gen(function* () {
     const out = process.stdout
     const colour = hasColours(out)
-    const reports = poll(urls, interval)
-    if (isScreen(out) && !once && !json) return yield* Live.run(reports, out, colour, { sort, filter })
-    const pods = Option.getOrElse(yield* Stream.runHead(reports), (): ReadonlyArray<Top.Pod> => [])
+    if (isScreen(out) && !once && !json)
+      return yield* Live.run(poll(urls, interval, FIRST), out, colour, { sort, filter })
+    const pods = Option.getOrElse(yield* Stream.runHead(poll(urls, interval)), (): ReadonlyArray<Top.Pod> => [])
     const at = yield* Clock.currentTimeMillis
     if (json) yield* Console.log(JSON.stringify({ at, verdict: verdictOf(pods), pods }))
     else {

@@ -38,3 +38,6 @@ export const serve = (answer: Served["answer"]): Effect.Effect<Served, never, Sc
     ),
     ([, served]) => served
   )
+
+/** Where nobody answers: a port that was free a moment ago. */
+export const nowhere: Effect.Effect<string> = Effect.scoped(Effect.map(serve(undefined), ({ url }) => url))

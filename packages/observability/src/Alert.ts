@@ -4,6 +4,7 @@
  * @since 0.2.0
  */
 import { Data, type Duration, type Effect, type Redacted, type Schedule } from "effect"
+import type { Reason } from "./Reason.js"
 import type { Report } from "./Report.js"
 
 /**
@@ -36,7 +37,12 @@ export interface Transition {
   readonly at: number
   /** One line. */
   readonly summary: string
-  /** What has caused it, as far as the numbers say, and what to do. */
+  /**
+   * The worst thing that a verdict has found in the pool when the alert began: what has made callers wait. `undefined`: it has found
+   * nothing, the alert has ended, or it is about no pool.
+   */
+  readonly reason: Reason | undefined
+  /** What has caused it and what to do: by `reason`, or else what such an alert means in general. */
   readonly description: string
   /** The page with what to do. */
   readonly runbook: string

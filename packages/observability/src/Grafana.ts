@@ -9,7 +9,7 @@ import type { InvalidAlerts } from "./Alert.js"
 import { parseRules } from "./internal/alerts/options.js"
 import { filterOf, make } from "./internal/grafana/dashboard.js"
 import type { Dashboard } from "./internal/grafana/model.js"
-import { type InvalidThresholds, type Options as ThresholdOptions, make as thresholdsOf } from "./Thresholds.js"
+import type { InvalidThresholds, Options as ThresholdOptions } from "./Thresholds.js"
 
 export type {
   /**
@@ -102,9 +102,9 @@ export const dashboard = (
     const problems = OptionTable.problems(options, table)
     if (problems.length > 0) return yield* Either.left(new InvalidDashboard({ problems }))
     const { podLabel = "instance", uid = "sluice-pool-health" } = options
-    const { target } = yield* parseRules(thresholds)
+    const { target, thresholds: parsed } = yield* parseRules(thresholds)
     const board = {
-      thresholds: yield* thresholdsOf(thresholds),
+      thresholds: parsed,
       podLabel,
       target: { ...target, filter: filterOf(podLabel) }
     }

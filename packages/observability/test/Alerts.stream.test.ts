@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Alerts, type Report } from "@sluice/observability"
 import { Chunk, Effect, Exit, Fiber, Layer, Stream, TestClock } from "effect"
-import { of } from "./support/reports.js"
+import { doing, holder, of, pool } from "./support/reports.js"
 
 /** What the reports say from now on, how often they were read, and the alerts of them. */
 const watched = () => {
@@ -53,6 +53,34 @@ describe("Alerts.stream", () => {
       assert.deepInclude(resolved, { state: "resolved", alert: "SluiceLeaseLong", value: 400, since: 6_000 })
       // A minute after the first look at which all was well.
       assert.strictEqual(resolved!.at, 69_000)
+    })
+  )
+
+  it.effect("of a pool that refuses callers says what has made them wait, as a verdict does", () =>
+    Effect.gen(function* () {
+      const { reports, say } = watched()
+      const refusing = {
+        using: 10,
+        available: 0,
+        size: 10,
+        waiting: 5,
+        doing: doing({ busy: 2, idleInTransaction: 8 }),
+        now: { arrivalsPerSecond: 100, holdMeanMs: 900 },
+        holders: [holder("idleInTransaction", 2_000)],
+        lastMinute: { ...pool().lastMinute, acquired: 90, acquireFailures: { AcquireTimeout: 10 } }
+      }
+      yield* say(of(refusing, "pod-1"), of({}, "pod-2"))
+      const fiber = yield* Effect.fork(Stream.runCollect(Stream.take(Alerts.stream({}, { reports }), 2)))
+      yield* TestClock.adjust("1 seconds")
+      const transitions = Chunk.toReadonlyArray(yield* Fiber.join(fiber))
+      assert.sameMembers(
+        transitions.map(({ alert }) => alert),
+        ["SluicePoolExhausted", "SluicePoolRefuses"]
+      )
+      for (const { description, reason } of transitions) {
+        assert.strictEqual(reason?.cause, "idleInTransaction")
+        for (const part of [reason!.title, reason!.evidence, reason!.remedy]) assert.include(description, part)
+      }
     })
   )
 

@@ -9,8 +9,8 @@ import { database, of, pool, report } from "./support/reports.js"
 import { stories } from "./support/stories.js"
 
 const evaluator = () => {
-  const { alerts, slowMs, target } = Either.getOrThrow(parseRules())
-  return new Evaluator(alerts, target, slowMs)
+  const { alerts, target, thresholds } = Either.getOrThrow(parseRules())
+  return new Evaluator(alerts, target, thresholds.waitP95Ms)
 }
 
 const busy = { using: 9, available: 1, size: 10 }

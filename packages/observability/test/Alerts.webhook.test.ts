@@ -21,6 +21,7 @@ const transition: Alerts.Transition = {
   since: Date.UTC(2026, 10, 28, 12),
   at: Date.UTC(2026, 10, 28, 12, 2),
   summary: "Pool orders is full.",
+  reason: undefined,
   description: "Look at it.",
   runbook: "https://wiki/x#sluicepoolfull"
 }

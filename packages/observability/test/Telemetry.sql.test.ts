@@ -102,7 +102,12 @@ describe("metrics of an Sql", () => {
           yield* advance(2_000)
           const routes = (role: string, reason: string) => valueOf("sluice.routes", { ...ofPool(name), role, reason })
           const state = (state: string) =>
-            valueOf("sluice.endpoint.state", { ...ofPool(name), endpoint: "r1", role: "replica", state })
+            valueOf("sluice.endpoint.state", {
+              ...ofPool(`${name}: r1`),
+              "sluice.endpoint": "r1",
+              role: "replica",
+              state
+            })
           yield* Sql.query("a")
           yield* Sql.read(Sql.query("b"))
           yield* Sql.read(Sql.query("b"))

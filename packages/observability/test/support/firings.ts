@@ -11,8 +11,8 @@ export interface Moment {
 }
 
 export const firings = (story: Story): ReadonlyArray<Moment> => {
-  const { alerts, slowMs, target } = Either.getOrThrow(parseRules())
-  const evaluator = new Evaluator(alerts, target, slowMs)
+  const { alerts, target, thresholds } = Either.getOrThrow(parseRules())
+  const evaluator = new Evaluator(alerts, target, thresholds.waitP95Ms)
   const firing = new Map<string, string>()
   return told(story).moments.map(({ reports, seconds }) => {
     for (const { alert, isFiring, place } of evaluator.step(seconds * 1_000, AT + seconds * 1_000, reports)) {

@@ -232,7 +232,7 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
       forMs: MINUTE,
       when: [{ signal: signals.lag, above: t.lagMs.warning / 1_000 }],
       unit: "seconds",
-      summary: "The replica of pool {pool} is {value} behind.",
+      summary: "Replica {endpoint} is {value} behind.",
       cause:
         "The replica does not apply changes as fast as the primary makes them: a large write, a long query on the replica that holds it up, or a slow disk or network.",
       remedy:
@@ -245,7 +245,7 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
       forMs: MINUTE,
       when: [{ signal: signals.lag, above: t.lagMs.critical / 1_000 }],
       unit: "seconds",
-      summary: "The replica of pool {pool} is {value} behind.",
+      summary: "Replica {endpoint} is {value} behind.",
       cause: "The replica has stopped applying changes, or it will not catch up by itself.",
       remedy:
         "See on the replica whether replication runs at all, and whether its disk is full. Take it out of service if it does not catch up; the primary then has all reads."

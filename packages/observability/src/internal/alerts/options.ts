@@ -8,14 +8,14 @@ import {
   type StreamOptions,
   type WebhookOptions
 } from "../../Alert.js"
-import { type InvalidThresholds, make, type Options as ThresholdOptions } from "../../Thresholds.js"
+import { type InvalidThresholds, make, type Options as ThresholdOptions, type Thresholds } from "../../Thresholds.js"
 import { type Alert, all } from "./definitions.js"
 import { type Target, waitBounds } from "./signals.js"
 
 export interface Config {
+  readonly thresholds: Thresholds
   readonly alerts: ReadonlyArray<Alert>
   readonly target: Target
-  readonly slowMs: number
   readonly runbooks: string
   readonly scrapeIntervalMs: number
 }
@@ -99,9 +99,9 @@ const parse = (
     } = options as RuleOptions
     const scrapeIntervalMs = Duration.toMillis(scrapeInterval)
     return {
+      thresholds: parsed,
       alerts: all(parsed),
       target: { minuteMs: Math.max(60_000, SCRAPES * scrapeIntervalMs), processLabels, capacity },
-      slowMs: parsed.waitP95Ms,
       runbooks,
       scrapeIntervalMs
     }

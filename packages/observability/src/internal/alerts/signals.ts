@@ -56,11 +56,11 @@ const together = (
 
 const gauge = (
   metric: Definition,
-  read: (pool: PoolReport) => number | undefined,
+  read: (pool: PoolReport) => number,
   matchers: Matchers = {}
 ): Signal<PoolSubject> => ({
   promql: ({ filter }) => together(metric, series(metric, matchers, { extra: [filter] })),
-  value: ({ pool }) => read(pool) ?? Number.NaN
+  value: ({ pool }) => read(pool)
 })
 
 const increase = (metric: Definition, matchers: Matchers, span: string, { filter }: Target): string =>
@@ -144,9 +144,11 @@ export const suspended: Signal<PoolSubject> = gauge(
   (pool) => pool.suspendedMs / 1_000
 )
 
-export const lag: Signal<PoolSubject> = gauge(metrics["sluice.replica.lag"], (pool) =>
-  pool.lagMs === undefined ? undefined : pool.lagMs / 1_000
-)
+export const lag: Signal<PoolSubject> = {
+  // A pool has one server; two of one name have two, of which each may be behind.
+  promql: ({ filter }) => series(metrics["sluice.replica.lag"], {}, { extra: [filter] }),
+  value: ({ pool }) => (pool.lagMs === undefined ? Number.NaN : pool.lagMs / 1_000)
+}
 
 /** The bounds of the buckets of waits, in milliseconds. */
 export const waitBounds: ReadonlyArray<number> = metrics["db.client.connection.wait_time"].buckets.map((seconds) =>

@@ -2,16 +2,33 @@
 import * as Deadline from "@sluice/pool/Deadline"
 import { Chunk, Effect, Stream } from "effect"
 import type { Transition } from "../../Alert.js"
+import type { Reason } from "../../Reason.js"
 import type { Report } from "../../Report.js"
+import type { Thresholds } from "../../Thresholds.js"
+import * as Verdict from "../../Verdict.js"
 import { type Change, Evaluator } from "./evaluator.js"
 import type { Config } from "./options.js"
 import { anchorOf } from "./ruleFile.js"
-import { descriptionOf, summaryOf } from "./text.js"
+import { descriptionOf, foundOf, summaryOf } from "./text.js"
 
 /** Transitions that wait for a reader. When there are more, the oldest are given up. */
 const BUFFER = 1_000
 
-const transitionOf = (change: Change, at: number, runbooks: string): Transition => {
+/** What a board would say of the pool that the alert is about, the worst of it. */
+const reasonOf = (
+  { isFiring, place }: Change,
+  reports: ReadonlyArray<Report>,
+  thresholds: Thresholds
+): Reason | undefined => {
+  if (!isFiring || place.pool === undefined) return undefined
+  const { reasons } = Verdict.of(
+    reports.filter(({ pod }) => pod === place.pod),
+    { thresholds }
+  )
+  return reasons.find(({ where }) => where === place.pool)
+}
+
+const transitionOf = (change: Change, at: number, runbooks: string, reason: Reason | undefined): Transition => {
   const { alert, isFiring, place, since, value } = change
   return {
     state: isFiring ? "fired" : "resolved",
@@ -27,25 +44,28 @@ const transitionOf = (change: Change, at: number, runbooks: string): Transition 
     since,
     at,
     summary: summaryOf(change),
-    description: descriptionOf(alert),
+    reason,
+    description: reason === undefined ? descriptionOf(alert) : foundOf(reason),
     runbook: `${runbooks}#${anchorOf(alert)}`
   }
 }
 
 /** The first look comes after a second. Time between two looks is measured on the monotonic clock. */
 export const transitions = <R>(
-  { alerts, runbooks, slowMs, target }: Config,
+  { alerts, runbooks, target, thresholds }: Config,
   reports: Effect.Effect<ReadonlyArray<Report>, never, R>
 ): Stream.Stream<Transition, never, R> =>
   Stream.unwrap(
     Effect.clockWith((clock) =>
       Effect.sync(() => {
-        const evaluator = new Evaluator(alerts, target, slowMs)
+        const evaluator = new Evaluator(alerts, target, thresholds.waitP95Ms)
         const now = Deadline.nowOf(clock)
         const look = Effect.map(reports, (reports) => {
           const at = clock.unsafeCurrentTimeMillis()
           const changes = evaluator.step(now(), at, reports)
-          return Chunk.fromIterable(changes.map((change) => transitionOf(change, at, runbooks)))
+          return Chunk.fromIterable(
+            changes.map((change) => transitionOf(change, at, runbooks, reasonOf(change, reports, thresholds)))
+          )
         })
         return Stream.repeatEffectChunk(Effect.zipRight(Effect.sleep("1 second"), look))
       })

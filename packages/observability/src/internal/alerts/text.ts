@@ -1,4 +1,5 @@
 /** What an alert of this process says. */
+import type { Reason } from "../../Reason.js"
 import { duration, percent } from "../words.js"
 import type { Alert, Unit } from "./definitions.js"
 import type { Change } from "./evaluator.js"
@@ -17,3 +18,6 @@ export const summaryOf = ({ alert, place, value }: Change): string =>
     .replace("{value}", () => shown[alert.unit](value))
 
 export const descriptionOf = ({ cause, remedy }: Alert): string => `${cause} ${remedy}`
+
+/** What a verdict has found to be the cause. */
+export const foundOf = ({ evidence, remedy, title }: Reason): string => `${title} (${evidence}). ${remedy}`

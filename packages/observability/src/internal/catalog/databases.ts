@@ -1,7 +1,8 @@
 import { tags } from "@sluice/sql/SqlReason"
 import { oneOf, pool, reason, some, type Unnamed } from "./model.js"
 
-const endpoint = some("endpoint")
+// Not `endpoint`: in Kubernetes, Prometheus puts a label of this name on every series, and renames ours.
+const endpoint = some("sluice.endpoint")
 const role = oneOf("role", "primary", "replica")
 const database = [some("db.system.name"), some("db.namespace"), some("server.address"), some("server.port")]
 

@@ -107,19 +107,21 @@ export class SourceMeter {
     this.count()
     const { of } = this.series
     for (const target of this.source.targets) {
-      const { label: endpoint, lag, latency, role } = target
+      const { label, lag, latency, pool, role } = target
+      // By the name of its own pool, so that what the pool counts can be added up for each server.
+      const at = { ...of, [attribute]: pool.name, "sluice.endpoint": label }
       const now = stateOf(target)
       for (const state of states) {
-        levels.add("sluice.endpoint.state", { ...of, endpoint, role, state }, state === now ? 1 : 0)
+        levels.add("sluice.endpoint.state", { ...at, role, state }, state === now ? 1 : 0)
       }
-      levels.most("sluice.endpoint.latency", { ...of, endpoint }, latency / 1_000)
+      levels.most("sluice.endpoint.latency", at, latency / 1_000)
       if (role === "primary") {
         this.lags.delete(target)
         continue
       }
       if (lag !== undefined) this.lags.set(target, lag)
       const known = this.lags.get(target)
-      if (known !== undefined) levels.most("sluice.replica.lag", { ...of, endpoint }, known / 1_000)
+      if (known !== undefined) levels.most("sluice.replica.lag", at, known / 1_000)
     }
   }
 

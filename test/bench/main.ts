@@ -8,8 +8,9 @@ import { mysql } from "./mysql.js"
 import { overload } from "./overload/overload.js"
 import { pg } from "./pg.js"
 import { pool } from "./pool.js"
+import { telemetry } from "./telemetry.js"
 
-const benchmarks: ReadonlyArray<Benchmark> = [pool, pg, mysql, http]
+const benchmarks: ReadonlyArray<Benchmark> = [pool, pg, mysql, http, telemetry]
 
 const help = `Usage: pnpm bench [name …] [options]
 

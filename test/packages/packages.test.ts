@@ -1,6 +1,6 @@
 /**
  * What a stranger gets: tarballs whose types, maps and metadata are whole, and READMEs whose install lines are enough for their
- * programs. Nothing is downloaded; `pnpm test:packages` does the same with npm, pnpm and yarn and a registry.
+ * programs. Only the test that installs with npm downloads something; `pnpm test:packages` does more with npm, pnpm and yarn.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -8,6 +8,7 @@ import { dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, Exit, Scope } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as everything from "./everything.js"
 import * as packed from "./packed.js"
 
 const scope = Effect.runSync(Scope.make())
@@ -123,6 +124,23 @@ const runModule = async (name: string, words: ReadonlyArray<string>, code: strin
     MYSQL_URL: urls.mysql
   })
 }
+
+describe("the packed packages", () => {
+  it("install into an empty project with npm and work there, down to a real database", async () => {
+    const home = join(folder, "installed")
+    mkdirSync(home)
+    writeFileSync(join(home, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }))
+    const tarballs = all.filter(({ name }) => everything.names.includes(name)).map(({ tarball }) => tarball)
+    await packed.run("npm", ["install", "--no-audit", "--no-fund", "effect@3", ...tarballs], home)
+    writeFileSync(join(home, "main.mjs"), everything.program)
+    expect(JSON.parse(await packed.run(process.execPath, ["main.mjs"], home))).toEqual({
+      lent: "a connection",
+      rows: [{ answer: 42 }],
+      more: [{ answer: 42 }],
+      driver: [true, true]
+    })
+  }, 180_000)
+})
 
 describe("a packed package", () => {
   it("shows its own sources in stack traces", async () => {

@@ -47,7 +47,7 @@ export const run = async (
 /** The pnpm that runs these tests, else the one that `npx` finds. */
 const pnpm = (args: ReadonlyArray<string>, cwd: string): Promise<string> => {
   const own = process.env["npm_execpath"] ?? ""
-  if (!/pnpm/.test(own)) return run("npx", ["pnpm", ...args], cwd)
+  if (!/pnpm/.test(own)) return run("npx", ["--yes", "pnpm", ...args], cwd)
   return /\.[cm]?js$/.test(own) ? run(process.execPath, [own, ...args], cwd) : run(own, args, cwd)
 }
 

@@ -1,6 +1,6 @@
 /** The command line: what may be said, and what the help says of it. */
 import { Args, Command, HelpDoc, Options } from "@effect/cli"
-import { Top } from "@sluice/observability"
+import * as Top from "@sluice/observability/Top"
 import { Duration, Effect, Option } from "effect"
 import { planCommand } from "./planCommand.js"
 import { isAddress } from "./poll.js"

@@ -1,5 +1,5 @@
 /** What the keys of `sluice top` change. */
-import { Top } from "@sluice/observability"
+import * as Top from "@sluice/observability/Top"
 
 /** What a live board shows besides the reports. */
 export interface View {

@@ -1,6 +1,6 @@
 /** `sluice top` on a terminal. */
-import { Terminal } from "@effect/platform"
-import { Top } from "@sluice/observability"
+import * as Terminal from "@effect/platform/Terminal"
+import * as Top from "@sluice/observability/Top"
 import { Clock, Effect, Mailbox, Option, Stream } from "effect"
 import * as Keys from "./keys.js"
 import * as Screen from "./screen.js"

@@ -1,8 +1,10 @@
 /** Asks pods for their reports, again and again. */
 import { lookup } from "node:dns/promises"
 import { isIP } from "node:net"
-import { HttpClient, HttpClientRequest } from "@effect/platform"
-import type { Report, Top } from "@sluice/observability"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import type { Report } from "@sluice/observability/Report"
+import type * as Top from "@sluice/observability/Top"
 import { Clock, Deferred, Duration, Effect, Schedule, type Scope, Stream } from "effect"
 
 /** How long an answer may take. A pod that does not run keeps nobody waiting for longer, and the other pods not at all. */
@@ -48,12 +50,12 @@ const podsBehind = (url: URL): Effect.Effect<ReadonlyArray<URL>, Error> => {
   )
 }
 
-const isReport = (json: unknown): json is Report.Report =>
+const isReport = (json: unknown): json is Report =>
   typeof json === "object" &&
   json !== null &&
-  (json as Report.Report).version === 1 &&
-  typeof (json as Report.Report).pod === "string" &&
-  Array.isArray((json as Report.Report).databases)
+  (json as Report).version === 1 &&
+  typeof (json as Report).pod === "string" &&
+  Array.isArray((json as Report).databases)
 
 /** The innermost error says what happened, such as `connect ECONNREFUSED`. */
 const messageOf = (error: unknown): string => {
@@ -65,7 +67,7 @@ const messageOf = (error: unknown): string => {
   return found instanceof Error ? found.message : String(found)
 }
 
-const ask = (url: URL): Effect.Effect<Report.Report, Error, HttpClient.HttpClient> => {
+const ask = (url: URL): Effect.Effect<Report, Error, HttpClient.HttpClient> => {
   const token = process.env[TOKEN]
   const request = HttpClientRequest.get(url, { acceptJson: true })
   return HttpClient.execute(token === undefined ? request : HttpClientRequest.bearerToken(request, token)).pipe(
@@ -90,7 +92,7 @@ const ask = (url: URL): Effect.Effect<Report.Report, Error, HttpClient.HttpClien
 }
 
 interface Known {
-  readonly report: Report.Report | undefined
+  readonly report: Report | undefined
   readonly at: number
   readonly error: string | undefined
 }
@@ -112,7 +114,7 @@ export const poll = (
     /** By what was written, and then by the address of each pod behind it. */
     const known = texts.map(() => new Map<string, Known>())
     const firsts = yield* Effect.forEach(texts, () => Deferred.make<void>())
-    const note = (pods: Map<string, Known>, url: string, answer: Report.Report | Error) =>
+    const note = (pods: Map<string, Known>, url: string, answer: Report | Error) =>
       Effect.map(Clock.currentTimeMillis, (at) => {
         const before = pods.get(url)
         pods.set(

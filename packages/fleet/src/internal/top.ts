@@ -1,5 +1,6 @@
 /** `sluice top`: a live board on a terminal, else one plain report. */
-import { Top, Verdict } from "@sluice/observability"
+import * as Top from "@sluice/observability/Top"
+import * as Verdict from "@sluice/observability/Verdict"
 import { Clock, Console, Duration, Effect, Option, Stream } from "effect"
 import { hasColours, isScreen } from "./colours.js"
 import * as Exit from "./exit.js"

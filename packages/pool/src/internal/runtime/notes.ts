@@ -89,5 +89,7 @@ export const leaking =
     if (isNew) means.emit({ _tag: "Leak", ...leak })
     if (isReclaimed) means.emit({ _tag: "Reclaimed", ...leak })
     // A hundred readers of one connection are one line.
-    if (!isRepeated) means.log(Effect.logWarning(diagnosis.leak(pool, leak, isNew)))
+    if (isRepeated) return
+    const message = Effect.logWarning(diagnosis.leak(pool, leak, isNew))
+    means.log(Effect.annotateLogs(message, { pool, state: isReclaimed ? "reclaimed" : "leak" }))
   }

@@ -247,7 +247,7 @@ export const make = Effect.fnUntraced(function* <Endpoint, Conn>(
     timers,
     reached: driver.reached,
     say: (message) => {
-      Runtime.runFork(runtime, message, { scope })
+      Runtime.runFork(runtime, Effect.annotateLogs(message, { database: all[0]!.pool.name, state: "roles" }), { scope })
     }
   })
   const depth = driver.packing?.depth ?? 1

@@ -104,7 +104,8 @@ export const make = (madeAt: CallSite, duplicates: Duplicates): Effect.Effect<Re
           keys.add(key)
           add(key, mine)
           if (other === undefined || (isLater ? mine : other).duplicates === "allow") return Effect.void
-          return Effect.logWarning(isLater ? messageOf(mine, other) : messageOf(other, mine))
+          const message = isLater ? messageOf(mine, other) : messageOf(other, mine)
+          return Effect.annotateLogs(Effect.logWarning(message), { pool: mine.name, state: "duplicate" })
         })
     }
   }

@@ -12,6 +12,8 @@ const PATIENCE = 2_000
 
 /** What is wrong with a replica. Reads go on without it, so without a warning nobody would notice. */
 interface Trouble {
+  /** What collectors of logs call it, and its end. */
+  readonly states: readonly [begins: string, ends: string]
   readonly has: (replica: Target<any>) => boolean
   readonly begins: (replica: Target<any>, timers: Timers["Type"]) => Effect.Effect<void>
   /** `undefined`: it is said once and for all. */
@@ -21,6 +23,7 @@ interface Trouble {
 const ONCE = "This is said once, and again when it is back"
 
 const unreachable: Trouble = {
+  states: ["unreachable", "reachable"],
   has: ({ isReachable }) => !isReachable,
   begins: (replica, timers) => {
     const failure = Pool.events(replica.pool).pipe(
@@ -42,6 +45,7 @@ const unreachable: Trouble = {
 }
 
 const lagging: Trouble = {
+  states: ["lagging", "caughtUp"],
   has: ({ isLagging }) => isLagging,
   begins: ({ label, lag }) =>
     Effect.logWarning(
@@ -52,6 +56,7 @@ const lagging: Trouble = {
 
 /** It was asked, or would not be asked, and how far it is behind stays unknown. */
 const unmeasurable: Trouble = {
+  states: ["lagUnknown", "lagKnown"],
   has: ({ isLagUnknown, isReachable }) => isLagUnknown && isReachable,
   begins: ({ label }) =>
     Effect.logWarning(
@@ -72,7 +77,12 @@ export const make = (
     const scope = yield* Effect.scope
     // A Layer is built where nothing can be interrupted, and the fibers that are started here must not inherit that.
     const runtime = Runtime.enableRuntimeFlag(yield* Effect.runtime<never>(), RuntimeFlags.Interruption)
-    const say = (message: Effect.Effect<void>) => Runtime.runFork(runtime, message, { scope })
+    const say = ({ label, pool }: Target<any>, state: string, message: Effect.Effect<void>) =>
+      Runtime.runFork(
+        runtime,
+        Effect.annotateLogs(message, { pool: pool.name, endpoint: label, role: "replica", state }),
+        { scope }
+      )
     /** The targets that have the trouble, and the fibers that say so. */
     const said = troubles.map((trouble) => ({ ...trouble, about: new Map<Target<any>, Fiber.RuntimeFiber<void>>() }))
     /** Whether it had been said. If not, it is not said any more: it would be the last word, and wrong. */
@@ -87,11 +97,11 @@ export const make = (
       for (const target of targets) {
         // What a primary has is told elsewhere.
         if (target.role === "replica") {
-          for (const { about, begins, ends, has } of said) {
+          for (const { about, begins, ends, has, states } of said) {
             if (has(target) === about.has(target)) continue
             if (!about.has(target)) {
-              about.set(target, say(begins(target, timers)))
-            } else if (ends !== undefined && forget(about, target)) say(ends(target))
+              about.set(target, say(target, states[0], begins(target, timers)))
+            } else if (ends !== undefined && forget(about, target)) say(target, states[1], ends(target))
           }
         } else for (const { about } of said) forget(about, target)
       }

@@ -1,8 +1,9 @@
-/** The HTTP server: `POST /payments`, `GET /payments/:id`, `GET /stats`. */
+/** The HTTP server: `POST /payments`, `GET /payments/:id`, `GET /stats`, and the board of the pools at `GET /pools`. */
 import { createServer } from "node:http"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import type { SqlError } from "@effect/sql"
+import { Board } from "@sluice/observability"
 import { Sql, SqlReason } from "@sluice/sql"
 import { Effect, Layer, Metric, Schema } from "effect"
 import * as Payments from "./Payments.js"
@@ -71,12 +72,24 @@ const routes = HttpRouter.empty.pipe(
   HttpRouter.use(Effect.onInterrupt(() => Metric.increment(aborted)))
 )
 
+/** The routes, and the board for whoever wants to look on. It is no request of the program. */
+const all = ({ board }: Options) =>
+  board === true
+    ? Effect.map(Board.make({ title: "Payments" }), ({ app }) => HttpRouter.mountApp(routes, "/pools", app))
+    : Effect.succeed(routes)
+
+export interface Options {
+  readonly port: number
+  /** Default false. */
+  readonly board?: boolean
+}
+
 /** Serves the routes on 127.0.0.1 until the scope closes. Port 0 takes a free port; `HttpServer` knows which one. */
-export const layer = (options: { readonly port: number }) =>
+export const layer = (options: Options) =>
   Layer.suspend(() => {
     const server = createServer({ keepAliveTimeout: 30_000 })
     return Layer.scopedDiscard(Effect.addFinalizer(() => close(server))).pipe(
-      Layer.merge(HttpServer.serve(routes)),
+      Layer.merge(Layer.unwrapScoped(Effect.map(all(options), (routes) => HttpServer.serve(routes)))),
       Layer.provideMerge(NodeHttpServer.layer(() => server, { host: "127.0.0.1", port: options.port }))
     )
   })

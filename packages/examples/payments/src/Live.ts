@@ -15,7 +15,7 @@ export const poolName = "payments"
 /** Connections of each pool. */
 export const maxSize = 10
 
-export const layer = ({ primary, replicas }: PgCluster.PgCluster, options: { readonly port: number }) =>
+export const layer = ({ primary, replicas }: PgCluster.PgCluster, options: App.Options) =>
   Layer.mergeAll(App.layer(options), Sync.layer).pipe(
     Layer.provide(Layer.effectDiscard(Schema.create)),
     Layer.provideMerge(

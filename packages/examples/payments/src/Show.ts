@@ -33,10 +33,14 @@ ${url}
   curl -i ${url}/payments/<id>
   curl -s ${url}/stats
 
+the board of its pools: ${url}/pools
+
 Ctrl-C ends it.
 `)
   )
-  return yield* Effect.zipRight(running, Effect.never).pipe(Effect.provide(Live.layer(cluster, { port: 0 })))
+  return yield* Effect.zipRight(running, Effect.never).pipe(
+    Effect.provide(Live.layer(cluster, { port: 0, board: true }))
+  )
 }).pipe(
   Effect.scoped,
   // Logs go to stderr, so that stdout has only the address and the examples.

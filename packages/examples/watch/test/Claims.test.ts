@@ -30,6 +30,7 @@ const alert: Alerts.Transition = {
   since: 0,
   at: 1,
   summary: "Exhausted.",
+  reason,
   description: "Nothing is done: 5 of 5. Release them.",
   runbook: "https://example.org"
 }

@@ -1,2 +1,6 @@
-/** The bounds of the metric `db.client.connection.wait_time`, in milliseconds. */
-export const waitBounds: ReadonlyArray<number> = [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
+import { metrics } from "../Catalog.js"
+
+/** The bounds of the buckets of waits, in milliseconds. */
+export const waitBounds: ReadonlyArray<number> = metrics["db.client.connection.wait_time"].buckets.map((seconds) =>
+  Math.round(seconds * 1_000)
+)

@@ -1,16 +1,10 @@
 /** Tells which alerts have begun and which have ended, from one look at the reports to the next. */
+
 import type { Database, PoolReport, Report } from "../../Report.js"
+import { waitBounds } from "../bounds.js"
 import { type Alert, type AlertOf, burnSpans, type Condition, KEEP } from "./definitions.js"
 import { History } from "./history.js"
-import {
-  type ServerSubject,
-  type Subjects,
-  slowCounters,
-  type Target,
-  WAIT_SPANS,
-  waitBounds,
-  waitCounters
-} from "./signals.js"
+import { type ServerSubject, type Subjects, slowCounters, type Target, WAIT_SPANS, waitCounters } from "./signals.js"
 
 /** What an alert is about. What is `undefined` does not tell it from others. */
 export interface Place {

@@ -9,8 +9,9 @@ import {
   type WebhookOptions
 } from "../../Alert.js"
 import { type InvalidThresholds, make, type Options as ThresholdOptions, type Thresholds } from "../../Thresholds.js"
+import { waitBounds } from "../bounds.js"
 import { type Alert, all } from "./definitions.js"
-import { type Target, waitBounds } from "./signals.js"
+import type { Target } from "./signals.js"
 
 export interface Config {
   readonly thresholds: Thresholds

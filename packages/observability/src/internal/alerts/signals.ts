@@ -4,6 +4,7 @@
  */
 import { type Definition, metrics } from "../../Catalog.js"
 import type { Database, PoolReport, Report } from "../../Report.js"
+import { waitBounds } from "../bounds.js"
 import { type Matchers, ownLabels, poolLabel, series, time, within } from "../promql.js"
 import type { History } from "./history.js"
 
@@ -149,11 +150,6 @@ export const lag: Signal<PoolSubject> = {
   promql: ({ filter }) => series(metrics["sluice.replica.lag"], {}, { extra: [filter] }),
   value: ({ pool }) => (pool.lagMs === undefined ? Number.NaN : pool.lagMs / 1_000)
 }
-
-/** The bounds of the buckets of waits, in milliseconds. */
-export const waitBounds: ReadonlyArray<number> = metrics["db.client.connection.wait_time"].buckets.map((seconds) =>
-  Math.round(seconds * 1_000)
-)
 
 /** The spans over which waits are counted for their percentiles: the last minute. */
 export const WAIT_SPANS = [60_000]

@@ -11,26 +11,9 @@ import { type Section, sections } from "./internal/top/sections.js"
 import { between, clean, clipLine, type Line, piece, render } from "./internal/top/text.js"
 import { verdict } from "./internal/top/verdict.js"
 import { count } from "./internal/words.js"
-import type { Report } from "./Report.js"
+import type { Pod } from "./Pods.js"
 import type { Thresholds } from "./Thresholds.js"
 import * as Verdict from "./Verdict.js"
-
-/**
- * A process that was asked for its report.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Pod {
-  /** What it is called until it has answered. */
-  readonly url: string
-  /** The last report that it has given. */
-  readonly report: Report | undefined
-  /** Milliseconds since then. */
-  readonly ageMs: number
-  /** Why the last question had no answer. `undefined`: it had one. */
-  readonly error: string | undefined
-}
 
 /**
  * By what the pods are ordered. Those that do not answer come first in any case.
@@ -120,7 +103,7 @@ const named = (pod: Pod): Pod => {
 const clock = (at: number): string => `${new Date(at).toISOString().slice(11, 19)} UTC`
 
 const header = ({ at, columns, filter = "", pods, status }: Screen): Line => {
-  const answering = pods.filter(({ error }) => error === undefined).length
+  const answering = pods.filter(({ error, report }) => error === undefined && report !== undefined).length
   const asked = answering === pods.length ? count(pods.length, "pod") : `${answering} of ${pods.length} pods answer`
   return between(
     [piece(TITLE, "bold"), piece(`  ${asked}`), piece(filter === "" ? "" : `  filter: ${clean(filter)}`, "warning")],

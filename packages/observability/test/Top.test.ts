@@ -1,4 +1,4 @@
-import { Panels, type Report, Top } from "@sluice/observability"
+import { Panels, type Pods, type Report, Top } from "@sluice/observability"
 import stringWidth from "string-width"
 import { describe, expect, it } from "vitest"
 import * as text from "../src/internal/top/text.js"
@@ -18,7 +18,7 @@ const lines = (changes: Partial<Top.Screen> = {}): ReadonlyArray<string> => Top.
 
 const whole = (changes: Partial<Top.Screen> = {}): ReadonlyArray<string> => lines({ rows: undefined, ...changes })
 
-const answered = (report: Report.Report): Top.Pod => ({
+const answered = (report: Report.Report): Pods.Pod => ({
   url: `http://${report.pod}:9400`,
   report,
   ageMs: 100,
@@ -36,7 +36,7 @@ const withTexts = <A>(value: A, change: (text: string) => string): A => {
 /** Names that the reports are free to choose. The others are words of ours, which no code of ours would look up under another name. */
 const chosen = ["pod", "name", "endpoint", "span", "activity", "message", "error", "url"]
 
-const withNames = (pods: ReadonlyArray<Top.Pod>, change: (text: string) => string): ReadonlyArray<Top.Pod> => {
+const withNames = (pods: ReadonlyArray<Pods.Pod>, change: (text: string) => string): ReadonlyArray<Pods.Pod> => {
   const inside = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(inside)
     if (typeof value !== "object" || value === null) return value
@@ -51,7 +51,7 @@ const withNames = (pods: ReadonlyArray<Top.Pod>, change: (text: string) => strin
       ])
     )
   }
-  return inside(pods) as ReadonlyArray<Top.Pod>
+  return inside(pods) as ReadonlyArray<Pods.Pod>
 }
 
 describe("a screen", () => {
@@ -73,7 +73,7 @@ describe("a screen", () => {
     expect(drawn.join("\n")).toContain("█ using 57   ▒ available 6   ░ not open 27   waiting 17 ▲")
     expect(drawn.join("\n")).toContain("oldest wait 2.3 s ▲   p50 12 ms   p95 340 ms   p99 1.9 s")
     expect(drawn.join("\n")).toMatch(/4\.2 s {2}shop-7d9f-a1 orders #1 {2}in span checkout/)
-    expect(drawn.join("\n")).toMatch(/shop-7d9f-d4:9400 {2}does not answer ▲ {2}connect ECONNREFUSED/)
+    expect(drawn.join("\n")).toMatch(/shop-7d9f-d4:9400 {2}does not answer ▲ {2}it cannot be reached/)
     expect(drawn.join("\n")).toMatch(/shop-7d9f-a1 +█+▒+░+ +22 of 30 using {2}12 waiting ▲/)
     expect(drawn.join("\n")).toContain("with 28 nobody would have waited (now 20)")
   })

@@ -1,5 +1,6 @@
 /** `sluice top` on a terminal. */
 import * as Terminal from "@effect/platform/Terminal"
+import type * as Pods from "@sluice/observability/Pods"
 import * as Top from "@sluice/observability/Top"
 import { Clock, Effect, Mailbox, Option, Stream } from "effect"
 import * as Keys from "./keys.js"
@@ -7,7 +8,7 @@ import * as Screen from "./screen.js"
 
 /** What makes the board be drawn anew. */
 type Happened =
-  | { readonly _tag: "Pods"; readonly pods: ReadonlyArray<Top.Pod> }
+  | { readonly _tag: "Pods"; readonly pods: ReadonlyArray<Pods.Pod> }
   | { readonly _tag: "Key"; readonly key: Keys.Pressed }
   | { readonly _tag: "Resized" }
 
@@ -16,7 +17,7 @@ const SMALLEST = { columns: 80, rows: 24 }
 
 /** Shows what `changes` gives until a key ends it. */
 export const run = <E, R>(
-  changes: Stream.Stream<ReadonlyArray<Top.Pod>, E, R>,
+  changes: Stream.Stream<ReadonlyArray<Pods.Pod>, E, R>,
   out: NodeJS.WriteStream,
   colour: boolean,
   first: Pick<Keys.View, "sort" | "filter">
@@ -46,8 +47,8 @@ export const run = <E, R>(
     )
 
     let view: Keys.View = { ...Keys.initial, ...first }
-    let pods: ReadonlyArray<Top.Pod> | undefined
-    let later: ReadonlyArray<Top.Pod> | undefined
+    let pods: ReadonlyArray<Pods.Pod> | undefined
+    let later: ReadonlyArray<Pods.Pod> | undefined
     let at = yield* Clock.currentTimeMillis
     let extent: Keys.Extent = { scrollMax: 0, page: 1 }
 

@@ -1,5 +1,5 @@
 /** Three pods of a shop while statements are slow: what the pictures of the terminal show. */
-import type { Report, Top } from "@sluice/observability"
+import type { Pods, Report } from "@sluice/observability"
 import { AT, database, doing, holder, pool, report, times } from "./reports.js"
 
 const spans = ["checkout", "list orders", "refund", "report of the month", "checkout", "checkout"]
@@ -78,14 +78,14 @@ export const reports: ReadonlyArray<Report.Report> = pods.map(([pod, using, wait
 )
 
 /** The three, and one that does not answer any more. */
-export const asked: ReadonlyArray<Top.Pod> = [
+export const asked: ReadonlyArray<Pods.Pod> = [
   ...reports.map(
-    (report): Top.Pod => ({ url: `http://${report.pod}:9400/stats.json`, report, ageMs: 200, error: undefined })
+    (report): Pods.Pod => ({ url: `http://${report.pod}:9400/stats.json`, report, ageMs: 200, error: undefined })
   ),
   {
     url: "http://shop-7d9f-d4:9400/stats.json",
     report: undefined,
     ageMs: 0,
-    error: "connect ECONNREFUSED 10.0.3.7:9400"
+    error: "it cannot be reached (ECONNREFUSED)"
   }
 ]

@@ -1,8 +1,9 @@
 /** What each panel says on a terminal: one line that is always shown, and rows for as long as there is room. */
 import * as Panels from "../../Panels.js"
+import type { Pod } from "../../Pods.js"
 import type { PoolReport } from "../../Report.js"
 import { count, duration, percent } from "../words.js"
-import type { Asked, Beside, Endpoint, Place } from "./summary.js"
+import type { Beside, Endpoint, Place } from "./summary.js"
 import * as Summary from "./summary.js"
 import { bar, clean, clipLine, clipName, flow, type Line, lineWidth, pad, padStart, piece, widthOf } from "./text.js"
 
@@ -327,7 +328,7 @@ const orders: Readonly<Record<Sort, (a: PodRow, b: PodRow) => number>> = {
   name: () => 0
 }
 
-const pods = (asked: ReadonlyArray<Asked>, columns: number, sort: Sort): Section => {
+const pods = (asked: ReadonlyArray<Pod>, columns: number, sort: Sort): Section => {
   const rows = asked.flatMap((one): ReadonlyArray<PodRow> => {
     const { report } = one
     if (report === undefined) return []
@@ -346,6 +347,8 @@ const pods = (asked: ReadonlyArray<Asked>, columns: number, sort: Sort): Section
       piece(`${last}  ${clean(error!)}`)
     ])
   })
+  const unasked = asked.filter(({ error, report }) => error === undefined && report === undefined)
+  const unaskedRows = unasked.map(({ url }): Line => indent([piece(clean(url)), piece("  no answer yet", "dim")]))
   const byName = (a: PodRow, b: PodRow): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
   rows.sort((a, b) => orders[sort](a, b) || byName(a, b))
   const head = [
@@ -353,7 +356,7 @@ const pods = (asked: ReadonlyArray<Asked>, columns: number, sort: Sort): Section
     ...(silent.length === 0 ? [] : [piece(`, ${silent.length} without an answer ${MARK}`, "critical")]),
     ...(rows.length < 2 ? [] : [piece(`  by ${sort}`, "dim")])
   ]
-  return { id: "pods", head: titled("pods", head), rows: [...silentRows, ...barRows(rows, columns)] }
+  return { id: "pods", head: titled("pods", head), rows: [...silentRows, ...unaskedRows, ...barRows(rows, columns)] }
 }
 
 /** Of this share of the acquires it is said that nobody waited. */
@@ -386,7 +389,7 @@ const whatIf = (all: ReadonlyArray<Place>, columns: number): Section => {
 }
 
 /** All panels but the verdict, in the order of `Panels`. */
-export const sections = (asked: ReadonlyArray<Asked>, columns: number, sort: Sort): ReadonlyArray<Section> => {
+export const sections = (asked: ReadonlyArray<Pod>, columns: number, sort: Sort): ReadonlyArray<Section> => {
   const all = Summary.placesOf(asked)
   const drawn: Readonly<Record<Exclude<Panels.PanelId, "verdict">, () => Section>> = {
     places: () => places(all, columns),

@@ -1,17 +1,6 @@
 /** The numbers of many processes together: what a screen shows first, before it shows who they are. */
-import type { Database, PoolReport, Report, Server } from "../../Report.js"
-
-/** A process that was asked for its report. */
-export interface Asked {
-  /** What it is called until it has answered. */
-  readonly url: string
-  /** The last one that it has given. */
-  readonly report: Report | undefined
-  /** Milliseconds since then. */
-  readonly ageMs: number
-  /** Why the last question had no answer. `undefined`: it had one. */
-  readonly error: string | undefined
-}
+import type { Pod } from "../../Pods.js"
+import type { Database, PoolReport, Server } from "../../Report.js"
 
 /** A pool, and where it is. */
 export interface Place {
@@ -20,7 +9,7 @@ export interface Place {
   readonly pool: PoolReport
 }
 
-export const placesOf = (pods: ReadonlyArray<Asked>): ReadonlyArray<Place> =>
+export const placesOf = (pods: ReadonlyArray<Pod>): ReadonlyArray<Place> =>
   pods.flatMap(({ report }) =>
     report === undefined
       ? []

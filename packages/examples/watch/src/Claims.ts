@@ -53,7 +53,7 @@ const ofPool = ({ alert, error, incident, reasons, write }: Seen): ReadonlyArray
   {
     claim: `${incident.name}: the alert names it`,
     measured: alert === undefined ? "no alert" : `${alert.alert}: ${alert.description}`,
-    held: alert !== undefined && reasons[0] !== undefined && alert.description.includes(reasons[0].remedy)
+    held: alert?.reason?.cause === incident.cause
   },
   {
     claim: `${incident.name}: the four numbers show it`,

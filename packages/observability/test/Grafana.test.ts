@@ -1,8 +1,10 @@
+import { readFileSync } from "node:fs"
 import { assert, describe, expect, it } from "@effect/vitest"
-import { Alerts, Grafana, Panels } from "@sluice/observability"
+import { Alerts, Catalog, Grafana, Panels } from "@sluice/observability"
 import { Either } from "effect"
 import { fits } from "./support/grafanaTypes.js"
 import { metricsIn } from "./support/metricsIn.js"
+import { page } from "./support/page.js"
 
 const dashboard = Either.getOrThrow(Grafana.dashboard())
 
@@ -86,6 +88,37 @@ describe("Grafana.dashboard", () => {
 describe("the pages of this package", () => {
   it("have the dashboard as it is", async () => {
     await expect(`${JSON.stringify(dashboard, undefined, 2)}\n`).toMatchFileSnapshot("../docs/dashboard.json")
+  })
+
+  it("say of every alert what it means and what to do, where its runbook leads", async () => {
+    const text = page()
+    for (const { annotations } of JSON.parse(Either.getOrThrow(Alerts.rules())).groups[0].rules) {
+      const [address, anchor] = annotations.runbook_url.split("#")
+      assert.match(address, /\/packages\/observability\/docs\/alerts\.md$/)
+      assert.isTrue(text.split("\n").some((line) => line.startsWith("## ") && line.slice(3).toLowerCase() === anchor))
+    }
+    await expect(text).toMatchFileSnapshot("../docs/alerts.md")
+  })
+
+  it("compare others with metrics and alerts that there are", () => {
+    const text = readFileSync(new URL("../docs/comparison.md", import.meta.url), "utf8")
+    const names = new Set<string>(Catalog.all.map(({ name }) => name))
+    // What is ours stands in the last column.
+    const ours = text.split("\n").filter((line) => line.startsWith("| `"))
+    const found = ours.flatMap(
+      (line) =>
+        line
+          .split(" | ")
+          .at(-1)!
+          .match(/`(?:db\.client|sluice)\.[\w.]+`/g) ?? []
+    )
+    assert.isNotEmpty(found)
+    assert.deepStrictEqual(
+      found.filter((name) => !names.has(name.slice(1, -1))),
+      []
+    )
+    const anchors = [...text.matchAll(/alerts\.md#(\w+)/g)].map(([, anchor]) => anchor)
+    for (const anchor of anchors) assert.match(page(), new RegExp(`^## ${anchor}$`, "im"))
   })
 
   it("have the rules as they are", async () => {

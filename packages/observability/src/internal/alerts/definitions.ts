@@ -64,8 +64,6 @@ export const burnSpans: ReadonlyArray<number> = [
 /** A share as a percentage, without digits that say nothing: 0.144 % stays, 80.00000000000001 % does not. */
 export const percent = (share: number): string => `${Number((share * 100).toPrecision(4))} %`
 
-const seconds = (ms: number): string => `${ms / 1_000} s`
-
 const span = (ms: number): string =>
   ms >= DAY ? `${ms / DAY} d` : ms >= HOUR ? `${ms / HOUR} h` : `${ms / MINUTE} min`
 
@@ -289,7 +287,3 @@ export const all = (thresholds: Thresholds): ReadonlyArray<Alert> => {
     }
   ]
 }
-
-/** The conditions of an alert in words, for the page of runbooks. */
-export const written = (unit: Unit, value: number): string =>
-  unit === "share" ? percent(value) : unit === "seconds" ? seconds(value * 1_000) : String(value)

@@ -74,7 +74,9 @@ describe("timers", () => {
 
   it.scoped("fire in order also when many are set and cancelled at random", () =>
     Effect.gen(function* () {
-      for (let seed = 1; seed <= 20; seed++) {
+      // A busy machine tries fewer.
+      const end = performance.now() + 20_000
+      for (let seed = 1; seed <= 20 && (seed === 1 || performance.now() < end); seed++) {
         let state = seed
         const random = (below: number) => {
           state = (state * 48_271) % 2_147_483_647

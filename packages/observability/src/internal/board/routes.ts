@@ -102,7 +102,7 @@ const page =
           rights: arrival.rights,
           who: arrival.who,
           forgeryToken: isAdmin ? sessions.forgeryToken(arrival) : undefined,
-          canSignIn: sessions.isUsable && parts.authorize === undefined && !isAdmin,
+          canSignIn: sessions.isUsable && parts.authorize === undefined && !includes(arrival.rights, "texts"),
           canSignOut: request.cookies[Session.COOKIE] !== undefined && !arrival.isByToken,
           self: { pod, pid }
         }),

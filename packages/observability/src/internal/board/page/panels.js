@@ -68,9 +68,8 @@ const meter = (share, scale, level) =>
 
 /** The worst of these pools: one that is all in use while callers wait is not better because others are idle. */
 const levelOf = (rows) => {
-  const { critical, warning } = thresholds.utilization
-  const isFull = ({ pool }) => pool.waiting > 0 && pool.using / pool.max > critical
-  const isBusy = ({ pool }) => pool.using / pool.max > warning
+  const isFull = ({ pool }) => pool.waiting > 0 && pool.using + pool.waiting > pool.max
+  const isBusy = ({ pool }) => pool.using / pool.max > thresholds.utilization.warning
   return rows.some(isFull) ? "bad" : rows.some(isBusy) ? "warn" : "fine"
 }
 
@@ -101,6 +100,12 @@ const kindWords = {
   listener: "listens",
   stream: "is being read",
   unknown: ""
+}
+
+/** What runs, if it says more than the kind of the lease. */
+const activityOf = ({ activity, kind }) => {
+  const text = activity?.replace(/^busy: /, "")
+  return text === undefined || text === kindWords[kind] || text === "busy" ? "—" : h("code", {}, text)
 }
 
 const holders = ({ rows }) => {
@@ -134,10 +139,7 @@ const holders = ({ rows }) => {
         `${pool.name} #${holder.connection}`,
         hasPods && report.pod,
         kindWords[holder.kind] === "" ? "—" : kindWords[holder.kind],
-        seesTexts &&
-          (holder.activity === undefined || holder.activity === kindWords[holder.kind]
-            ? "—"
-            : h("code", {}, holder.activity)),
+        seesTexts && activityOf(holder),
         seesTexts && (holder.span ?? "—"),
         holder.serverPid === undefined ? "—" : String(holder.serverPid),
         told.rights === "admin" && cancelButton({ holder, pool, report })

@@ -28,6 +28,7 @@ import * as Running from "./internal/board/board.js"
 import type { Rights as RightsOf, Viewer as ViewerOf } from "./internal/board/rights.js"
 import { serve } from "./internal/board/serve.js"
 import * as Session from "./internal/board/session.js"
+import type { Fleet } from "./Pods.js"
 import * as Recorder from "./Recorder.js"
 import * as Thresholds from "./Thresholds.js"
 
@@ -80,19 +81,11 @@ export interface Options {
   /** From which on something is wrong. Default `Thresholds.standard`. */
   readonly thresholds?: Thresholds.Options | undefined
   /**
-   * All processes that the board shows, and the names of those that were asked and have not answered. It is run once a second while
-   * somebody looks, and must not take longer. Default: this process alone.
+   * All processes that the board shows, such as the `fleet` of `Pods.make`. It is run once a second while somebody looks, and must not
+   * take longer. Default: this process alone.
    */
   readonly fleet?: Effect.Effect<Fleet> | undefined
 }
-
-/**
- * Reports of many processes.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Fleet extends Running.Fleet {}
 
 /**
  * Where a board that serves itself listens.

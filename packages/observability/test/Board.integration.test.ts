@@ -1,10 +1,8 @@
 /** The page in a real Chromium: what a person with a mouse, a keyboard, a screen reader or a telephone has of it. */
 import { assert, layer } from "@effect/vitest"
-import type { Report } from "@sluice/observability"
-import { Panels } from "@sluice/observability"
+import { Panels, type Pods, type Report } from "@sluice/observability"
 import { Effect, Layer, Logger } from "effect"
 import type { Page } from "playwright-core"
-import type * as Board from "../src/internal/board/board.js"
 import { ADMIN, serving, signedIn } from "./support/asking.js"
 import * as Boards from "./support/boards.js"
 import * as Browser from "./support/browser.js"
@@ -31,7 +29,7 @@ const drawn = (page: Page) => Effect.promise(() => page.waitForSelector("#board[
 
 const run = <A>(f: () => Promise<A>) => Effect.promise(f)
 
-const fleet = (reports: ReadonlyArray<Report.Report>): Effect.Effect<Board.Fleet> =>
+const fleet = (reports: ReadonlyArray<Report.Report>): Effect.Effect<Pods.Fleet> =>
   Effect.succeed({ reports, silent: [] })
 
 const quiet = Logger.remove(Logger.defaultLogger)

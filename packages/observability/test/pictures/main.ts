@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
-import { Recorder, type Report } from "@sluice/observability"
+import { type Pods, Recorder, type Report } from "@sluice/observability"
 import { PgSql, type Sql } from "@sluice/sql-pg"
 import { PgCluster } from "@sluice/testkit"
 import { Effect, Layer, Logger, LogLevel, Redacted } from "effect"
@@ -40,7 +40,7 @@ const opened = (port: number, size: typeof PHONE) =>
       })
   })
 
-const boardOf = (report: Effect.Effect<Report.Report>, fleet: Effect.Effect<Board.Fleet>) =>
+const boardOf = (report: Effect.Effect<Report.Report>, fleet: Effect.Effect<Pods.Fleet>) =>
   Effect.gen(function* () {
     const settings = {
       title: "Connection Pool Health",

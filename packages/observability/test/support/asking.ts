@@ -4,6 +4,7 @@ import { Effect, Redacted, type Scope } from "effect"
 import * as Actions from "../../src/internal/board/actions.js"
 import * as Board from "../../src/internal/board/board.js"
 import { serve } from "../../src/internal/board/serve.js"
+import type * as Pods from "../../src/Pods.js"
 import * as Thresholds from "../../src/Thresholds.js"
 import * as Boards from "./boards.js"
 
@@ -22,7 +23,7 @@ export interface Serving {
 /** A board of the fleet, until the scope closes. An action on pool 404 is refused. */
 export const serving = (
   settings: Partial<Board.Settings> = {},
-  fleet: Effect.Effect<Board.Fleet> = Effect.succeed({ reports: Boards.fleet(1), silent: [] })
+  fleet: Effect.Effect<Pods.Fleet> = Effect.succeed({ reports: Boards.fleet(1), silent: [] })
 ): Effect.Effect<Serving, never, Scope.Scope> =>
   Effect.gen(function* () {
     const done: Array<Actions.Action> = []

@@ -18,8 +18,8 @@ export const html = (body: string, policy: string, status = 200): HttpServerResp
     headers: { ...shared, "content-security-policy": policy, vary: "cookie, authorization" }
   })
 
-export const json = (value: unknown, status = 200): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.text(JSON.stringify(value), { status, contentType: "application/json", headers: shared })
+export const json = (text: string): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.text(text, { contentType: "application/json", headers: shared })
 
 /** An answer for people who look at what a command has printed. */
 export const refused = (

@@ -2,6 +2,7 @@
 import type * as HttpApp from "@effect/platform/HttpApp"
 import { Clock, Effect, type Redacted, type Scope } from "effect"
 import * as Panels from "../../Panels.js"
+import type { Fleet } from "../../Pods.js"
 import type { Report } from "../../Report.js"
 import type { Thresholds } from "../../Thresholds.js"
 import * as Verdict from "../../Verdict.js"
@@ -13,12 +14,6 @@ import { includes, type Rights } from "./rights.js"
 import * as Routes from "./routes.js"
 import * as Session from "./session.js"
 import * as Texts from "./texts.js"
-
-/** All processes that the board shows, and those that were asked and have not answered. */
-export interface Fleet {
-  readonly reports: ReadonlyArray<Report>
-  readonly silent: ReadonlyArray<string>
-}
 
 /** Where a board has its data from. */
 export interface Source {

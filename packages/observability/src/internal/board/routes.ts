@@ -5,6 +5,7 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { Effect, Option, type Scope } from "effect"
 import type { Report } from "../../Report.js"
+import * as StatsJson from "../../StatsJson.js"
 import * as Actions from "./actions.js"
 import * as Answers from "./answers.js"
 import type * as Assets from "./assets.js"
@@ -156,7 +157,9 @@ const events =
 const stats =
   ({ report }: Parts): Handler =>
   (_, { rights }) =>
-    Effect.map(report, (report) => Answers.json(includes(rights, "texts") ? report : Texts.without(report)))
+    Effect.map(report, (report) =>
+      Answers.json(StatsJson.encode(includes(rights, "texts") ? report : Texts.without(report)))
+    )
 
 /** The header that a form of another site cannot send. */
 export const FORGERY_HEADER = "x-sluice-board"
@@ -181,7 +184,10 @@ const act =
             Answers.refused(409, message)
           ),
         onSuccess: ({ message, what }) =>
-          Effect.as(Effect.logInfo(`${arrival.who} has had the board ${what}`), Answers.json({ message }))
+          Effect.as(
+            Effect.logInfo(`${arrival.who} has had the board ${what}`),
+            Answers.json(JSON.stringify({ message }))
+          )
       })
     })
 

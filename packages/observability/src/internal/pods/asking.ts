@@ -10,10 +10,16 @@ import * as StatsJson from "../../StatsJson.js"
 /** Why there is no report, in a few words. */
 export class NoAnswer extends Data.TaggedError("NoAnswer")<{ readonly message: string }> {}
 
+/** Of the innermost error: what `fetch` fails with wraps that of the socket. */
+const codeOf = (error: unknown): string | undefined => {
+  if (typeof error !== "object" || error === null) return undefined
+  const { cause, code } = error as { readonly cause?: unknown; readonly code?: unknown }
+  return codeOf(cause) ?? (typeof code === "string" ? code : undefined)
+}
+
 const unreachable = (error: HttpClientError.HttpClientError): NoAnswer => {
-  const { cause } = error as { readonly cause?: unknown }
-  const { code } = (cause ?? {}) as { readonly code?: unknown }
-  return new NoAnswer({ message: typeof code === "string" ? `it cannot be reached (${code})` : "it cannot be reached" })
+  const code = codeOf(error)
+  return new NoAnswer({ message: code === undefined ? "it cannot be reached" : `it cannot be reached (${code})` })
 }
 
 const statusOf = ({ status }: HttpClientResponse.HttpClientResponse): NoAnswer =>

@@ -142,6 +142,22 @@ describe("the packed packages", () => {
   }, 180_000)
 })
 
+describe("the packed command", () => {
+  const sluice = (...args: ReadonlyArray<string>): Promise<string> => {
+    const home = stranger("command", packed.installLine(packed.readmes["fleet"]!))
+    const { bin } = made("fleet").manifest as unknown as { readonly bin: { readonly sluice: string } }
+    return packed.run(process.execPath, [join(home, "node_modules/@sluice/fleet", bin.sluice), ...args], home)
+  }
+
+  it("tells its version, helps, and plans", async () => {
+    expect(await sluice("--version")).toBe(`${made("fleet").manifest.version}\n`)
+    expect(await sluice("top", "--help")).toContain("EXIT CODES")
+    expect(await sluice("plan", "--max-connections", "500", "--pods", "20", "--workers", "4")).toMatch(
+      /^app +20 .* 4 /m
+    )
+  })
+})
+
 describe("a packed package", () => {
   it("shows its own sources in stack traces", async () => {
     const printed = await runModule(

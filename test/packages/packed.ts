@@ -8,7 +8,7 @@ import { Effect, Redacted } from "effect"
 
 export const root = join(import.meta.dirname, "../..")
 
-export const names = ["pool", "sql", "sql-pg", "sql-mysql2", "http", "testkit"] as const
+export const names = ["pool", "sql", "sql-pg", "sql-mysql2", "http", "observability", "fleet", "testkit"] as const
 
 export type Name = (typeof names)[number]
 
@@ -183,7 +183,7 @@ export const writePrograms = (folder: string, all: ReadonlyArray<Program>, urls:
     strict: true,
     exactOptionalPropertyTypes: true,
     // The types of `@effect/platform` and of its servers want those of browsers and of `ws`, which they do not bring.
-    skipLibCheck: all.some(({ readme }) => readme === "http"),
+    skipLibCheck: all.some(({ readme }) => ["http", "observability", "fleet"].includes(readme)),
     rootDir: "src",
     outDir: "dist"
   }
@@ -195,7 +195,14 @@ export const writePrograms = (folder: string, all: ReadonlyArray<Program>, urls:
 export const linkInto = (folder: string, words: ReadonlyArray<string>, all: ReadonlyArray<Packed>): void => {
   for (const word of [...words.map(packageOf), "@types/node"]) {
     link(
-      placeOf(word, all, ["packages/sql-pg", "packages/sql-mysql2", "packages/http", "."]),
+      placeOf(word, all, [
+        "packages/sql-pg",
+        "packages/sql-mysql2",
+        "packages/http",
+        "packages/observability",
+        "packages/fleet",
+        "."
+      ]),
       join(folder, "node_modules", word)
     )
   }
@@ -227,6 +234,8 @@ export const prints: Readonly<Record<string, RegExp>> = {
   "sql-mysql2-1": /1 of 10 connections are in use/,
   "sql-pg-everything": everythingPrints,
   "sql-mysql2-everything": everythingPrints,
+  "observability-1": /^hello$/m,
+  "fleet-1": /^5 fits 45$/m,
   "testkit-1": /^\[ \{ id: 1 \} \]$/m,
   "testkit-2": /^\[ \{ id: 1 \} \]$/m
 }

@@ -178,7 +178,7 @@ describe("sluice top without a terminal", () => {
     Effect.gen(function* () {
       const [help, version] = yield* Effect.all([piped(["top", "--help"]), piped(["--version"])], { concurrency: 2 })
       expect([help.code, help.err]).toEqual([0, ""])
-      for (const part of ["EXAMPLES", "sluice top http://localhost:9400", "EXIT CODES", "--interval", "--json"]) {
+      for (const part of ["EXAMPLES", "sluice top http://localhost:9470", "EXIT CODES", "--interval", "--json"]) {
         expect(help.out).toContain(part)
       }
       expect(help.out).not.toContain("\u001b")

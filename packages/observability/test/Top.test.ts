@@ -19,7 +19,7 @@ const lines = (changes: Partial<Top.Screen> = {}): ReadonlyArray<string> => Top.
 const whole = (changes: Partial<Top.Screen> = {}): ReadonlyArray<string> => lines({ rows: undefined, ...changes })
 
 const answered = (report: Report.Report): Pods.Pod => ({
-  url: `http://${report.pod}:9400`,
+  url: `http://${report.pod}:9470`,
   report,
   ageMs: 100,
   error: undefined
@@ -73,7 +73,7 @@ describe("a screen", () => {
     expect(drawn.join("\n")).toContain("█ using 57   ▒ available 6   ░ not open 27   waiting 17 ▲")
     expect(drawn.join("\n")).toContain("oldest wait 2.3 s ▲   p50 12 ms   p95 340 ms   p99 1.9 s")
     expect(drawn.join("\n")).toMatch(/4\.2 s {2}shop-7d9f-a1 orders #1 {2}in span checkout/)
-    expect(drawn.join("\n")).toMatch(/shop-7d9f-d4:9400 {2}does not answer ▲ {2}it cannot be reached/)
+    expect(drawn.join("\n")).toMatch(/shop-7d9f-d4:9470 {2}does not answer ▲ {2}it cannot be reached/)
     expect(drawn.join("\n")).toMatch(/shop-7d9f-a1 +█+▒+░+ +22 of 30 using {2}12 waiting ▲/)
     expect(drawn.join("\n")).toContain("with 28 nobody would have waited (now 20)")
   })
@@ -189,7 +189,7 @@ describe("the pods", () => {
   const pods = [...asked].reverse()
 
   it("that do not answer come first, the others by what is asked for", () => {
-    const silent = "shop-7d9f-d4:9400"
+    const silent = "shop-7d9f-d4:9470"
     const [a, b, c] = reports.map(({ pod }) => pod)
     expect(rowsOf(whole({ pods }))).toEqual([silent, a, b, c])
     expect(rowsOf(whole({ pods, sort: "waiting" }))).toEqual([silent, a, b, c])
@@ -201,7 +201,7 @@ describe("the pods", () => {
 
   it("that have answered before are shown as they were, with the age of their last report", () => {
     const [first] = reports
-    const pods = [{ url: "http://10.0.0.1:9400", report: first, ageMs: 75_000, error: "timeout" }]
+    const pods = [{ url: "http://10.0.0.1:9470", report: first, ageMs: 75_000, error: "timeout" }]
     const drawn = whole({ pods, columns: 120 }).join("\n")
     expect(drawn).toMatch(/shop-7d9f-a1 {2}does not answer ▲ {2}\(last report 75 s ago\) {2}timeout/)
     expect(drawn).toMatch(/0 of 1 pods answer/)
@@ -218,10 +218,10 @@ describe("the pods", () => {
 
   it("do not tell their addresses before they have answered, except the host", () => {
     const pods = [
-      { url: "http://me:secret@pod-1:9400/stats.json?token=secret", report: undefined, ageMs: 0, error: "no" }
+      { url: "http://me:secret@pod-1:9470/stats.json?token=secret", report: undefined, ageMs: 0, error: "no" }
     ]
     expect(whole({ pods }).join("\n")).not.toContain("secret")
-    expect(whole({ pods }).join("\n")).toContain("  pod-1:9400  does not answer")
+    expect(whole({ pods }).join("\n")).toContain("  pod-1:9470  does not answer")
   })
 })
 

@@ -56,10 +56,10 @@ const topCommand = Command.make("top", { urls, interval, sort, filter, once, jso
       ),
       HelpDoc.h1("EXAMPLES"),
       paragraphs(
-        "sluice top http://localhost:9400",
-        "sluice top pod-1:9400 pod-2:9400 --interval 5s",
-        "sluice top http://orders.default.svc.cluster.local:9400/sluice",
-        "sluice top pod-1:9400 --json | jq .verdict.sentence"
+        "sluice top http://localhost:9470",
+        "sluice top pod-1:9470 pod-2:9470 --interval 5s",
+        "sluice top http://orders.default.svc.cluster.local:9470/sluice",
+        "sluice top pod-1:9470 --json | jq .verdict.sentence"
       ),
       HelpDoc.h1("EXIT CODES"),
       paragraphs(

@@ -80,10 +80,10 @@ export const reports: ReadonlyArray<Report.Report> = pods.map(([pod, using, wait
 /** The three, and one that does not answer any more. */
 export const asked: ReadonlyArray<Pods.Pod> = [
   ...reports.map(
-    (report): Pods.Pod => ({ url: `http://${report.pod}:9400/stats.json`, report, ageMs: 200, error: undefined })
+    (report): Pods.Pod => ({ url: `http://${report.pod}:9470/stats.json`, report, ageMs: 200, error: undefined })
   ),
   {
-    url: "http://shop-7d9f-d4:9400/stats.json",
+    url: "http://shop-7d9f-d4:9470/stats.json",
     report: undefined,
     ageMs: 0,
     error: "it cannot be reached (ECONNREFUSED)"

@@ -9,8 +9,10 @@ import { VirtualClock } from "../../../packages/pool/test/support/VirtualClock.j
 
 const CONNECTIONS = 10
 
-/** How many give up in all, whether at once or one crowd after the other, so that there is as much garbage to collect. */
-const CALLERS = 100_000
+/** How many give up in all: many at once, or crowds of a few, one after the other. */
+const MANY = 100_000
+const CROWDS = 200
+const FEW = 100
 
 const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
@@ -37,12 +39,12 @@ const crowded = Effect.gen(function* () {
  * Microseconds of the processor for each caller whose time is over, when so many wait at once: until its fiber has got its error and has
  * ended, and until the garbage of that is collected.
  */
-const costOf = (waiting: number): Effect.Effect<number> => {
+const costOf = (waiting: number, crowds: number): Effect.Effect<number> => {
   const clock = new VirtualClock()
   return Effect.gen(function* () {
     const { end, pool } = yield* crowded
     let spent = 0
-    for (let left = CALLERS; left > 0; left -= waiting) {
+    for (let i = 0; i < crowds; i++) {
       let over = 0
       const one = Effect.catchAll(
         Pool.use(pool, () => Effect.void),
@@ -57,17 +59,17 @@ const costOf = (waiting: number): Effect.Effect<number> => {
       spent += user + system
     }
     yield* end
-    return spent / CALLERS
+    return spent / (crowds * waiting)
   }).pipe(Effect.scoped, Effect.withClock(clock))
 }
 
-/** The least of three, by turns, because other programs only make it more. */
+/** The least of two, by turns, because other programs only make it more. */
 export const costs = Effect.gen(function* () {
   let few = Infinity
   let many = Infinity
-  for (let i = 0; i < 3; i++) {
-    few = Math.min(few, yield* costOf(100))
-    many = Math.min(many, yield* costOf(CALLERS))
+  for (let i = 0; i < 2; i++) {
+    few = Math.min(few, yield* costOf(FEW, CROWDS))
+    many = Math.min(many, yield* costOf(MANY, 1))
   }
   return { few, many, ratio: many / few }
 })

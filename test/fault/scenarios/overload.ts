@@ -420,7 +420,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     name: "20,000 callers come at once, beside 3 times as much work as can be done, and give up after 1 s: the connections are in use all the time, nobody gets one too late, giving up costs each of 100,000 at most twice what it costs each of 100, and with shedding all is normal 1 s later.",
     places: ["virtual"],
     notRun: { peers: SIMULATED },
-    patience: 180,
+    patience: 600,
     numbers: {
       using: { title: "connections in use", unit: "%", atLeast: 95 },
       late: numbers.late,

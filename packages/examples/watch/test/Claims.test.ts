@@ -27,7 +27,6 @@ const alert: Alerts.Transition = {
   value: 1,
   threshold: 0,
   unit: "count",
-  reason,
   since: 0,
   at: 1,
   summary: "Exhausted.",

@@ -254,8 +254,8 @@ describe("a file that cannot be planned", () => {
     [
       "an autoscaler without an upper bound",
       `${deployment("paused: false")}---\n${hpa("minReplicas: 5")}`,
-      12,
-      /maxReplicas must be/
+      11,
+      /maxReplicas is missing/
     ],
     [
       "an annotation that is no number",
@@ -295,7 +295,7 @@ describe("a file that cannot be planned", () => {
     [
       "a Compose service with an open number",
       `services:\n  web:\n    deploy:\n      replicas: "\${N:-3}"`,
-      3,
+      2,
       /fill it in first/
     ],
     ["a global Compose service", "services:\n  web: { deploy: { mode: global } }", 2, /as many as machines/],
@@ -350,6 +350,42 @@ describe("a file that cannot be planned", () => {
   )
 })
 
+describe("files that do not go together", () => {
+  it.effect("are refused if two of different kinds have a service of one name", () =>
+    Effect.gen(function* () {
+      const files = [written(deployment("replicas: 2")), written("services:\n  web: {}")]
+      const { code, err } = yield* run("plan", ...files, ...atMost500)
+      expect(err).toMatch(/:2: a service "web" is there already: .*:4$/)
+      expect(code).toBe(65)
+    })
+  )
+
+  it.effect("are refused with --pods if they have several services, because it says the pods of one", () =>
+    Effect.gen(function* () {
+      const { code, err } = yield* run("plan", fixture("workers.yaml"), ...atMost500, "--pods", "4")
+      expect(err).toContain("say how many pods one service has, and there are 3")
+      expect(code).toBe(64)
+    })
+  )
+
+  it.effect("are nothing to plan if none of their services uses the database", () =>
+    Effect.gen(function* () {
+      const { code, err } = yield* run("plan", fixture("chart.yaml"), ...atMost500, "--ignore", "shop")
+      expect(err).toContain("there is nothing to plan")
+      expect(code).toBe(64)
+    })
+  )
+
+  it.effect("leave out a service that has no pods now, and say so", () =>
+    Effect.gen(function* () {
+      const files = [written(deployment("replicas: 0")), fixture("workers.yaml")]
+      const plan = yield* planned(...files, ...atMost500)
+      expect(plan.services.map(({ name }) => name)).toEqual(["mailer", "ledger", "exports"])
+      expect(plan.reasons.map(({ message }) => message)).toContain("web is not counted: it has 0 pods")
+    })
+  )
+})
+
 describe("a sluice.yaml that cannot be planned", () => {
   it.effect.each([
     [
@@ -367,7 +403,7 @@ describe("a sluice.yaml that cannot be planned", () => {
     [
       "a rollout that could not begin",
       "services:\n  web:\n    surge: 0\n    unavailable: 0",
-      3,
+      2,
       /surge 0 and unavailable 0/
     ],
     ["a service that is nothing", "services:\n  web:", 2, /services\.web must be an object, and is null/],

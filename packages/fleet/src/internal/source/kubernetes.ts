@@ -49,7 +49,7 @@ const scalerOf = (object: Cursor): Read<Scaler> =>
     const spec = object.get("spec")
     const at = spec.get("maxReplicas")
     const most = yield* whole(at, 1, 100_000)
-    if (most === undefined) return yield* at.refuse("a whole number from 1 to 100000")
+    if (most === undefined) return yield* Either.left(at.bad(`${titleOf(object)}: maxReplicas is missing`))
     const least = yield* whole(spec.get("minReplicas"), 0, 100_000)
     if (least !== undefined && least > most) {
       return yield* Either.left(at.bad(`${titleOf(object)}: maxReplicas ${most} is below minReplicas ${least}`))

@@ -1,13 +1,24 @@
 /** Reads YAML and JSON that come from outside: bounded in size and in what aliases make of it, and every value knows its line. */
 import { Either } from "effect"
-import { type Document, isAlias, isCollection, isNode, isPair, LineCounter, type Node, parseAllDocuments } from "yaml"
+import {
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  type Node,
+  parseAllDocuments
+} from "yaml"
 import { BadFile } from "../../PlanError.js"
 
 /** What one document of a file says. */
 export interface Said {
   readonly file: string
   readonly value: unknown
-  /** The line of the value at the path, or of the nearest one above it. */
+  /** The line of the key of the value at the path, or of the nearest one above it. */
   readonly lineOf: (path: ReadonlyArray<string | number>) => number
 }
 
@@ -69,10 +80,17 @@ const said = (file: string, document: Document.Parsed, lines: LineCounter): Eith
   if (refused !== undefined) {
     return Either.left(new BadFile({ file, line: lineAt(refused.at.range?.[0]), problem: refused.problem }))
   }
+  /** Where the value is said: at its key, because an object begins in the line after it. */
+  const nodeAt = (path: ReadonlyArray<string | number>): unknown => {
+    const around = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true)
+    const key = path.at(-1)
+    if (!isMap(around)) return document.getIn(path, true)
+    return around.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === String(key))?.key
+  }
   const lineOf = (path: ReadonlyArray<string | number>): number => {
     for (let length = path.length; length > 0; length--) {
-      const node = document.getIn(path.slice(0, length), true) as Node | undefined
-      if (node?.range != null) return lineAt(node.range[0])
+      const node = nodeAt(path.slice(0, length))
+      if (isNode(node) && node.range != null) return lineAt(node.range[0])
     }
     return lineAt(document.contents?.range?.[0])
   }

@@ -24,11 +24,13 @@ const caller = <E>(span: string, pauseMs: number, work: Effect.Effect<unknown, E
 const many = <E, R>(n: number, effect: Effect.Effect<unknown, E, R>) =>
   Effect.forEach(Array.from({ length: n }), () => effect, { discard: true })
 
-/** A calm service: some thirty short statements at a time, in ten connections. */
+const order = Sql.query("select pg_sleep(0.02) /* the order */")
+
+/** A calm service: a hundred short statements a second, in ten connections. */
 export const calm = Effect.all(
   [
-    many(24, caller("GET /orders/:id", 120, Sql.query("select pg_sleep(0.008) /* the order */"))),
-    many(6, caller("POST /orders", 200, Sql.query("select pg_sleep(0.015) /* a new order */")))
+    many(12, caller("GET /orders/:id", 120, order)),
+    many(3, caller("POST /orders", 200, Sql.query("select pg_sleep(0.03) /* a new order */")))
   ],
   { discard: true }
 )
@@ -94,6 +96,6 @@ export const incidents: ReadonlyArray<Incident> = [
   {
     name: "flood",
     after: 20_000,
-    happen: many(260, caller("GET /orders/:id", 10, Sql.query("select pg_sleep(0.012) /* the order */")))
+    happen: many(120, caller("GET /orders/:id", 40, order))
   }
 ]

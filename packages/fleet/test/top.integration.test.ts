@@ -16,7 +16,8 @@ const pods = Effect.forEach(reports, serve)
 const urlsOf = (served: ReadonlyArray<Served>): ReadonlyArray<string> => served.map(({ url }) => url)
 
 const test = (name: string, body: Effect.Effect<void, never, Scope.Scope>) =>
-  it(name, () => Effect.runPromise(Effect.scoped(body)), 180_000)
+  // The bound is inside, so that the terminal is closed also when a condition never comes.
+  it(name, () => Effect.runPromise(Effect.timeout(Effect.scoped(body), "170 seconds")), 180_000)
 
 /** A command that writes into pipes. */
 const piped = (

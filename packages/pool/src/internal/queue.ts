@@ -31,6 +31,8 @@ export class Waiter<A> {
   queued = false
   /** The holder has an exclusive lease of this pool. */
   holds = false
+  /** How many waited when it began to, itself included. Only `WaiterQueue` changes it. */
+  depth = 0
   /** A number that rises with each waiter. */
   order = 0
   /** The lease, once it is granted. The record keeps it, so an interrupt on the way to the fiber cannot lose it. */
@@ -86,6 +88,7 @@ export class WaiterQueue<A> {
   push(waiter: Waiter<A>): void {
     waiter.queued = true
     waiter.order = ++this.orders
+    waiter.depth = this.size + 1
     const line = this.classes[waiter.rank]!
     waiter.prev = line.tail
     if (line.tail === undefined) {

@@ -13,7 +13,7 @@ import { CurrentPriority, isPriority, rank } from "../../Priority.js"
 import type { Engine } from "../engine.js"
 import type { Lease } from "../entry.js"
 import { Waiter } from "../queue.js"
-import { note } from "./notes.js"
+import { note, waited } from "./notes.js"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 type Resume<B, E> = (effect: Effect.Effect<B, E>) => void
@@ -48,6 +48,7 @@ export const lend = <A, B, E, R>(
       },
       onSuccess: () => {
         note(engine, waiter.lease!, fiber, origin)
+        waited(waiter, fiber)
         return work(engine, waiter.lease!, f, restore)
       }
     })
@@ -78,6 +79,7 @@ export const hold = <A, B>(
       },
       onSuccess: () => {
         note(engine, waiter.lease!, fiber, origin)
+        waited(waiter, fiber)
         return kept(engine, waiter.lease!, keep)
       }
     })
@@ -135,6 +137,7 @@ const waitAsync = <A, B, E>(
         let resume: Resume<B, E> | undefined
         let result: Effect.Effect<B, E> | undefined
         note(engine, waiter.lease!, fiber, undefined)
+        waited(waiter, fiber)
         const told = (effect: Effect.Effect<B, E>): void => {
           result ??= effect
           resume?.(effect)

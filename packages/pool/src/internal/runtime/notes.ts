@@ -1,7 +1,7 @@
 /**
  * What is noted of the caller when a lease is granted, and what a report says of it later.
  */
-import { Context, Effect, type Fiber, Option, type Tracer } from "effect"
+import { Clock, Context, Effect, Exit, type Fiber, Option, type Tracer } from "effect"
 import { CurrentOrigin, type Origin } from "../../Origin.js"
 import type { PoolEvent } from "../../PoolEvent.js"
 import type { PoolOptions } from "../../PoolOptions.js"
@@ -10,6 +10,7 @@ import * as diagnosis from "../diagnosis.js"
 import type { Engine } from "../engine.js"
 import type { Lease } from "../entry.js"
 import type { Leaking } from "../host.js"
+import type { Waiter } from "../queue.js"
 
 type Running = Fiber.RuntimeFiber<any, any>
 
@@ -26,6 +27,25 @@ export const note = <A>(engine: Engine<A>, lease: Lease<A>, fiber: Running, orig
   lease.note = engine.config.leakStack
     ? new Traced(fiber.currentSpan, Context.get(fiber.currentContext, CurrentOrigin) ?? origin)
     : fiber.currentSpan
+}
+
+/** Milliseconds from which on a wait has a span of its own. Most acquires wait less, and their spans would hide the others. */
+const SHORT = 1
+
+/** A span for the wait that is over, in a program that traces. It is made afterwards, because nobody knows before how long it takes. */
+export const waited = <A>(waiter: Waiter<A>, fiber: Running): void => {
+  const parent = fiber.currentSpan
+  const { depth, lease, priority, since } = waiter
+  if (parent?._tag !== "Span" || lease === undefined) return
+  const waitMs = lease.since - since
+  if (waitMs <= SHORT) return
+  const end = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeNanos()
+  const begin = end - BigInt(Math.round(waitMs * 1e6))
+  const span = fiber.currentTracer.span("sluice.acquire", Option.some(parent), Context.empty(), [], begin, "internal")
+  span.attribute("sluice.wait_ms", waitMs)
+  span.attribute("sluice.priority", priority)
+  span.attribute("sluice.queue.depth", depth)
+  span.end(end, Exit.void)
 }
 
 /** The innermost span that is none of `own`. */

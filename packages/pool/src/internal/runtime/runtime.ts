@@ -65,7 +65,8 @@ export const events = <A>({ drained, listen }: Runtime<A>): Stream.Stream<PoolEv
   Stream.asyncPush<PoolEvent>(
     (emit) =>
       Effect.acquireRelease(
-        Effect.sync(() => listen(emit.single)),
+        // As values that can be compared. Who listens without a stream does not pay for that.
+        Effect.sync(() => listen((event) => emit.single(Data.struct(event)))),
         (stop) => Effect.sync(stop)
       ),
     { bufferSize: BEHIND, strategy: "sliding" }
@@ -252,8 +253,7 @@ export const make = <A, E, R>(
     let unwant: (() => void) | undefined
     const listeners = new Set<(event: PoolEvent) => void>()
     const emit = (event: PoolEvent): void => {
-      const value = Data.struct(event)
-      for (const listener of listeners) listener(value)
+      for (const listener of listeners) listener(event)
     }
     const listen = (listener: (event: PoolEvent) => void) => {
       listeners.add(listener)

@@ -75,7 +75,7 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     once: Effect.Effect<A, E, R>,
     onFailure: (cause: Cause.Cause<E>) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R> =>
-    Effect.matchCauseEffect(once, {
+    Effect.matchCauseEffect(Effect.zipRight(traceRetry(reason), once), {
       onFailure: (cause) => {
         totals.retried(reason, "failed")
         return onFailure(cause)
@@ -232,6 +232,21 @@ export const make = <Conn>(cluster: Cluster<Conn>): Retrying => {
     given
   }
 }
+
+/** Notes on the span of the caller that something is executed again, and why. */
+const traceRetry = ({ _tag, code }: SqlReason.SqlReason): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { currentSpan } = fiber
+    if (currentSpan?._tag !== "Span") return Effect.void
+    return Effect.clockWith((clock) =>
+      Effect.sync(() =>
+        currentSpan.event("sluice.retry", clock.unsafeCurrentTimeNanos(), {
+          "error.type": _tag,
+          ...(code === undefined ? {} : { "db.response.status_code": code })
+        })
+      )
+    )
+  })
 
 /** What has ended the connection, the same for everything that was lost with it; `undefined` if none was lost. */
 const lostBy = ({ cause, connection }: SqlReason.SqlReason): object | undefined =>

@@ -167,9 +167,11 @@ class Statement<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implemen
         if (compiled instanceof SqlError) return Effect.fail(compiled)
         const [sql, params] = compiled
         kit.spans.ofStatement(span, operation, sql)
-        return Effect.withFiberRuntime((fiber, { runtimeFlags }) =>
+        const run = Effect.withFiberRuntime<ReadonlyArray<any>, SqlError>((fiber, { runtimeFlags }) =>
           transformed(kit.run(fiber, runtimeFlags, sql, params, mode), transform)
         )
+        // What the statement waits for, and its retries, are told there.
+        return Effect.withParentSpan(run, span)
       })
     )
   }

@@ -47,6 +47,13 @@ describe("a wait for a connection", () => {
         yield* f.warm(1)
         yield* traced
         assert.lengthOf(waits(), 0)
+        const short = yield* f.hold()
+        const soon = yield* Effect.fork(traced)
+        yield* settle
+        yield* f.pass(1)
+        yield* short.release
+        yield* Fiber.join(soon)
+        assert.lengthOf(waits(), 0)
         const lease = yield* f.hold()
         yield* f.park()
         const fiber = yield* Effect.fork(traced)

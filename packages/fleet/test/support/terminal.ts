@@ -1,7 +1,8 @@
 /** A real terminal: a pane of tmux, on a server of its own, in which a shell runs one command and says how it ended. */
 import { execFile } from "node:child_process"
-import { randomUUID } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
 import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { Effect, Schedule, type Scope } from "effect"
@@ -42,9 +43,14 @@ export const open = (
   env: Readonly<Record<string, string>> = {}
 ): Effect.Effect<Terminal, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const socket = `sluice-${randomUUID()}`
+    const folder = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "sluice-tmux-"))),
+      (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+    )
     const tmux = (...args: ReadonlyArray<string>): Effect.Effect<string> =>
-      Effect.promise(async () => (await execute("tmux", ["-L", socket, "-f", "/dev/null", ...args])).stdout)
+      Effect.promise(
+        async () => (await execute("tmux", ["-S", join(folder, "socket"), "-f", "/dev/null", ...args])).stdout
+      )
     const variables = Object.entries({ NO_COLOR: "", ...env }).map(([name, value]) => `${name}=${quoted(value)}`)
     const line = ["env", ...variables, ...command.map(quoted)].join(" ")
     const shell = `printf '%s\\n' ${quoted(BEFORE)}; ${line}; printf '\\n%s %s\\n' ${quoted(AFTER)} $?; exec cat`

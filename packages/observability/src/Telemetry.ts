@@ -47,7 +47,11 @@ export const make = ({ level = "full" }: Options = {}): Effect.Effect<void, neve
       hub.second(at, Math.max(0, at - last - EVERY))
       last = now()
     })
-    yield* Effect.forkScoped(Effect.repeat(second, Schedule.spaced(EVERY)))
+    // A Layer may be built where nothing can be interrupted, and the fibers that are started here must not inherit that.
+    const eachSecond = (work: Effect.Effect<void>) =>
+      Effect.forkScoped(Effect.interruptible(Effect.repeat(work, Schedule.spaced(EVERY))))
+    yield* eachSecond(second)
+    if (level === "full") yield* eachSecond(Effect.suspend(() => hub.asked(now())))
   })
 
 /**
@@ -61,6 +65,7 @@ export const make = ({ level = "full" }: Options = {}): Effect.Effect<void, neve
  *   `Prometheus` brings it up to date.
  * - **Two pools of one name** share their series: counts and numbers of connections are their sum, as the server sees it, and of two ages
  *   the greater one is shown. Give them names (`pool: { name }`) to tell them apart.
+ * - With `full` the server that takes the writes is asked once a minute how many connections it has, on the control connection.
  * - A pool that has closed leaves its counts, and its numbers of connections become 0.
  * - Names of pools are values of an attribute. After 1,000 different ones further pools share the name `(others)`.
  *

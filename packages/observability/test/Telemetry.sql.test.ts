@@ -41,6 +41,28 @@ const lost = () =>
   SqlReason.toError(SqlReason.make("ConnectionLost", { connection: "none", retry: "always" }), "the connection is lost")
 
 describe("metrics of an Sql", () => {
+  it.effect("have the connections that the server counts itself, for as long as it tells", () =>
+    on(({ fake, name }) =>
+      Effect.gen(function* () {
+        const counts = () =>
+          (["sluice.server.connections", "sluice.server.connections.max"] as const).map((metric) =>
+            valueOf(metric, ofPool(name))
+          )
+        fake.counts.set("primary", [80, 100])
+        yield* advance(61_000)
+        assert.deepStrictEqual(counts(), [80, 100])
+        fake.counts.set("primary", [90, 100])
+        yield* advance(30_000)
+        assert.deepStrictEqual(counts(), [80, 100], "it is asked once a minute")
+        yield* advance(31_000)
+        assert.deepStrictEqual(counts(), [90, 100])
+        fake.counts.clear()
+        yield* advance(61_000)
+        assert.deepStrictEqual(counts(), [0, 0])
+      })
+    )
+  )
+
   it.effect(
     "have the duration of each statement, with operation, server and error, also of one that was interrupted",
     () =>

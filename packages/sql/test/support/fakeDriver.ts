@@ -40,6 +40,8 @@ export interface Fake {
   readonly positions: Map<string, number>
   /** Milliseconds that hosts say that they are behind; `undefined`: such a host tells nothing. Default 0. */
   readonly lags: Map<string, number | undefined>
+  /** How many connections each host has, and may have. A host that is not in it does not tell. */
+  readonly counts: Map<string, readonly [number, number]>
   /** Hosts that let nobody ask for their state. */
   readonly closed: Set<string>
   aborts: number
@@ -71,6 +73,7 @@ export const make = (): Fake => {
     standbys: new Set(),
     positions: new Map(),
     lags: new Map(),
+    counts: new Map(),
     closed: new Set(),
     aborts: 0,
     driver: {
@@ -137,6 +140,12 @@ export const make = (): Fake => {
                     lag: fake.lags.has(host) ? fake.lags.get(host) : 0
                   })
         ),
+      load: ({ host }) => {
+        const [connections, maxConnections] = fake.counts.get(host) ?? []
+        return connections === undefined || maxConnections === undefined
+          ? Effect.fail(failure("it does not tell"))
+          : Effect.succeed({ connections, maxConnections, active: 0, idleInTransaction: undefined })
+      },
       reset: (connection) =>
         Effect.sync(() => {
           connection.log.push("(reset)")

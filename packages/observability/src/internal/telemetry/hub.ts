@@ -4,7 +4,7 @@
 import type { Pool } from "@sluice/pool/Pool"
 import * as Pools from "@sluice/pool/Pools"
 import * as Sources from "@sluice/sql/Sources"
-import { GlobalValue } from "effect"
+import { Effect, GlobalValue } from "effect"
 import { Levels, type Recording, recording } from "./instruments.js"
 import * as PoolMeter from "./poolMeter.js"
 import * as SourceMeter from "./sourceMeter.js"
@@ -26,6 +26,9 @@ const MOST = 1_000
 /** The name of all pools that come after those. */
 const OTHERS = "(others)"
 
+/** Milliseconds between two questions to a server. Each may open its control connection, so they are rare. */
+const ASK = 60_000
+
 /** What is watched while somebody wants it. */
 interface Watch {
   users: number
@@ -44,6 +47,7 @@ export class Hub {
   }
   private stalls: Recording | undefined
   private lookedAt = -Infinity
+  private askedAt = -Infinity
 
   /** `most`: names that have series of their own. */
   constructor(private readonly most = MOST) {}
@@ -78,6 +82,16 @@ export class Hub {
     this.stalls?.record(lateMs / 1_000)
     this.look()
     for (const meter of this.pools.values()) meter.second()
+  }
+
+  /** Asks each server for its connections, if that was a while ago. Takes no connection of a pool. */
+  asked(now: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const since = now - this.askedAt
+      if (since >= 0 && since < ASK) return Effect.void
+      this.askedAt = now
+      return Effect.forEach([...this.sources.values()], (meter) => meter.ask, { discard: true })
+    })
   }
 
   private enter(level: Level, watch: () => () => void): void {

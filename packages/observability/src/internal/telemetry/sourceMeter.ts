@@ -1,8 +1,9 @@
 /**
  * What is measured of one `Sql`: its statements at their end, what it has counted, and how its endpoints are.
  */
-import type { RouteReason, Source, StatementEnd, Target, Totals } from "@sluice/sql/Sources"
+import type { RouteReason, ServerLoad, Source, StatementEnd, Target, Totals } from "@sluice/sql/Sources"
 import type { Tag } from "@sluice/sql/SqlReason"
+import { Effect, Option } from "effect"
 import type * as Catalog from "../../Catalog.js"
 import { type Attributes, type Levels, perKey, type Recording, recording } from "./instruments.js"
 import { operationOf } from "./operation.js"
@@ -42,6 +43,8 @@ export class SourceMeter {
   private last: Totals
   /** What was known last of how far an endpoint is behind. While it is not told that does not become better. */
   private readonly lags = new Map<Target, number>()
+  /** What its server has counted when it was asked last, and the pool to that server. */
+  private load: { readonly pool: string; readonly counted: ServerLoad } | undefined = undefined
   private readonly durations
   private readonly stop: () => void
 
@@ -103,9 +106,24 @@ export class SourceMeter {
     series.count("sluice.cancels", totals.cancels - last.cancels)
   }
 
+  /** Asks the server that takes the writes for its connections. One that does not answer has none that anybody knows of. */
+  get ask(): Effect.Effect<void> {
+    return Effect.map(this.source.load, (load) => {
+      const primary = this.source.targets.find(({ role }) => role === "primary")
+      this.load =
+        Option.isSome(load) && primary !== undefined ? { pool: primary.pool.name, counted: load.value } : undefined
+    })
+  }
+
   look(levels: Levels): void {
     this.count()
     const { of } = this.series
+    if (this.load !== undefined) {
+      const { counted, pool } = this.load
+      const at = { ...of, [attribute]: pool }
+      levels.most("sluice.server.connections", at, counted.connections)
+      levels.most("sluice.server.connections.max", at, counted.maxConnections)
+    }
     for (const target of this.source.targets) {
       const { label, lag, latency, pool, role } = target
       // By the name of its own pool, so that what the pool counts can be added up for each server.

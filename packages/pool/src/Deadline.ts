@@ -28,6 +28,7 @@ import {
   RuntimeFlags,
   Scope
 } from "effect"
+import { Heap, type Placed } from "./internal/heap.js"
 
 /**
  * A moment on the monotonic clock, in milliseconds. `Infinity` stands for never. Two instants are compared and subtracted as
@@ -178,69 +179,17 @@ export class Timers extends Context.Tag("@sluice/pool/Timers")<
   }
 >() {}
 
-class Entry implements Timer {
-  /** Its place in the heap; −1 when it is not there. */
+class Entry implements Timer, Placed {
   index = -1
 
   constructor(
-    private readonly heap: Heap,
+    private readonly heap: Heap<Entry>,
     readonly at: Instant,
     readonly late: () => void
   ) {}
 
   cancel(): void {
     if (this.index >= 0) this.heap.remove(this)
-  }
-}
-
-/** A binary heap: the earliest is first, and each entry knows its place, so that it can be taken out of the middle. */
-class Heap {
-  private readonly entries: Array<Entry> = []
-
-  get first(): Entry | undefined {
-    return this.entries[0]
-  }
-
-  push(entry: Entry): void {
-    this.entries.push(entry)
-    this.rise(entry, this.entries.length - 1)
-  }
-
-  remove(entry: Entry): void {
-    const { index } = entry
-    entry.index = -1
-    const last = this.entries.pop()!
-    if (last === entry) return
-    if (last.at < entry.at) this.rise(last, index)
-    else this.sink(last, index)
-  }
-
-  private rise(entry: Entry, index: number): void {
-    while (index > 0) {
-      const above = (index - 1) >> 1
-      const parent = this.entries[above]!
-      if (parent.at <= entry.at) break
-      this.place(parent, index)
-      index = above
-    }
-    this.place(entry, index)
-  }
-
-  private sink(entry: Entry, index: number): void {
-    const { length } = this.entries
-    for (let below = 2 * index + 1; below < length; below = 2 * index + 1) {
-      if (below + 1 < length && this.entries[below + 1]!.at < this.entries[below]!.at) below++
-      const child = this.entries[below]!
-      if (child.at >= entry.at) break
-      this.place(child, index)
-      index = below
-    }
-    this.place(entry, index)
-  }
-
-  private place(entry: Entry, index: number): void {
-    this.entries[index] = entry
-    entry.index = index
   }
 }
 
@@ -256,7 +205,7 @@ export const make: Effect.Effect<Timers["Type"], never, Scope.Scope> = Effect.ge
   const clock = yield* Clock.clockWith(Effect.succeed)
   const scope = yield* Effect.scope
   const now = nowOf(clock)
-  const heap = new Heap()
+  const heap = new Heap<Entry>()
   let sleeper: Fiber.RuntimeFiber<unknown> | undefined
   let wakesAt = never
   /** When the sleeper is to wake, in the real time of the process, which no clock of a test moves. */

@@ -36,7 +36,7 @@ export const all: Effect.Effect<ReadonlyArray<Pool<unknown>>> = Effect.sync(
  * @example
  * ```ts
  * import { Pool, Pools } from "@sluice/pool"
- * import { Duration, Effect } from "effect"
+ * import { Effect } from "effect"
  *
  * const program = Effect.gen(function* () {
  *   const stop = Pools.unsafeWatch((pool) => {

@@ -6,6 +6,7 @@
  */
 import type { Priority } from "../Priority.js"
 import type { Lease } from "./entry.js"
+import { Heap, type Placed } from "./heap.js"
 
 export const CLASSES = 8
 
@@ -67,6 +68,16 @@ class Line<A> {
   size = 0
 }
 
+/** The waiters that have the same timeout. */
+class Equals<A> extends Line<A> implements Placed {
+  index = -1
+
+  /** The deadline of the first of them. */
+  get at(): number {
+    return this.head!.deadline
+  }
+}
+
 export class WaiterQueue<A> {
   size = 0
   /**
@@ -83,7 +94,9 @@ export class WaiterQueue<A> {
   /** Bit `31 − rank` is set while that class has a waiter, so that `clz32` gives the first class. */
   private present = 0
   private readonly classes: Array<Line<A>> = Array.from({ length: CLASSES }, () => new Line<A>())
-  private readonly byTimeout = new Map<number, Line<A>>()
+  private readonly byTimeout = new Map<number, Equals<A>>()
+  /** The same lists, the one whose first waiter expires first at the top: where each caller has a deadline of its own they are many. */
+  private readonly byDeadline = new Heap<Equals<A>>()
 
   push(waiter: Waiter<A>): void {
     waiter.queued = true
@@ -177,15 +190,13 @@ export class WaiterQueue<A> {
 
   /** When the first deadline of all passes; `Infinity` if nobody waits. */
   firstDeadline(): number {
-    let first = Infinity
-    for (const line of this.byTimeout.values()) first = Math.min(first, line.head!.deadline)
-    return first
+    return this.byDeadline.first?.at ?? Infinity
   }
 
   /** One waiter whose deadline has passed. Does not take it out. */
   expired(now: number): Waiter<A> | undefined {
-    for (const line of this.byTimeout.values()) if (line.head!.deadline <= now) return line.head
-    return undefined
+    const first = this.byDeadline.first?.head
+    return first !== undefined && first.deadline <= now ? first : undefined
   }
 
   *[Symbol.iterator](): Generator<Waiter<A>> {
@@ -197,24 +208,35 @@ export class WaiterQueue<A> {
   private watch(waiter: Waiter<A>): void {
     let line = this.byTimeout.get(waiter.timeout)
     if (line === undefined) {
-      line = new Line()
+      line = new Equals()
+      line.head = waiter
       this.byTimeout.set(waiter.timeout, line)
+      this.byDeadline.push(line)
+    } else {
+      waiter.earlier = line.tail
+      line.tail!.later = waiter
     }
-    waiter.earlier = line.tail
-    if (line.tail === undefined) line.head = waiter
-    else line.tail.later = waiter
     line.tail = waiter
   }
 
   private unwatch(waiter: Waiter<A>): void {
     const line = this.byTimeout.get(waiter.timeout)!
-    if (waiter.earlier === undefined) line.head = waiter.later
-    else waiter.earlier.later = waiter.later
-    if (waiter.later === undefined) line.tail = waiter.earlier
-    else waiter.later.earlier = waiter.earlier
+    const { earlier, later } = waiter
     waiter.earlier = undefined
     waiter.later = undefined
+    if (later === undefined) line.tail = earlier
+    else later.earlier = earlier
+    if (earlier !== undefined) {
+      earlier.later = later
+      return
+    }
+    if (later !== undefined) {
+      line.head = later
+      this.byDeadline.delay(line)
+      return
+    }
     // Callers with a deadline of their own bring ever new timeouts, so an empty list must not stay.
-    if (line.head === undefined) this.byTimeout.delete(waiter.timeout)
+    this.byTimeout.delete(waiter.timeout)
+    this.byDeadline.remove(line)
   }
 }

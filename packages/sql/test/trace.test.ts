@@ -1,11 +1,11 @@
 import { assert, it } from "@effect/vitest"
-import { Sql, SqlReason } from "@sluice/sql"
-import { Effect, Tracer } from "effect"
+import { Router, Sql, SqlReason } from "@sluice/sql"
+import { Effect, Fiber, Layer, Tracer } from "effect"
 import * as FakeDriver from "./support/fakeDriver.js"
-import { idle, layer, played } from "./support/sql.js"
+import { advance, idle, layer, played, tick } from "./support/sql.js"
 
-it.effect("each retry is an event of the statement's span, with the reason of the failure before it", () => {
-  const fake = FakeDriver.make()
+/** A tracer, and what spans it was told of. */
+const traced = () => {
   const events: Array<readonly [span: string, event: string, attributes: unknown]> = []
   const tracer = Tracer.make({
     span: (name, parent, context, links, startTime, kind) => ({
@@ -27,6 +27,12 @@ it.effect("each retry is an event of the statement's span, with the reason of th
     }),
     context: (f) => f()
   })
+  return { events, tracer }
+}
+
+it.effect("each retry is an event of the statement's span, with the reason of the failure before it", () => {
+  const fake = FakeDriver.make()
+  const { events, tracer } = traced()
   const lost = () =>
     SqlReason.toError(
       SqlReason.make("ConnectionLost", { connection: "none", retry: "always", code: "08006" }),
@@ -43,4 +49,44 @@ it.effect("each retry is an event of the statement's span, with the reason of th
     assert.deepStrictEqual(events, [retry, retry] as any)
     yield* idle
   }).pipe(Effect.provide(layer(fake)))
+})
+
+it.effect("where a read goes, and why, is an event of its span", () => {
+  const fake = FakeDriver.make()
+  const { events, tracer } = traced()
+  fake.standbys.add("r1")
+  return Effect.gen(function* () {
+    yield* played(Effect.withTracer(Effect.withSpan(Sql.read(Sql.query("a")), "handler"), tracer))
+    const at = { "sluice.endpoint": "r1", "sluice.role": "replica", "sluice.reason": "read" }
+    assert.deepStrictEqual(events, [["sql.execute", "sluice.route", at]] as any)
+    events.length = 0
+    fake.down.add("r1")
+    yield* advance(2_500)
+    yield* played(Effect.withTracer(Effect.withSpan(Sql.read(Sql.query("a")), "handler"), tracer))
+    const instead = { "sluice.endpoint": "primary", "sluice.role": "primary", "sluice.reason": "no_replica" }
+    assert.deepStrictEqual(events, [["sql.execute", "sluice.route", instead]] as any)
+    events.length = 0
+    yield* played(Effect.withTracer(Effect.withSpan(Sql.query("a"), "handler"), tracer))
+    assert.deepStrictEqual(events, [], "a write goes to the primary, which needs no reason")
+    yield* idle
+  }).pipe(Effect.provide(layer(fake, { replicas: ["r1"] }).pipe(Layer.provide(Router.layer(Router.leastBusy())))))
+})
+
+it.effect("that a write has waited for a server that takes writes is an event of its span", () => {
+  const fake = FakeDriver.make()
+  const { events, tracer } = traced()
+  fake.standbys.add("r1")
+  return Effect.gen(function* () {
+    yield* Sql.query("a")
+    fake.standbys.add("primary")
+    yield* advance(3_000)
+    const write = yield* Effect.fork(Effect.withTracer(Effect.withSpan(Sql.write(Sql.query("a")), "handler"), tracer))
+    yield* tick
+    fake.standbys.delete("r1")
+    yield* played(Fiber.join(write))
+    const [span, event, attributes] = events.at(-1)!
+    assert.deepStrictEqual([span, event], ["sql.execute", "sluice.failover"])
+    assert.include(attributes as object, { "sluice.endpoint": "r1" })
+    yield* idle
+  }).pipe(Effect.provide(layer(fake, { replicas: ["r1"], pool: { acquireTimeout: "20 seconds" } })))
 })

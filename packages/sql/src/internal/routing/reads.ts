@@ -19,6 +19,7 @@ import type { Members } from "./members.js"
 import { patience } from "./patience.js"
 import type { Permit } from "./primaryReads.js"
 import type { Target } from "./target.js"
+import { routed } from "./traced.js"
 import type { TargetWord } from "./words.js"
 
 /** Takes a connection of this pool. With a permit, which it ends when the connection is given back. */
@@ -84,13 +85,19 @@ export const read = <Conn, A, R>(
   reading: Reading<Conn, A, R>
 ): Effect.Effect<A, AcquireError | SqlError, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const { consistency, members, totals } = cluster
+    const { consistency, members } = cluster
     const context = fiber.currentContext
     if (consistency === undefined) return among(cluster, reading, context, { snapshot: members.snapshot }, undefined)
     // A server that was the primary until now may not have the last writes.
     if (levelOf(context) === "strong") {
-      totals.routes.primary.session++
-      return reading.whenWritable(cluster, "write", reading.options, reading.lease)
+      const { lease, options } = reading
+      return routed(
+        cluster,
+        context,
+        members.primary,
+        "session",
+        reading.whenWritable(cluster, "write", options, lease)
+      )
     }
     const view = Consistency.viewOf(consistency, fiber)
     return Effect.isEffect(view)
@@ -106,7 +113,7 @@ const among = <Conn, A, R>(
   view: Partial<Consistency.View<Conn>> & Pick<Consistency.View<Conn>, "snapshot">,
   left: number | undefined
 ): Effect.Effect<A, AcquireError | SqlError, R> => {
-  const { members, router, totals } = cluster
+  const { members, router } = cluster
   const { lease, options, word } = reading
   const { token } = view
   const not = left === undefined ? (reading.not ?? lostOn(context)) : undefined
@@ -116,8 +123,8 @@ const among = <Conn, A, R>(
   const rest = within(options, left)
   // The router wants it, or consistency does, so nobody stands in for anybody.
   if (target === members.primary) {
-    totals.routes.primary[view.target === undefined ? "read" : becauseOf(members)]++
-    return lease(members.primary.pool, rest)
+    const reason = view.target === undefined ? "read" : becauseOf(members)
+    return routed(cluster, context, target, reason, lease(target.pool, rest))
   }
   // A router may have its targets from elsewhere: one that is behind what the read must see, or that has given no connection.
   const isKnown =
@@ -131,16 +138,15 @@ const among = <Conn, A, R>(
     if (back !== undefined && isStrict(word)) return back()
     // What no replica has yet only the primary can answer.
     if (token === undefined) return onPrimary(cluster, reading, context, left, back)
-    totals.routes.primary[becauseOf(members)]++
-    return lease(members.primary.pool, rest)
+    return routed(cluster, context, members.primary, becauseOf(members), lease(members.primary.pool, rest))
   }
-  totals.routes.replica.read++
   // Nobody else could be asked.
   if (isStrict(word) && !snapshot.replicas.some((other) => other !== target && isEligible(other))) {
-    return lease(target.pool, rest)
+    return routed(cluster, context, target, "read", lease(target.pool, rest))
   }
   const total = left ?? patience(cluster, context, options)
-  return Effect.catchAll(lease(target.pool, within(options, total / 2)), (error) =>
+  const there = routed(cluster, context, target, "read", lease(target.pool, within(options, total / 2)))
+  return Effect.catchAll(there, (error) =>
     isAcquireError(error) && error._tag !== "NestedAcquire" && error._tag !== "HookFailed"
       ? among(
           cluster,
@@ -179,8 +185,8 @@ const onPrimary = <Conn, A, R>(
     cluster.rules.primaryReadShare === 0 || back !== undefined ? began : began + total,
     (permit) => {
       const waited = timers.now() - began
-      totals.routes.primary[inPlaceOf(members)]++
-      return lease(members.primary.pool, waited < 1 ? within(options, left) : within(options, total - waited), permit)
+      const rest = waited < 1 ? within(options, left) : within(options, total - waited)
+      return routed(cluster, context, members.primary, inPlaceOf(members), lease(members.primary.pool, rest, permit))
     },
     (turn) => {
       if (back !== undefined) return back()

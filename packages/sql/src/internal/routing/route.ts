@@ -13,6 +13,7 @@ import { acquireTimeout, patience } from "./patience.js"
 import type { Permit } from "./primaryReads.js"
 import * as Reads from "./reads.js"
 import type { Target } from "./target.js"
+import { failedOver } from "./traced.js"
 import type { TargetWord } from "./words.js"
 
 /** Whether a statement with this intent may write. */
@@ -87,9 +88,10 @@ const whenWritable = <Conn, A, R>(
     const total = patience(cluster, currentContext, options)
     return Effect.flatMap(writable(cluster, intent, began + Math.min(failoverHold, total)), (target) => {
       const waited = timers.now() - began
-      return target === undefined
-        ? Effect.fail(nobodyWrites(cluster, waited))
-        : lease(target.pool, waited < 1 ? options : { ...options, acquireTimeout: Math.max(1, total - waited) })
+      if (target === undefined) return Effect.fail(nobodyWrites(cluster, waited))
+      if (waited < 1) return lease(target.pool, options)
+      const rest = { ...options, acquireTimeout: Math.max(1, total - waited) }
+      return failedOver(currentContext, target.label, waited, lease(target.pool, rest))
     })
   })
 

@@ -20,7 +20,7 @@ export interface Options {
    * - `basic`: the pools: connections, waits, holds, connects, leaks.
    * - `full`: the statements as well, by operation, endpoint and error, and routes, retries, replicas, and stalls of the process.
    *
-   * Default `full`, which costs a pooled point read less than a tenth of its throughput.
+   * Default `full`, which costs pooled point reads about a tenth of their throughput; `basic` costs them next to nothing.
    */
   readonly level?: "basic" | "full" | undefined
 }

@@ -17,10 +17,17 @@ const subjects = {
   [neither]: { admission: false, shedding: false }
 } as const
 
-/** How many times as many useful requests the door must give as shedding in the pool alone. */
-const GOAL = 1.3
+/**
+ * How many times as many useful requests the door must give as shedding in the pool alone, by the load. At 12 times the pool alone has
+ * spells in which it gives nearly all that can be done, because most clients have left before anybody reads what they want; nobody can
+ * give more then.
+ */
+const limits = [
+  [3, 1.3],
+  [12, 1]
+] as const
 
-const loads = [3, 12] as const
+const loads = limits.map(([load]) => load)
 
 const nameOf = (load: number): string => `overload ${load}`
 
@@ -53,11 +60,11 @@ const scenarioOf = (load: number, url: string): Scenario => ({
 const start = Effect.map(PgCluster.make(), ({ primary }) => ({ url: Redacted.value(primary.url) }))
 
 const goals = (results: Results) =>
-  loads.map((load) =>
+  limits.map(([load, limit]) =>
     atLeast(
       `useful requests at ${load} times the load, against shedding in the pool alone`,
       results.ratio(nameOf(load), pool, door)?.median,
-      GOAL
+      limit
     )
   )
 

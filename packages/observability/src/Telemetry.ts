@@ -6,6 +6,7 @@
  *
  * @since 0.2.0
  */
+import * as Deadline from "@sluice/pool/Deadline"
 import { Clock, Effect, Layer, Schedule, type Scope } from "effect"
 import { EVERY, hub } from "./internal/telemetry/hub.js"
 
@@ -35,8 +36,7 @@ export interface Options {
 export const make = ({ level = "full" }: Options = {}): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Clock.clockWith(Effect.succeed)
-    // Monotonic, unlike the milliseconds of the clock.
-    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
+    const now = Deadline.nowOf(clock)
     yield* Effect.acquireRelease(
       Effect.sync(() => hub.attach(level, now)),
       (detach) => Effect.sync(detach)

@@ -1,6 +1,7 @@
 /** What a report must look like that another process has sent. Whatever else is in it is left out. */
 import { Schema } from "effect"
 import type { Report } from "../Report.js"
+import { closeReasons, leakKinds } from "./poolWords.js"
 
 /** Characters. A statement is shown with 4,096 of them. */
 const LONGEST_TEXT = 10_000
@@ -24,19 +25,6 @@ const Counts = Schema.Record({ key: Text, value: Num }).pipe(
 const all = <const K extends ReadonlyArray<string>>(...keys: K) =>
   Schema.Struct(Object.fromEntries(keys.map((key) => [key, Num])) as { readonly [L in K[number]]: typeof Num })
 
-const reasons = [
-  "idle",
-  "lifetime",
-  "error",
-  "validation",
-  "reset",
-  "shrink",
-  "generation",
-  "evicted",
-  "reclaimed",
-  "drain"
-] as const
-
 const failures = [
   "AcquireTimeout",
   "PoolSaturated",
@@ -48,8 +36,6 @@ const failures = [
   "Dismissed",
   "HookFailed"
 ] as const
-
-const kinds = ["busy", "idleInTransaction", "forgotten", "listener", "stream", "unknown"] as const
 
 const Distribution = all("count", "meanMs", "p50Ms", "p95Ms", "p99Ms", "maxMs")
 
@@ -89,7 +75,7 @@ const stats = {
   phase: Literal("running", "suspended", "draining", "closed"),
   isOverloaded: Flag,
   failed: all(...failures),
-  closed: all(...reasons)
+  closed: all(...closeReasons)
 }
 
 const Pool = Schema.Struct({
@@ -117,7 +103,7 @@ const Pool = Schema.Struct({
     Schema.Struct({
       ...all("connection", "heldMs", "idleMs").fields,
       serverPid: UndefinedOr(Num),
-      kind: Literal(...kinds),
+      kind: Literal(...leakKinds),
       activity: UndefinedOr(Text),
       span: UndefinedOr(Text)
     })
@@ -128,11 +114,11 @@ const Pool = Schema.Struct({
   lastMinute: Schema.Struct({
     ...all("acquired", "connects", "connectFailures", "leaks").fields,
     acquireFailures: Counts,
-    closed: Schema.partialWith(all(...reasons), { exact: true })
+    closed: Schema.partialWith(all(...closeReasons), { exact: true })
   }),
   now: Pace,
   usual: UndefinedOr(Pace),
-  doing: all(...kinds),
+  doing: all(...leakKinds),
   outage: UndefinedOr(Schema.Struct({ ...all("since", "attempts").fields, until: UndefinedOr(Num), message: Text }))
 })
 

@@ -4,7 +4,7 @@ import type { Limits, Moment, Reason, ServicePlan } from "../../PlanReport.js"
 import { type Counted, count, recommendedOf, sum, worstAt } from "./fleet.js"
 
 /** A server with more connections than this for each core only switches between them. */
-export const PER_CORE = 4
+const PER_CORE = 4
 
 const RELIEF =
   "A proxy in transaction mode in front of the database (PgBouncer, ProxySQL), or a budget that the fleet shares, lets more processes use the same connections."

@@ -16,7 +16,7 @@ const of = (share: number | string, whole: number, round: (n: number) => number)
       round((Math.round(Number.parseFloat(share) * 100) * whole) / 10_000)
 
 export const roundedUp = (share: number | string, whole: number): number => of(share, whole, Math.ceil)
-export const roundedDown = (share: number | string, whole: number): number => of(share, whole, Math.floor)
+const roundedDown = (share: number | string, whole: number): number => of(share, whole, Math.floor)
 
 /** How many old pods may terminate at once after the first wave, by what is known of their end. */
 const later: Readonly<Record<Exclude<Terminating, "full">, (surge: number, unavailable: number) => number>> = {

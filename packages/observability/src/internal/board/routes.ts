@@ -162,7 +162,7 @@ const stats =
     )
 
 /** The header that a form of another site cannot send. */
-export const FORGERY_HEADER = "x-sluice-board"
+const FORGERY_HEADER = "x-sluice-board"
 
 const act =
   ({ act, sessions }: Parts): Handler =>

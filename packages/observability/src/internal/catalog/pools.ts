@@ -1,8 +1,9 @@
+import { closeReasons, leakKinds } from "../poolWords.js"
 import { oneOf, pool, reason, type Unnamed } from "./model.js"
 
 const classes = ["critical", "high", "normal", "low", "background"] as const
 const priority = oneOf("priority", ...classes)
-const kind = oneOf("kind", "busy", "idleInTransaction", "forgotten", "listener", "stream", "unknown")
+const kind = oneOf("kind", ...leakKinds)
 
 /** A tenth of a second is the threshold of several alerts, so it is a bound. */
 const waits = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
@@ -168,22 +169,7 @@ export const pools = {
   "sluice.connections.closed": {
     instrument: "counter",
     unit: "{connection}",
-    attributes: [
-      pool,
-      oneOf(
-        "reason",
-        "idle",
-        "lifetime",
-        "error",
-        "validation",
-        "reset",
-        "shrink",
-        "generation",
-        "evicted",
-        "reclaimed",
-        "drain"
-      )
-    ],
+    attributes: [pool, oneOf("reason", ...closeReasons)],
     description: "Connections that were closed, by why.",
     level: "basic"
   },

@@ -8,7 +8,7 @@ import type { Line } from "./line.js"
 const BUDGET_CALM = 10_000
 
 /** Lines about slow statements in a minute. More would be the same again: a slow server makes all statements slow. */
-export const SLOW_LINES = 10
+const SLOW_LINES = 10
 
 const MINUTE = 60_000
 

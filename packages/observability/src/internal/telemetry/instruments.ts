@@ -22,6 +22,9 @@ interface Level {
   next: number | undefined
 }
 
+/** The attribute that says which pool a series is of. */
+export const POOL = "db.client.connection.pool.name"
+
 /** Effect has no instrument for a unit: what exports metrics takes it from this label. */
 export const UNIT = "unit"
 

@@ -7,7 +7,8 @@ import type { AcquireFailure, CloseReason, LeakKind, PoolStats } from "@sluice/p
 import * as Pools from "@sluice/pool/Pools"
 import type { Priority } from "@sluice/pool/Priority"
 import * as SqlReason from "@sluice/sql/SqlReason"
-import { type Levels, perKey, recording } from "./instruments.js"
+import { closeReasons, leakKinds } from "../poolWords.js"
+import { type Levels, POOL, perKey, recording } from "./instruments.js"
 import { Maximum } from "./maximum.js"
 
 type Outcome =
@@ -37,15 +38,11 @@ const outcomes: Readonly<Record<AcquireFailure, Outcome>> = {
 /** Counts that are there from the beginning, because an alert looks at how they change. */
 const expected: ReadonlyArray<Outcome> = ["timeout", "saturated", "shed", "unavailable"]
 
-const kinds: ReadonlyArray<LeakKind> = ["busy", "idleInTransaction", "forgotten", "listener", "stream", "unknown"]
-
-const attribute = "db.client.connection.pool.name"
-
 /** The series that all pools of one name have in common, now and later. */
 export type Shared = ReturnType<typeof shared>
 
 export const shared = (name: string) => {
-  const of = { [attribute]: name }
+  const of = { [POOL]: name }
   const acquires = (priority: Priority | "none") =>
     perKey((outcome: Outcome) => recording("sluice.acquires", { ...of, priority, outcome }))
   const made = {
@@ -66,7 +63,7 @@ export const shared = (name: string) => {
     reclaimed: perKey((kind: LeakKind) => recording("sluice.leaks.reclaimed", { ...of, kind }))
   }
   for (const outcome of expected) made.acquires("normal")(outcome)
-  for (const kind of kinds) made.leaks(kind)
+  for (const kind of leakKinds) made.leaks(kind)
   made.failures("ConnectFailed")
   return made
 }
@@ -87,7 +84,7 @@ export class PoolMeter {
   ) {
     this.gauge = Pool.gauge(pool)
     this.last = Pool.unsafeStats(pool)
-    for (const reason of Object.keys(this.last.closed) as Array<CloseReason>) series.closed(reason)
+    for (const reason of closeReasons) series.closed(reason)
     if (this.last.phase === "suspended") this.suspendedAt = now()
     this.stop = Pool.unsafeListen(pool, (event) => this.happened(event))
   }
@@ -152,7 +149,7 @@ export class PoolMeter {
     series.timeouts.record(stats.timeouts - last.timeouts)
     series.wouldShed.record(stats.wouldShed - last.wouldShed)
     series.late.record(stats.lateGrants - last.lateGrants)
-    for (const reason of Object.keys(stats.closed) as Array<CloseReason>) {
+    for (const reason of closeReasons) {
       series.closed(reason).record(stats.closed[reason] - last.closed[reason])
     }
     return stats

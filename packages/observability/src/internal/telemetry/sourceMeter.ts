@@ -5,16 +5,14 @@ import type { RouteReason, ServerLoad, Source, StatementEnd, Target, Totals } fr
 import type { Tag } from "@sluice/sql/SqlReason"
 import { Effect, Option } from "effect"
 import type * as Catalog from "../../Catalog.js"
-import { type Attributes, type Levels, perKey, type Recording, recording } from "./instruments.js"
+import { type Attributes, type Levels, POOL, perKey, type Recording, recording } from "./instruments.js"
 import { operationOf } from "./operation.js"
-
-const attribute = "db.client.connection.pool.name"
 
 /** The series that all `Sql` of one name have in common, now and later. */
 export type Shared = ReturnType<typeof shared>
 
 export const shared = (name: string) => {
-  const of = { [attribute]: name }
+  const of = { [POOL]: name }
   const counted = new Map<string, Recording>()
   return {
     of,
@@ -120,14 +118,14 @@ export class SourceMeter {
     const { of } = this.series
     if (this.load !== undefined) {
       const { counted, pool } = this.load
-      const at = { ...of, [attribute]: pool }
+      const at = { ...of, [POOL]: pool }
       levels.most("sluice.server.connections", at, counted.connections)
       levels.most("sluice.server.connections.max", at, counted.maxConnections)
     }
     for (const target of this.source.targets) {
       const { label, lag, latency, pool, role } = target
       // By the name of its own pool, so that what the pool counts can be added up for each server.
-      const at = { ...of, [attribute]: pool.name, "sluice.endpoint": label }
+      const at = { ...of, [POOL]: pool.name, "sluice.endpoint": label }
       const now = stateOf(target)
       for (const state of states) {
         levels.add("sluice.endpoint.state", { ...at, role, state }, state === now ? 1 : 0)
